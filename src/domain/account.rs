@@ -1,0 +1,194 @@
+//! Accounts, their statuses and contacts, and what is shown of them.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use super::event::EventId;
+use super::money::{Currency, Money};
+
+/// The database's own key. People and programs use the [`AccountNumber`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub i64);
+
+/// The public key of an account: 1 to 64 characters, none of them a control character, no blank at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct AccountNumber(String);
+
+impl AccountNumber {
+    /// In characters.
+    pub const LENGTH_MAX: usize = 64;
+
+    /// # Errors
+    /// A sentence that says what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("an account number is missing".into());
+        }
+        if text.chars().count() > Self::LENGTH_MAX {
+            return Err(format!("an account number has at most {} characters", Self::LENGTH_MAX));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("an account number has no control characters".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// What the database holds was checked when it was written.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An account status: a name, and whether accounts in it are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub name: String,
+    pub activates_account: bool,
+}
+
+/// Who gets the invoices of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Contact {
+    pub email: Option<String>,
+    pub mailing_address: Option<String>,
+}
+
+impl Contact {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.email.is_none() && self.mailing_address.is_none()
+    }
+}
+
+/// An account as it is shown to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountView {
+    pub number: AccountNumber,
+    pub name: String,
+    pub status: String,
+    pub disconnected_at: Option<DateTime<Utc>>,
+    pub parent_number: Option<AccountNumber>,
+    pub children: i64,
+    pub address: Option<String>,
+    pub currency: Currency,
+    pub zone: Option<Tz>,
+    pub contact: Contact,
+    pub groups: Vec<String>,
+    /// What is not invoiced yet, taxes included.
+    pub uninvoiced: Money,
+    pub open_event: Option<EventId>,
+}
+
+/// Which accounts to list. Everything given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct AccountFilter {
+    /// In the number, the name or the address, whatever the case.
+    pub search: Option<String>,
+    pub status: Option<String>,
+    pub group: Option<String>,
+    pub parent: Option<AccountNumber>,
+    pub disconnected: Option<bool>,
+}
+
+/// One entry of the account log: who did what, when, from where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogEntry {
+    pub at: DateTime<Utc>,
+    pub kind: LogKind,
+    /// A sentence for people.
+    pub message: String,
+    pub actor: String,
+    pub source: String,
+    pub event_id: Option<EventId>,
+    pub reason: Option<String>,
+}
+
+/// What a log entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogKind {
+    Created,
+    Changed,
+    Linked,
+    Unlinked,
+    Invoiced,
+    Scheduled,
+    Rescheduled,
+    Cancelled,
+    Retried,
+    AttemptFailed,
+    Failed,
+    FinalInvoice,
+    NothingToInvoice,
+    AddressReleased,
+    StatusChanged,
+    Disconnected,
+    AlreadyDisconnected,
+}
+
+impl LogKind {
+    pub const ALL: [Self; 17] = [
+        Self::Created,
+        Self::Changed,
+        Self::Linked,
+        Self::Unlinked,
+        Self::Invoiced,
+        Self::Scheduled,
+        Self::Rescheduled,
+        Self::Cancelled,
+        Self::Retried,
+        Self::AttemptFailed,
+        Self::Failed,
+        Self::FinalInvoice,
+        Self::NothingToInvoice,
+        Self::AddressReleased,
+        Self::StatusChanged,
+        Self::Disconnected,
+        Self::AlreadyDisconnected,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Linked => "linked",
+            Self::Unlinked => "unlinked",
+            Self::Invoiced => "invoiced",
+            Self::Scheduled => "scheduled",
+            Self::Rescheduled => "rescheduled",
+            Self::Cancelled => "cancelled",
+            Self::Retried => "retried",
+            Self::AttemptFailed => "attempt_failed",
+            Self::Failed => "failed",
+            Self::FinalInvoice => "final_invoice",
+            Self::NothingToInvoice => "nothing_to_invoice",
+            Self::AddressReleased => "address_released",
+            Self::StatusChanged => "status_changed",
+            Self::Disconnected => "disconnected",
+            Self::AlreadyDisconnected => "already_disconnected",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}

@@ -1,0 +1,239 @@
+//! Disconnect events: the unit of work, its states, and the changes of plan that a person may ask for.
+//!
+//! ```text
+//! scheduled --claim--> queued --> completed (disconnected, already_disconnected, no_longer_eligible)
+//!     ^  ^                |  \--> failed --retry, by a person--> scheduled
+//!     |  +- failures + 1 -+
+//!     +-- cancel, from scheduled, queued and failed --> cancelled
+//! ```
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::account::{AccountId, AccountNumber};
+use super::actor::Actor;
+use super::calendar::Planned;
+use super::invoice::InvoiceSummary;
+use super::refusal::Refusal;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub i64);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Counts the claims of one event. It fences late writers and never goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempt(pub i32);
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What goes through the queue: which event, and which claim of it sent the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Order {
+    pub event_id: EventId,
+    pub attempt: Attempt,
+}
+
+/// Where an event is in its life. Scheduled and queued are called open: something will look at them again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Scheduled,
+    Queued,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl State {
+    pub const ALL: [Self; 5] = [Self::Scheduled, Self::Queued, Self::Completed, Self::Failed, Self::Cancelled];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Queued)
+    }
+}
+
+/// How a completed event ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Disconnected,
+    AlreadyDisconnected,
+    NoLongerEligible,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 3] = [Self::Disconnected, Self::AlreadyDisconnected, Self::NoLongerEligible];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::AlreadyDisconnected => "already_disconnected",
+            Self::NoLongerEligible => "no_longer_eligible",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// What a worker needs of an event to decide, read under its lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub id: EventId,
+    pub account_id: AccountId,
+    pub attempt: Attempt,
+    /// Executions that failed because of the event itself.
+    pub failures: i32,
+    pub failures_max: i32,
+    /// The business instant: it prices the disconnect.
+    pub due_at: DateTime<Utc>,
+    /// The database's now in this transaction: it dates the effects.
+    pub now: DateTime<Utc>,
+    pub reason: Option<String>,
+    pub requested_by: Actor,
+}
+
+/// An event as it is shown to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventView {
+    pub id: EventId,
+    pub account_number: AccountNumber,
+    pub state: State,
+    pub outcome: Option<Outcome>,
+    /// The instant that the disconnect is for.
+    pub due_at: DateTime<Utc>,
+    /// The date as the person gave it, and the zone that it was read in.
+    #[serde(flatten)]
+    pub planned: Planned,
+    /// When the machine looks at it again; null once it has ended.
+    pub next_at: Option<DateTime<Utc>>,
+    pub attempt: Attempt,
+    pub failures: i32,
+    pub failures_max: i32,
+    pub last_error: Option<String>,
+    pub reason: Option<String>,
+    pub requested_by: String,
+    pub requested_from: String,
+    pub campaign_id: Option<i64>,
+    pub final_invoice: Option<InvoiceSummary>,
+    pub created_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// An event as a change of plan finds it, under the locks of its account and of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFacts {
+    pub id: EventId,
+    pub account_number: AccountNumber,
+    pub state: State,
+    pub outcome: Option<Outcome>,
+    pub due_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// When the account was disconnected, by this event or another.
+    pub disconnected_at: Option<DateTime<Utc>>,
+    /// Another event of the same account that is open.
+    pub other_open: Option<EventId>,
+    /// The database's now.
+    pub now: DateTime<Utc>,
+}
+
+/// What a person asks of an event that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Cancel,
+    Reschedule {
+        due_at: DateTime<Utc>,
+        planned: Planned,
+        /// The person said that a date in the past is meant.
+        late: bool,
+    },
+    Retry,
+}
+
+/// What the store has to write for an admitted change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// To `cancelled`, ended now, without a next instant.
+    Cancel,
+    /// To `scheduled` with this due instant, next looked at then.
+    Reschedule { due_at: DateTime<Utc>, planned: Planned },
+    /// From `failed` to `scheduled`, due as before, looked at now, with its failures forgotten.
+    Retry,
+}
+
+impl EventFacts {
+    /// Decides a change of plan. Pure; the store holds the locks and writes the answer.
+    ///
+    /// # Errors
+    /// A refusal that says what became of the event instead.
+    pub fn change(&self, change: &Change) -> Result<Transition, Refusal> {
+        match change {
+            Change::Cancel => match self.state {
+                State::Scheduled | State::Queued | State::Failed => Ok(Transition::Cancel),
+                State::Completed | State::Cancelled => Err(self.ended("cancelled")),
+            },
+            Change::Reschedule { due_at, planned, late } => {
+                if !self.state.is_open() {
+                    return Err(self.ended("rescheduled"));
+                }
+                if *due_at < self.now && !late {
+                    return Err(Refusal::PastDate { due_at: *due_at, now: self.now });
+                }
+                Ok(Transition::Reschedule { due_at: *due_at, planned: planned.clone() })
+            }
+            Change::Retry => {
+                if self.state != State::Failed {
+                    return Err(Refusal::NotFailed { event: self.id, state: self.state });
+                }
+                if let Some(other) = self.other_open {
+                    return Err(Refusal::OtherOpenEvent { event: self.id, other });
+                }
+                Ok(Transition::Retry)
+            }
+        }
+    }
+
+    fn ended(&self, wanted: &'static str) -> Refusal {
+        Refusal::EventEnded {
+            event: self.id,
+            account: self.account_number.clone(),
+            wanted,
+            state: self.state,
+            outcome: self.outcome,
+            ended_at: self.ended_at,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Families: who is whose parent. Links and unlinks are a person's choice; a disconnect never makes them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::account::{AccountNumber, Contact};
+use super::event::EventId;
+use super::refusal::Refusal;
+
+/// One relative as an overview shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Relative {
+    pub number: AccountNumber,
+    pub name: String,
+    pub status: String,
+    pub disconnected_at: Option<DateTime<Utc>>,
+    pub contact: Contact,
+    pub open_event: Option<EventId>,
+}
+
+/// An account and its line of ancestors, read under the lock of the whole tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeFacts {
+    pub child: AccountNumber,
+    pub child_disconnected_at: Option<DateTime<Utc>>,
+    pub child_contact: Contact,
+    /// Its parent now.
+    pub parent: Option<AccountNumber>,
+}
+
+/// The parent that an account is to be put under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParent {
+    pub number: AccountNumber,
+    pub disconnected_at: Option<DateTime<Utc>>,
+    /// Its own parent, that one's parent, and so on up.
+    pub ancestors: Vec<AccountNumber>,
+}
+
+/// Whether `child` may be put under `parent`. `false` where it is there already.
+///
+/// # Errors
+/// A cycle, a link to itself, or one of the two is disconnected.
+pub fn link(child: &TreeFacts, parent: &NewParent) -> Result<bool, Refusal> {
+    if child.child == parent.number {
+        return Err(Refusal::SelfLink { child: child.child.clone() });
+    }
+    if parent.ancestors.contains(&child.child) {
+        return Err(Refusal::LinkCycle { child: child.child.clone(), parent: parent.number.clone() });
+    }
+    refuse_disconnected(&child.child, child.child_disconnected_at)?;
+    if child.parent.as_ref() == Some(&parent.number) {
+        return Ok(false);
+    }
+    refuse_disconnected(&parent.number, parent.disconnected_at)?;
+    Ok(true)
+}
+
+/// Whether `child` may be unlinked from its parent, which it answers.
+///
+/// # Errors
+/// It has no parent, is disconnected, or nobody would get its invoices.
+pub fn unlink(child: &TreeFacts) -> Result<AccountNumber, Refusal> {
+    let parent = child.parent.clone().ok_or_else(|| Refusal::NotLinked { child: child.child.clone() })?;
+    refuse_disconnected(&child.child, child.child_disconnected_at)?;
+    if child.child_contact.is_empty() {
+        return Err(Refusal::UnlinkWithoutContact { child: child.child.clone(), parent });
+    }
+    Ok(parent)
+}
+
+fn refuse_disconnected(account: &AccountNumber, at: Option<DateTime<Utc>>) -> Result<(), Refusal> {
+    match at {
+        Some(disconnected_at) => Err(Refusal::Disconnected { account: account.clone(), disconnected_at }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,126 @@
+//! What the rules refuse, each in a sentence that says what to do instead.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::account::AccountNumber;
+use super::event::{EventId, Outcome, State};
+
+/// A request that a rule refuses. Nothing happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no account {number}; `disconnectd accounts list --search TEXT` finds one")]
+    UnknownAccount { number: AccountNumber },
+
+    #[error("there is no event {event}; `disconnectd events list` shows them")]
+    UnknownEvent { event: EventId },
+
+    #[error("there is no invoice {number}; `disconnectd invoices list` shows them")]
+    UnknownInvoice { number: String },
+
+    #[error("account {account} has been disconnected since {}; nothing of it can be changed", instant(.disconnected_at))]
+    Disconnected { account: AccountNumber, disconnected_at: DateTime<Utc> },
+
+    #[error(
+        "account {account} already has event {event}, {} for {}; reschedule or cancel that one",
+        .state.as_str(), instant(.due_at)
+    )]
+    OpenEvent { account: AccountNumber, event: EventId, state: State, due_at: DateTime<Utc> },
+
+    #[error("event {event} can't be retried while event {other} of the same account is open; cancel that one first")]
+    OtherOpenEvent { event: EventId, other: EventId },
+
+    #[error("{} is in the past (it is now {}); say --late if it is meant", instant(.due_at), instant(.now))]
+    PastDate { due_at: DateTime<Utc>, now: DateTime<Utc> },
+
+    #[error(
+        "event {event} can't be {wanted}: account {account} {}",
+        ended(*.state, *.outcome, .ended_at.as_ref())
+    )]
+    EventEnded {
+        event: EventId,
+        account: AccountNumber,
+        wanted: &'static str,
+        state: State,
+        outcome: Option<Outcome>,
+        ended_at: Option<DateTime<Utc>>,
+    },
+
+    #[error("event {event} is {}; only a failed event can be retried", .state.as_str())]
+    NotFailed { event: EventId, state: State },
+
+    #[error(
+        "the disconnect status `{name}` is not among the account statuses; \
+         `disconnectd settings set disconnect_status NAME` chooses another, `disconnectd statuses list` shows them"
+    )]
+    DisconnectStatusMissing { name: String },
+
+    #[error(
+        "the disconnect status `{name}` activates accounts, so a disconnect can't lead to it; \
+         `disconnectd settings set disconnect_status NAME` chooses one that does not"
+    )]
+    DisconnectStatusActivates { name: String },
+
+    #[error("there is a status `{name}` already")]
+    StatusExists { name: String },
+
+    #[error("account {child} can't be its own parent")]
+    SelfLink { child: AccountNumber },
+
+    #[error("account {child} can't be put under {parent}, because {parent} is below {child}")]
+    LinkCycle { child: AccountNumber, parent: AccountNumber },
+
+    #[error("account {child} has no parent to be unlinked from")]
+    NotLinked { child: AccountNumber },
+
+    #[error(
+        "account {child} has neither an email nor a mailing address, so nobody would get its invoices after it is \
+         unlinked from {parent}; `disconnectd accounts contact {child} --email ADDRESS` adds one"
+    )]
+    UnlinkWithoutContact { child: AccountNumber, parent: AccountNumber },
+}
+
+impl Refusal {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownAccount { .. } => "unknown_account",
+            Self::UnknownEvent { .. } => "unknown_event",
+            Self::UnknownInvoice { .. } => "unknown_invoice",
+            Self::Disconnected { .. } => "account_disconnected",
+            Self::OpenEvent { .. } => "open_event",
+            Self::OtherOpenEvent { .. } => "other_open_event",
+            Self::PastDate { .. } => "past_date",
+            Self::EventEnded { .. } => "event_ended",
+            Self::NotFailed { .. } => "event_not_failed",
+            Self::DisconnectStatusMissing { .. } => "disconnect_status_missing",
+            Self::DisconnectStatusActivates { .. } => "disconnect_status_activates",
+            Self::StatusExists { .. } => "status_exists",
+            Self::SelfLink { .. } => "self_link",
+            Self::LinkCycle { .. } => "link_cycle",
+            Self::NotLinked { .. } => "not_linked",
+            Self::UnlinkWithoutContact { .. } => "unlink_without_contact",
+        }
+    }
+}
+
+/// RFC 3339 to the second, for sentences.
+pub(crate) fn instant(at: &DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn ended(state: State, outcome: Option<Outcome>, at: Option<&DateTime<Utc>>) -> String {
+    let at = at.map(|at| format!(" at {}", instant(at))).unwrap_or_default();
+    match (state, outcome) {
+        (State::Completed, Some(Outcome::Disconnected)) => format!("was disconnected by it{at}"),
+        (State::Completed, Some(Outcome::AlreadyDisconnected)) => {
+            format!("was already disconnected when its turn came{at}")
+        }
+        (State::Completed, _) => format!("was not eligible any more when its turn came{at}"),
+        (State::Cancelled, _) => format!("keeps its service: the event was cancelled{at}"),
+        (State::Failed, _) => {
+            format!("was not disconnected: the event failed{at}; `disconnectd events retry` tries again")
+        }
+        (State::Scheduled | State::Queued, _) => format!("has it {} still", state.as_str()),
+    }
+}

@@ -1,0 +1,5 @@
+//! disconnectd disconnects customer accounts: now, at a date, or in campaigns of any size.
+
+pub mod domain;
+pub mod queue;
+pub mod store;

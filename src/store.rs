@@ -1,0 +1,374 @@
+//! The store port: what each verb promises. Decisions are the domain's; an engine locks, loads, asks, and writes.
+//!
+//! Locks are taken in one order everywhere: the tree (links alone), accounts by ascending id, then events. A
+//! transaction never leaks out of a verb. "Now" in predicates and effects is the database's.
+
+pub mod migrations;
+pub mod postgres;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::domain::account::{AccountFilter, AccountNumber, AccountView, Contact, LogEntry, Status};
+use crate::domain::actor::Actor;
+use crate::domain::event::{Attempt, Change, EventId, EventView, Order, Outcome, State};
+use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
+use crate::domain::invoice::{InvoiceNumber, InvoiceSummary, InvoiceView};
+use crate::domain::overview::OverviewFacts;
+use crate::domain::plan::Decide;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::DisconnectRequest;
+use crate::domain::retry::{FailedAttempt, Verdict};
+use crate::domain::settings::{SettingKey, Settings};
+
+/// Why a verb did not do what was asked. Whatever it is, nothing was written (but see [`StoreError::Unavailable`]).
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database is away, restarting, or too busy. Try again later. If it went away during a commit, the commit may
+    /// have landed all the same.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// A deadlock, a serialization failure, or SQLite's lock held by someone else for long. Try again at once.
+    #[error("the database was busy with something else: {0}")]
+    Conflict(String),
+    /// The database can't be used as it is: not migrated, newer than the program, or of another kind. A person has to
+    /// do what the sentence says.
+    #[error("{0}")]
+    Unusable(String),
+    /// The database refused a statement: a constraint, a trigger, a value out of range.
+    #[error("the database refused: {0}")]
+    Rejected(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_))
+    }
+}
+
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// Everything that the program asks of a database.
+pub trait Store: Installations + Accounts + Imports + Events + Dispatch + Execution {}
+impl<T: Installations + Accounts + Imports + Events + Dispatch + Execution> Store for T {}
+
+/// The longest page that a list answers.
+pub const PAGE_MAX: u32 = 1_000;
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// `next_cursor` of the part before.
+    pub after: Option<String>,
+    /// 1 to [`PAGE_MAX`].
+    pub limit: u32,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { after: None, limit: 50 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Paged<T> {
+    pub items: Vec<T>,
+    /// Null at the end of the list.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Paged<T> {
+    /// Cuts what was read with `limit + 1` to the page, and names the cursor of its last item where there is more.
+    #[must_use]
+    pub fn cut(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
+        let limit = limit as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = if more { items.last().map(cursor) } else { None };
+        Self { items, next_cursor }
+    }
+}
+
+/// Which database this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// Made with the database: 16 lower-case hexadecimal digits. It stands in the names of the queues.
+    pub id: String,
+    /// The sample provider's: `demo` may start it over.
+    pub is_demo: bool,
+}
+
+/// The database itself.
+#[async_trait]
+pub trait Installations: Send + Sync {
+    /// Brings the schema up to date, several processes at once too. Answers how many migrations were applied.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] for a database newer than the program.
+    async fn migrate(&self) -> StoreResult<usize>;
+
+    /// Whether the schema is exactly the one that this program was made for.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] with what to do, where it is older (or empty) or newer.
+    async fn check_schema(&self) -> StoreResult<()>;
+
+    async fn installation(&self) -> StoreResult<Installation>;
+
+    /// Marks a freshly migrated database without any account as the demo's.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] where it has accounts.
+    async fn mark_demo(&self) -> StoreResult<()>;
+
+    /// Empties a database that bears the demo's mark: the schema is dropped, whole.
+    /// On a database without any table it does nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] where there are tables and not the mark.
+    async fn drop_demo(&self) -> StoreResult<()>;
+
+    /// Answers within a few seconds whether the database does.
+    async fn ping(&self) -> StoreResult<()>;
+
+    /// The database's now, cut to microseconds.
+    async fn now(&self) -> StoreResult<DateTime<Utc>>;
+
+    /// Becomes one of those who serve. Kept until dropped.
+    ///
+    /// SQLite: one process at a time; what was `queued` goes back to `scheduled`, since its queue died with the last
+    /// process. PostgreSQL: any number.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] that says who holds it (SQLite).
+    async fn serve(&self) -> StoreResult<Serving>;
+
+    /// Whether somebody serves this database at this moment, in any process.
+    async fn is_served(&self) -> StoreResult<bool>;
+
+    /// Changes whenever an event may have become due sooner than was known: by a verb of this store, and by another
+    /// process (PostgreSQL: LISTEN; SQLite: `data_version`, within 100 ms). Hints may be lost or come for nothing.
+    /// Only a store that serves (see [`Installations::serve`]) hears of other processes.
+    fn hints(&self) -> watch::Receiver<u64>;
+
+    async fn settings(&self) -> StoreResult<Settings>;
+
+    /// # Errors
+    /// [`StoreError::Refused`]: a disconnect status that is missing or activates accounts. [`StoreError::Unusable`]: a
+    /// value that can't be read.
+    async fn change_setting(&self, key: SettingKey, value: &str) -> StoreResult<Settings>;
+
+    /// By name.
+    async fn statuses(&self) -> StoreResult<Vec<Status>>;
+
+    async fn add_status(&self, status: &Status) -> StoreResult<()>;
+
+    /// Looks for what should never be, for `doctor`: each answer is a sentence. Empty where all is well.
+    async fn inspect(&self) -> StoreResult<Vec<String>>;
+
+    /// How many events are in each state, how many are overdue, and since when the oldest of them is.
+    async fn event_counts(&self) -> StoreResult<EventCounts>;
+
+    /// Closes the connections, after what is under way.
+    async fn close(&self);
+}
+
+/// Proof that this process serves the database. Dropping it lets go.
+pub struct Serving {
+    _hold: Box<dyn std::any::Any + Send + Sync>,
+    /// Events that were found queued without a queue, and scheduled again.
+    pub rescued: u64,
+}
+
+impl Serving {
+    #[must_use]
+    pub fn new(hold: impl std::any::Any + Send + Sync, rescued: u64) -> Self {
+        Self { _hold: Box::new(hold), rescued }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct EventCounts {
+    pub scheduled: i64,
+    pub queued: i64,
+    pub completed: i64,
+    pub failed: i64,
+    pub cancelled: i64,
+    /// Open, with a `next_at` that has passed.
+    pub overdue: i64,
+    /// How long the oldest of those has been overdue, in seconds; 0 without any.
+    pub lag_seconds: f64,
+}
+
+/// Accounts and what hangs on them.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    async fn account(&self, number: &AccountNumber) -> StoreResult<AccountView>;
+
+    /// By number.
+    async fn accounts(&self, filter: &AccountFilter, page: &Page) -> StoreResult<Paged<AccountView>>;
+
+    /// All that an overview is made from, read in one consistent view.
+    async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts>;
+
+    /// Newest first, of one account or of all. Without their lines.
+    async fn invoices(&self, account: Option<&AccountNumber>, page: &Page) -> StoreResult<Paged<InvoiceView>>;
+
+    /// With its lines.
+    async fn invoice(&self, number: InvoiceNumber) -> StoreResult<InvoiceView>;
+
+    /// Oldest first.
+    async fn log(&self, number: &AccountNumber, page: &Page) -> StoreResult<Paged<LogEntry>>;
+
+    /// Puts `child` under `parent`, from wherever it was. See [`crate::domain::family::link`].
+    async fn link(&self, child: &AccountNumber, parent: &AccountNumber, by: &Actor) -> StoreResult<AccountView>;
+
+    /// Takes `child` from under its parent, and remembers which one. See [`crate::domain::family::unlink`].
+    async fn unlink(&self, child: &AccountNumber, by: &Actor) -> StoreResult<AccountView>;
+
+    /// Replaces the contact, whole.
+    async fn set_contact(&self, number: &AccountNumber, contact: &Contact, by: &Actor) -> StoreResult<AccountView>;
+}
+
+/// The rows of a file as they are read, in chunks. A row that could not be read is a problem: nothing will be written,
+/// but the rest is read and looked at all the same. The end of the channel is the end of the file.
+pub type Rows<T> = mpsc::Receiver<Vec<Result<T, Problem>>>;
+
+/// How many rows a chunk has. It bounds the memory of an import, with the few chunks that the channel holds.
+pub const CHUNK_ROWS: usize = 1_000;
+
+/// What an import is told.
+pub struct ImportOptions<'a> {
+    /// Look at everything, write nothing.
+    pub dry_run: bool,
+    pub by: Actor,
+    /// Called now and then with the rows that were decided so far.
+    pub progress: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+#[async_trait]
+pub trait Imports: Send + Sync {
+    /// Upserts accounts by number: all rows or none. Each row is decided by
+    /// [`crate::domain::import::decide_account`], in the file's order, under the lock of its account; parents are
+    /// resolved at the end, under the lock of the tree. Memory does not grow with the file.
+    async fn import_accounts(&self, rows: Rows<AccountRow>, options: ImportOptions<'_>) -> StoreResult<ImportReport>;
+
+    /// Upserts debits by account and reference: all rows or none. Each row is decided by
+    /// [`crate::domain::import::decide_debit`] under the lock of its account, so that a debit lands on the final
+    /// invoice or is refused, never neither.
+    async fn import_debits(&self, rows: Rows<DebitRow>, options: ImportOptions<'_>) -> StoreResult<ImportReport>;
+
+    /// A regular invoice for each account with uninvoiced debits, over all of them. Answers how many were issued.
+    /// It is how balances that were billed elsewhere come into an installation as history.
+    async fn invoice_all(&self, by: &Actor) -> StoreResult<u64>;
+}
+
+/// Which events to list. Everything given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    pub state: Option<State>,
+    pub account: Option<AccountNumber>,
+}
+
+/// What came of a request for a disconnect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requested {
+    Created(EventId),
+    BroughtForward(EventId),
+    UnderWay(EventId),
+    AlreadyDisconnected {
+        disconnected_at: DateTime<Utc>,
+        /// The event that disconnected it.
+        event: Option<EventId>,
+    },
+}
+
+/// Disconnect events, as people ask for them.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Asks for a disconnect, decided by [`crate::domain::request::admit`] under the account's lock. Hints at what is
+    /// due. The log of the account says who asked.
+    async fn request(&self, request: &DisconnectRequest) -> StoreResult<Requested>;
+
+    /// Cancels, reschedules or retries, decided by [`crate::domain::event::EventFacts::change`] under the locks of the
+    /// account and the event. Definite, also in a race with a worker.
+    async fn change(&self, event: EventId, change: &Change, by: &Actor, reason: Option<&str>)
+    -> StoreResult<EventView>;
+
+    async fn event(&self, event: EventId) -> StoreResult<EventView>;
+
+    /// Newest first.
+    async fn events(&self, filter: &EventFilter, page: &Page) -> StoreResult<Paged<EventView>>;
+}
+
+/// How long a queued event is left to the queue before it is published again: `base`, doubling with each dispatch, at
+/// most `max`.
+#[derive(Debug, Clone, Copy)]
+pub struct Redispatch {
+    pub base: Duration,
+    pub max: Duration,
+}
+
+/// The scheduler's verbs. They concern lane 0, the single disconnects; campaigns bring lanes of their own.
+#[async_trait]
+pub trait Dispatch: Send + Sync {
+    /// Claims up to `limit` events that are due (scheduled, or queued and not heard of for their redispatch time):
+    /// `queued`, attempt + 1, a new `next_at`. Events that another scheduler is claiming are passed over. Committed when
+    /// it returns.
+    async fn claim(&self, limit: u32, redispatch: Redispatch) -> StoreResult<Vec<Order>>;
+
+    /// Claims this one event if it is open and due. For a command that runs its own event.
+    async fn claim_one(&self, event: EventId, redispatch: Redispatch) -> StoreResult<Option<Order>>;
+
+    /// Back to `scheduled`, looked at again after `delay`: those of `orders` that are still queued with that attempt.
+    async fn release(&self, orders: &[Order], delay: Duration) -> StoreResult<()>;
+
+    /// How long until the next event may be claimed: zero if one can be now, `None` without any open event.
+    async fn next_due(&self) -> StoreResult<Option<Duration>>;
+}
+
+/// What became of one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Executed {
+    /// Committed.
+    Completed { event_id: EventId, outcome: Outcome, final_invoice: Option<InvoiceSummary> },
+    /// The event is not queued any more, or unknown: cancelled, rescheduled, done by another. Nothing to do.
+    Stale { event_id: EventId },
+    /// The plan was to fail, or (in a call with this one order alone) the database refused its effects. Nothing was
+    /// written: [`Execution::record_failures`] comes next.
+    Failed(FailedAttempt),
+}
+
+/// The worker's verbs.
+#[async_trait]
+pub trait Execution: Send + Sync {
+    /// Runs the disconnects of `orders` in one transaction and commits: locks the accounts in ascending order, then the
+    /// events; in the next statements loads what is decided from; asks `decide` for each; writes the effects set by
+    /// set. Only an event that is `queued` runs, whichever of its messages came; an order given twice runs once.
+    ///
+    /// Answers one [`Executed`] for each distinct event, in any order. A plan that fails leaves the others untouched.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`] where the database refused the effects of more than one order: nothing was written, run
+    /// them one by one. Transient errors otherwise.
+    async fn disconnect(&self, orders: &[Order], decide: Decide<'_>) -> StoreResult<Vec<Executed>>;
+
+    /// Writes failures, each only while its event is queued with that attempt: the error, failures + 1, and by its
+    /// verdict back to `scheduled` or to `failed`; an entry in the account's log. Answers the events that were written;
+    /// of the others someone newer has charge.
+    async fn record_failures(&self, failures: &[(FailedAttempt, Verdict)]) -> StoreResult<Vec<EventId>>;
+
+    /// Before an order runs that may have killed its worker: counts a failure with `error` while the event stays
+    /// `queued`, or gives it up (`failed`) where that was the last. Answers the attempt that may run now.
+    async fn record_suspect(&self, event: EventId, error: &str) -> StoreResult<Option<Attempt>>;
+}
