@@ -1,5 +1,6 @@
 //! disconnectd disconnects customer accounts: now, at a date, or in campaigns of any size.
 
+pub mod clock;
 pub mod domain;
 pub mod queue;
 pub mod store;
