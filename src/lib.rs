@@ -1,6 +1,14 @@
 //! disconnectd disconnects customer accounts: now, at a date, or in campaigns of any size.
 
+pub mod api;
+pub mod backoff;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod health;
 pub mod queue;
+pub mod scheduler;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;
+pub mod worker;

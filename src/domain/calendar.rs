@@ -188,7 +188,7 @@ mod tests {
 
     fn at(text: &str, zone: &str) -> String {
         let zone = parse_zone(zone).unwrap();
-        let (at, _) = When::parse(text).unwrap().resolve(zone, NaiveTime::MIN, Utc::now());
+        let (at, _) = When::parse(text).unwrap().resolve(zone, NaiveTime::MIN, DateTime::UNIX_EPOCH);
         at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
     }
 
@@ -223,7 +223,8 @@ mod tests {
     #[test]
     fn a_date_alone_means_the_cutoff_and_is_kept_as_given() {
         let zone = parse_zone("Europe/Berlin").unwrap();
-        let (at, planned) = When::parse("2026-12-01").unwrap().resolve(zone, parse_time("17:30").unwrap(), Utc::now());
+        let (at, planned) =
+            When::parse("2026-12-01").unwrap().resolve(zone, parse_time("17:30").unwrap(), DateTime::UNIX_EPOCH);
         assert_eq!(at.to_rfc3339(), "2026-12-01T16:30:00+00:00");
         assert_eq!(planned.planned_for.as_deref(), Some("2026-12-01"));
         assert_eq!(planned.zone.as_deref(), Some("Europe/Berlin"));

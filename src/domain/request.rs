@@ -123,13 +123,13 @@ mod tests {
         }
     }
 
-    fn open(state: State, lane: i64) -> Option<OpenEvent> {
-        Some(OpenEvent { id: EventId(9), state, due_at: now() + Duration::days(1), lane })
+    fn open(state: State, lane: i64) -> OpenEvent {
+        OpenEvent { id: EventId(9), state, due_at: now() + Duration::days(1), lane }
     }
 
     #[test]
     fn rule_6_at_most_one_open_event_and_now_brings_it_forward() {
-        let facts_open = RequestFacts { open: open(State::Scheduled, 0), ..facts() };
+        let facts_open = RequestFacts { open: Some(open(State::Scheduled, 0)), ..facts() };
         assert!(matches!(
             admit(&request("2027-01-01"), &facts_open),
             Err(Refusal::OpenEvent { event: EventId(9), .. })
@@ -138,9 +138,9 @@ mod tests {
             admit(&request("now"), &facts_open),
             Ok(Admission::BringForward { event: EventId(9), due_at: now() })
         );
-        let queued = RequestFacts { open: open(State::Queued, 0), ..facts() };
+        let queued = RequestFacts { open: Some(open(State::Queued, 0)), ..facts() };
         assert_eq!(admit(&request("now"), &queued), Ok(Admission::UnderWay { event: EventId(9) }));
-        let in_a_campaign = RequestFacts { open: open(State::Queued, 7), ..facts() };
+        let in_a_campaign = RequestFacts { open: Some(open(State::Queued, 7)), ..facts() };
         assert!(matches!(admit(&request("now"), &in_a_campaign), Ok(Admission::BringForward { .. })));
     }
 

@@ -1,0 +1,442 @@
+//! Configuration: defaults, then the file, then the environment, into types that need no more checking.
+//!
+//! Secrets stand in the two URLs alone, and those are never printed: see [`Secret`].
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::domain::calendar::Cron;
+use crate::domain::retry::RetryPolicy;
+use crate::store::Redispatch;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration file {path} can't be read: {error}")]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("the configuration file {path} is wrong: {error}")]
+    Malformed { path: PathBuf, error: String },
+    #[error("{place}: {error}")]
+    Invalid { place: String, error: String },
+}
+
+/// A text that `{:?}` does not show, since it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    Sqlite(String),
+    Postgres(Secret),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueUrl {
+    Memory,
+    Amqp(Secret),
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub database: DatabaseUrl,
+    /// Whether the database was named, in the file or the environment.
+    pub database_is_given: bool,
+    pub max_connections: u32,
+    pub queue: QueueUrl,
+    pub http_listen: SocketAddr,
+    pub scheduler: SchedulerConfig,
+    pub worker: WorkerConfig,
+    /// How many failed executions end an event as failed.
+    pub failures_max: i32,
+    /// How long a stop waits for what has begun.
+    pub grace: Duration,
+    pub log: LogConfig,
+}
+
+#[derive(Debug, Clone)]
+pub struct SchedulerConfig {
+    pub claim_max: u32,
+    pub sweep: Cron,
+    pub hints: bool,
+    pub redispatch: Redispatch,
+}
+
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    pub loops: usize,
+    pub batch_max: usize,
+    pub linger: Duration,
+    pub retry: RetryPolicy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    pub json: bool,
+    pub filter: String,
+}
+
+/// The file, as it may be written. Every key is optional; unknown ones are refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    database: DatabaseFile,
+    queue: QueueFile,
+    http: HttpFile,
+    scheduler: SchedulerFile,
+    worker: WorkerFile,
+    shutdown: ShutdownFile,
+    log: LogFile,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DatabaseFile {
+    url: Option<String>,
+    max_connections: u32,
+}
+
+impl Default for DatabaseFile {
+    fn default() -> Self {
+        Self { url: None, max_connections: 10 }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct QueueFile {
+    url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HttpFile {
+    listen: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SchedulerFile {
+    claim_max: u32,
+    sweep: String,
+    hints: bool,
+    redispatch_seconds: u64,
+    redispatch_max_seconds: u64,
+}
+
+impl Default for SchedulerFile {
+    fn default() -> Self {
+        Self {
+            claim_max: 500,
+            sweep: "*/15 * * * * *".into(),
+            hints: true,
+            redispatch_seconds: 10,
+            redispatch_max_seconds: 300,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WorkerFile {
+    loops: Option<usize>,
+    batch_max: usize,
+    linger_ms: u64,
+    failures_max: i32,
+    retry_seconds: u64,
+    retry_max_seconds: u64,
+}
+
+impl Default for WorkerFile {
+    fn default() -> Self {
+        Self { loops: None, batch_max: 64, linger_ms: 2, failures_max: 8, retry_seconds: 5, retry_max_seconds: 3600 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ShutdownFile {
+    grace_seconds: u64,
+}
+
+impl Default for ShutdownFile {
+    fn default() -> Self {
+        Self { grace_seconds: 30 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogFile {
+    format: String,
+    filter: String,
+}
+
+impl Default for LogFile {
+    fn default() -> Self {
+        Self { format: "text".into(), filter: "info".into() }
+    }
+}
+
+/// What the environment says, by the names of its variables.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `DISCONNECTD_DATABASE_URL`
+    pub database_url: Option<String>,
+    /// `DISCONNECTD_QUEUE_URL`
+    pub queue_url: Option<String>,
+    /// `DISCONNECTD_HTTP_LISTEN`
+    pub http_listen: Option<String>,
+}
+
+impl Environment {
+    /// An empty variable counts as none.
+    #[must_use]
+    pub fn read() -> Self {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        Self {
+            database_url: variable("DISCONNECTD_DATABASE_URL"),
+            queue_url: variable("DISCONNECTD_QUEUE_URL"),
+            http_listen: variable("DISCONNECTD_HTTP_LISTEN"),
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// A sentence that names the file or the variable, and what it takes.
+    pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let (file, name) = match path {
+            None => (File::default(), String::new()),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+                let file = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
+                    path: path.to_owned(),
+                    error: error.to_string().trim_end().to_owned(),
+                })?;
+                (file, format!("{}: ", path.display()))
+            }
+        };
+        Self::resolve(file, &name, environment)
+    }
+
+    fn resolve(file: File, file_name: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        let in_file = |key: &str| format!("{file_name}{key}");
+        let invalid = |place: String, error: String| ConfigError::Invalid { place, error };
+        // The environment's value, else the file's, with the place to name in an error.
+        let pick = |variable: &Option<String>, name: &str, value: Option<String>, key: &str| match variable {
+            Some(value) => Some((value.clone(), name.to_owned())),
+            None => value.map(|value| (value, in_file(key))),
+        };
+
+        let database_url =
+            pick(&environment.database_url, "DISCONNECTD_DATABASE_URL", file.database.url, "database.url");
+        let database_is_given = database_url.is_some();
+        let database = match database_url {
+            None => DatabaseUrl::Sqlite("sqlite://disconnectd.db".into()),
+            Some((url, place)) => parse_database(&url).map_err(|error| invalid(place, error))?,
+        };
+        let (queue, queue_place) =
+            match pick(&environment.queue_url, "DISCONNECTD_QUEUE_URL", file.queue.url, "queue.url") {
+                None => (QueueUrl::Memory, String::new()),
+                Some((url, place)) => (parse_queue(&url).map_err(|error| invalid(place.clone(), error))?, place),
+            };
+        if matches!((&database, &queue), (DatabaseUrl::Sqlite(_), QueueUrl::Amqp(_))) {
+            let error = "a SQLite database goes with the queue `memory:` only; use PostgreSQL with RabbitMQ";
+            return Err(invalid(queue_place, error.into()));
+        }
+        let (listen, listen_place) =
+            pick(&environment.http_listen, "DISCONNECTD_HTTP_LISTEN", file.http.listen, "http.listen")
+                .unwrap_or_else(|| ("127.0.0.1:8080".into(), String::new()));
+        let http_listen = listen.parse().map_err(|_| {
+            invalid(listen_place, format!("`{listen}` is not an address and a port, such as 127.0.0.1:8080"))
+        })?;
+
+        let positive = |key: &str, value: u64| match value {
+            0 => Err(invalid(in_file(key), "it must be at least 1".into())),
+            value => Ok(value),
+        };
+        positive("database.max_connections", file.database.max_connections.into())?;
+        positive("scheduler.claim_max", file.scheduler.claim_max.into())?;
+        positive("worker.batch_max", file.worker.batch_max as u64)?;
+        positive("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0))?;
+        if let Some(loops) = file.worker.loops {
+            positive("worker.loops", loops as u64)?;
+        }
+        let json = match file.log.format.as_str() {
+            "text" => false,
+            "json" => true,
+            other => return Err(invalid(in_file("log.format"), format!("`{other}` is neither `text` nor `json`"))),
+        };
+        // SQLite has one writer, so that more loops would only wait for each other.
+        let loops = file.worker.loops.unwrap_or(if matches!(database, DatabaseUrl::Sqlite(_)) { 1 } else { 3 });
+        Ok(Self {
+            database,
+            database_is_given,
+            max_connections: file.database.max_connections,
+            queue,
+            http_listen,
+            scheduler: SchedulerConfig {
+                claim_max: file.scheduler.claim_max,
+                sweep: Cron::parse(&file.scheduler.sweep)
+                    .map_err(|error| invalid(in_file("scheduler.sweep"), error))?,
+                hints: file.scheduler.hints,
+                redispatch: Redispatch {
+                    base: Duration::from_secs(positive(
+                        "scheduler.redispatch_seconds",
+                        file.scheduler.redispatch_seconds,
+                    )?),
+                    max: Duration::from_secs(positive(
+                        "scheduler.redispatch_max_seconds",
+                        file.scheduler.redispatch_max_seconds,
+                    )?),
+                },
+            },
+            worker: WorkerConfig {
+                loops,
+                batch_max: file.worker.batch_max,
+                linger: Duration::from_millis(file.worker.linger_ms),
+                retry: RetryPolicy {
+                    base: Duration::from_secs(file.worker.retry_seconds),
+                    max: Duration::from_secs(file.worker.retry_max_seconds),
+                },
+            },
+            failures_max: file.worker.failures_max,
+            grace: Duration::from_secs(file.shutdown.grace_seconds),
+            log: LogConfig { json, filter: file.log.filter },
+        })
+    }
+}
+
+fn parse_database(url: &str) -> Result<DatabaseUrl, String> {
+    let url = url.trim();
+    match scheme(url) {
+        "sqlite" => Ok(DatabaseUrl::Sqlite(url.to_owned())),
+        "postgres" | "postgresql" => {
+            Url::parse(url).map_err(|error| format!("the PostgreSQL URL can't be read: {error}"))?;
+            Ok(DatabaseUrl::Postgres(Secret(url.to_owned())))
+        }
+        other => Err(format!(
+            "a database URL begins with `sqlite://` or `postgres://`, not with `{other}`; \
+             for example sqlite://disconnectd.db or postgres://user:password@host/database"
+        )),
+    }
+}
+
+fn parse_queue(url: &str) -> Result<QueueUrl, String> {
+    let url = url.trim();
+    match scheme(url) {
+        "memory" => Ok(QueueUrl::Memory),
+        "amqp" | "amqps" => {
+            Url::parse(url).map_err(|error| format!("the RabbitMQ URL can't be read: {error}"))?;
+            Ok(QueueUrl::Amqp(Secret(url.to_owned())))
+        }
+        other => Err(format!(
+            "a queue URL is `memory:` or begins with `amqp://` or `amqps://`, not with `{other}`; \
+             for example amqp://user:password@host/%2f"
+        )),
+    }
+}
+
+/// What stands before the first colon; nothing else of a URL is ever shown.
+fn scheme(url: &str) -> &str {
+    url.split_once(':').map_or("", |(scheme, _)| scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let file =
+            toml::from_str(text).map_err(|e| ConfigError::Malformed { path: "x.toml".into(), error: e.to_string() })?;
+        Config::resolve(file, "x.toml: ", &Environment::default())
+    }
+
+    #[test]
+    fn with_no_configuration_it_is_sqlite_and_memory_on_loopback() {
+        let config = load("").unwrap();
+        assert_eq!(config.database, DatabaseUrl::Sqlite("sqlite://disconnectd.db".into()));
+        assert_eq!(config.queue, QueueUrl::Memory);
+        assert!(config.http_listen.ip().is_loopback());
+        assert!(!config.database_is_given);
+    }
+
+    #[test]
+    fn the_shipped_files_are_read_and_name_every_key() {
+        for name in ["embedded.toml", "at-scale.toml"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+            Config::load(Some(&path), &Environment::default()).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for key in [
+                "url",
+                "max_connections",
+                "listen",
+                "claim_max",
+                "sweep",
+                "hints",
+                "redispatch_seconds",
+                "redispatch_max_seconds",
+                "loops",
+                "batch_max",
+                "linger_ms",
+                "failures_max",
+                "retry_seconds",
+                "retry_max_seconds",
+                "grace_seconds",
+                "format",
+                "filter",
+            ] {
+                assert!(text.lines().any(|line| line.starts_with(&format!("{key} ="))), "{name} lacks {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (text, part) in [
+            ("[worker]\nlops = 3", "lops"),
+            ("[scheduler]\nsweep = \"often\"", "x.toml: scheduler.sweep"),
+            ("[worker]\nbatch_max = 0", "x.toml: worker.batch_max"),
+            ("[database]\nurl = \"mysql://u:secret@h/d\"", "not with `mysql`"),
+            ("[queue]\nurl = \"redis://h\"", "not with `redis`"),
+            ("[queue]\nurl = \"amqp://h\"", "`memory:` only"),
+            ("[http]\nlisten = \"8080\"", "x.toml: http.listen"),
+            ("[log]\nformat = \"xml\"", "neither `text` nor `json`"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_secrets_are_not_shown() {
+        let environment = Environment {
+            database_url: Some("postgres://u:secret@h/d".into()),
+            queue_url: Some("amqp://u:secret@h".into()),
+            http_listen: Some("127.0.0.1:0".into()),
+        };
+        let config = Config::resolve(File::default(), "", &environment).unwrap();
+        assert_eq!(config.http_listen.port(), 0);
+        assert_eq!(config.worker.loops, 3);
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+}
