@@ -204,8 +204,15 @@ pub(super) fn children(children: &[Relative]) -> String {
     if children.is_empty() {
         return "none".into();
     }
-    children.iter().map(relative).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<_> = children.iter().take(CHILDREN_SHOWN).map(relative).collect();
+    if children.len() > CHILDREN_SHOWN {
+        lines.push(format!("and {} more; `accounts list --parent` shows them", children.len() - CHILDREN_SHOWN));
+    }
+    lines.join("\n")
 }
+
+/// A building may have hundreds.
+const CHILDREN_SHOWN: usize = 20;
 
 /// One line: `1002  Bo  (Active)`.
 pub(super) fn relative(relative: &Relative) -> String {

@@ -1,5 +1,7 @@
 //! `doctor`: what is wrong with this configuration, database, broker or data.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -112,7 +114,7 @@ fn backlog(counts: &EventCounts) -> (Finding, String) {
     }
     if *overdue > 0 && *lag_seconds > LAG_MAX_S {
         finding = Finding::Warning;
-        message.push_str(&format!("; {overdue} overdue, the oldest for {lag_seconds:.0} s"));
+        let _ = write!(message, "; {overdue} overdue, the oldest for {lag_seconds:.0} s"); // a String takes everything
     }
     (finding, message)
 }

@@ -10,7 +10,7 @@ use super::session::{CliError, Exit, Session};
 use super::table::{indented, instant, sheet};
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
-use crate::domain::overview::{Overview, Recipient};
+use crate::domain::overview::{FinalInvoice, Overview, Recipient};
 
 /// Show what a disconnect would do: the final invoice line by line, the address, the family, what blocks
 #[derive(Debug, Args)]
@@ -64,19 +64,18 @@ pub fn rendered(overview: &Overview, width: Option<u16>) -> String {
         ("Children", children(&overview.children)),
         ("Open event", overview.open_event.as_ref().map_or("none".into(), open_event)),
     ];
-    let mut text = String::new();
-    match &overview.final_invoice {
-        Some(invoice) => {
-            pairs.push(("Final invoice", format!("{} to {}", invoice.total, recipient(overview))));
-            text.push_str(&sheet(width, &pairs));
-            text.push_str("\n\n");
-            text.push_str(&indented(&lines(&invoice.lines, [invoice.amount, invoice.tax, invoice.total], width)));
-        }
-        None => {
-            pairs.push(("Final invoice", "none: nothing to invoice".into()));
-            text.push_str(&sheet(width, &pairs));
-            text.push('\n');
-        }
+    let invoice = overview.final_invoice.as_ref();
+    pairs.push((
+        "Final invoice",
+        match invoice {
+            Some(invoice) => format!("{} to {}", invoice.total, recipient(overview)),
+            None => "none: nothing to invoice".into(),
+        },
+    ));
+    let mut text = sheet(width, &pairs) + "\n";
+    if let Some(FinalInvoice { lines: invoiced, amount, tax, total }) = invoice {
+        text.push('\n');
+        text.push_str(&indented(&lines(invoiced, [*amount, *tax, *total], width)));
     }
     text.push_str(&listed("It can't be done:", &overview.blockers));
     text.push_str(&listed("To know before:", &overview.warnings));
@@ -100,6 +99,6 @@ fn listed(title: &str, sentences: &[String]) -> String {
     if sentences.is_empty() {
         return String::new();
     }
-    let sentences: String = sentences.iter().map(|sentence| format!("  - {}\n", plain(sentence))).collect();
-    format!("\n{title}\n{sentences}")
+    let sentences: Vec<_> = sentences.iter().map(|sentence| format!("  - {}", plain(sentence))).collect();
+    format!("\n{title}\n{}\n", sentences.join("\n"))
 }

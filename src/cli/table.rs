@@ -46,7 +46,7 @@ pub fn sheet(width: Option<u16>, pairs: &[(&str, String)]) -> String {
 /// Moves a block of lines to the right.
 #[must_use]
 pub fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
 /// An instant for people, in UTC. Where it stands alone, say so beside it.

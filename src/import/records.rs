@@ -114,10 +114,11 @@ impl<R: Read> Records<R> {
             // A file need not end with a line end, so one is added. An open quote takes it in, and nothing else does.
             let is_last = self.unread.is_empty();
             let input = if is_last { b"\n" } else { &self.buffer[self.unread.clone()] };
+            let line_before = self.parser.line();
             let (result, read, written, ended) =
                 self.parser.read_record(input, &mut self.bytes[bytes..], &mut self.ends[ends..]);
             if !is_last {
-                self.line += input[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.line += self.parser.line() - line_before;
                 self.unread.start += read;
             }
             bytes += written;
