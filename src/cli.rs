@@ -32,24 +32,27 @@ pub use session::{CliError, Exit, Probe, RunOwn, Session, system_user};
 #[derive(Debug, Parser)]
 #[command(
     name = "disconnectd",
+    bin_name = "disconnectd",
     version,
-    max_term_width = 110,
+    max_term_width = 120,
     long_about = LONG_ABOUT,
     after_help = AFTER_HELP,
     after_long_help = AFTER_LONG_HELP
 )]
 pub struct Cli {
-    /// Read the configuration from this TOML file (environment variables win over it)
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The configuration, a TOML file; environment variables win over it
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
 
-    /// Answer with one JSON document on standard output instead of tables
-    #[arg(long, global = true)]
+    /// Answer with one JSON document instead of tables
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 
     #[command(subcommand)]
     pub command: Command,
 }
+
+const GLOBAL: &str = "Global options";
 
 const LONG_ABOUT: &str = "\
 Disconnects customer accounts: now, on a date, or many at once.
@@ -69,19 +72,20 @@ Exit codes:
 
 const AFTER_LONG_HELP: &str = "\
 Examples:
-  disconnectd demo                                   a sample provider, its due disconnects run to the end
-  disconnectd import accounts accounts.csv           load accounts, then:
-  disconnectd import debits debits.csv               what they owe
-  disconnectd overview 7590-VHVEG                    what a disconnect would do
-  disconnectd disconnect 7590-VHVEG                  do it now, after a question
-  disconnectd schedule 7590-VHVEG --on 2026-12-01    do it then; `disconnectd serve` must run
-  disconnectd serve                                  run what is due, until it is stopped
+  disconnectd demo                                  a sample provider, run to the end
+  disconnectd import accounts accounts.csv          load accounts, and then:
+  disconnectd import debits debits.csv              what they owe
+  disconnectd overview 7590-VHVEG                   what a disconnect would do
+  disconnectd disconnect 7590-VHVEG                 do it now, after a question
+  disconnectd schedule 7590-VHVEG --on 2026-12-01   do it then; `disconnectd serve` must run
+  disconnectd serve                                 run what is due, until it is stopped
   disconnectd --json events list --state failed | jq '.items[].last_error'
 
 Output:
   The answer goes to standard output; notes, questions, progress and errors go to standard error.
-  With --json standard output has exactly one document: what the HTTP API would answer, or
-  {\"error\":{\"code\":\"unknown_account\",\"message\":\"...\"}} where there is no answer (the exit code is not 0).
+  With --json standard output has exactly one document: what the HTTP API would answer, or where
+  there is no answer {\"error\":{\"code\":\"unknown_account\",\"message\":\"...\"}}. A usage error (exit 2)
+  writes nothing there.
 
 Environment:
   DISCONNECTD_DATABASE_URL   sqlite://disconnectd.db (the default) or postgres://...
@@ -109,7 +113,7 @@ pub enum Command {
 /// Load a sample provider and run its due disconnects to the end, with a summary
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without configuration it works in a file of its own, which it starts over each time, and touches no other. A database
+Without configuration it works in a file of its own, which it starts over each time, and touches no other. A database \
 given by DISCONNECTD_DATABASE_URL must be empty or bear the demo's mark; any other is left alone (exit 3).")]
 pub struct DemoArgs {
     /// Go on serving the sample provider afterwards
@@ -124,7 +128,7 @@ Examples:
   disconnectd serve                        everything, in one process
   disconnectd serve --roles worker         one of many, on PostgreSQL and RabbitMQ
 
-The first SIGTERM or Ctrl-C finishes what has begun, the second ends at once. /healthz, /readyz and /metrics are
+The first SIGTERM or Ctrl-C finishes what has begun, the second ends at once. /healthz, /readyz and /metrics are \
 answered on DISCONNECTD_HTTP_LISTEN; the address is printed at start.")]
 pub struct ServeArgs {
     /// What this process does; everything, unless said

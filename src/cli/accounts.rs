@@ -17,19 +17,23 @@ pub enum AccountsCommand {
     List(ListArgs),
     /// Show one account with its family and its open event
     Show {
+        /// The number of the account
         #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
         number: AccountNumber,
     },
     /// Put an account under a parent, from wherever it was
     #[command(after_help = "Example:\n  disconnectd accounts link 1002 --parent 1001")]
     Link {
+        /// The number of the child account
         #[arg(value_name = "CHILD", value_parser = AccountNumber::parse)]
         child: AccountNumber,
+        /// The number of the parent account
         #[arg(long, value_name = "NUMBER", value_parser = AccountNumber::parse, allow_hyphen_values = true)]
         parent: AccountNumber,
     },
     /// Take an account from under its parent; it must have a contact of its own
     Unlink {
+        /// The number of the child account
         #[arg(value_name = "CHILD", value_parser = AccountNumber::parse)]
         child: AccountNumber,
     },
@@ -69,6 +73,7 @@ pub struct ListArgs {
 /// Change who gets the invoices of an account; what is not given stays
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "disconnectd accounts contact [OPTIONS] <NUMBER>",
     group = clap::ArgGroup::new("change").required(true).multiple(true),
     after_help = "\
 Examples:
@@ -76,10 +81,13 @@ Examples:
   disconnectd accounts contact 1001 --mailing-address '12 Main St, Springfield' --no-email"
 )]
 pub struct ContactArgs {
+    /// The number of the account
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
     number: AccountNumber,
+    /// Where invoices are sent to
     #[arg(long, value_name = "ADDRESS", value_parser = values::text, group = "change")]
     email: Option<String>,
+    /// Where letters are sent to
     #[arg(long, value_name = "ADDRESS", value_parser = values::text, group = "change")]
     mailing_address: Option<String>,
     /// Without an email

@@ -21,14 +21,15 @@ use crate::store::Requested;
 /// Disconnect an account now, and wait for the outcome
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It shows the overview and asks first, unless --yes. An account with an open event has it brought forward to now. With
-nobody serving a SQLite database, the command does the work itself.
+It shows the overview and asks first, unless --yes. An account with an open event has it brought forward to now. \
+With nobody serving a SQLite database, the command does the work itself.
 
 Examples:
   disconnectd disconnect 7590-VHVEG --reason 'moved away'
   disconnectd disconnect 7590-VHVEG --yes --no-wait
   disconnectd --json disconnect 7590-VHVEG --yes | jq .final_invoice")]
 pub struct DisconnectArgs {
+    /// The number of the account
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
     number: AccountNumber,
     /// Why, for the account's log
@@ -53,14 +54,15 @@ pub struct DisconnectArgs {
 /// Disconnect an account on a date
 #[derive(Debug, Args)]
 #[command(after_help = "\
-WHEN is a date (the cutoff time of that day, see `disconnectd settings show`), a local date and time, RFC 3339, or now.
-It shows the overview and asks first, unless --yes. `disconnectd serve` does it when the time has come.
+WHEN is a date (the cutoff time of that day, see `disconnectd settings show`), a local date and time, RFC 3339, or \
+now. It shows the overview and asks first, unless --yes. `disconnectd serve` does it when the time has come.
 
 Examples:
   disconnectd schedule 7590-VHVEG --on 2026-12-01
   disconnectd schedule 7590-VHVEG --on 2026-12-01T09:00 --zone America/Denver --reason 'end of contract'
   disconnectd schedule 7590-VHVEG --on 2026-12-01T09:00:00-07:00 --yes")]
 pub struct ScheduleArgs {
+    /// The number of the account
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
     number: AccountNumber,
     /// 2026-12-01, 2026-12-01T09:00, RFC 3339, or now
@@ -111,7 +113,7 @@ pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliErr
         return left_for_later(session, event).await;
     }
     let event = wait::for_outcome(session, event, Duration::from_secs(args.wait)).await?;
-    ended(session, &event, args.wait).await
+    ended(session, &event, args.wait)
 }
 
 pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, CliError> {
@@ -230,7 +232,7 @@ async fn left_for_later(session: &Session, event: EventId) -> Result<Exit, CliEr
     Ok(Exit::Done)
 }
 
-async fn ended(session: &Session, event: &EventView, waited_s: u64) -> Result<Exit, CliError> {
+fn ended(session: &Session, event: &EventView, waited_s: u64) -> Result<Exit, CliError> {
     session.answer(event, || sentence(event))?;
     let id = event.id;
     Ok(match event.state {
@@ -250,7 +252,6 @@ async fn ended(session: &Session, event: &EventView, waited_s: u64) -> Result<Ex
             session.screen.error(&format!(
                 "event {id} was still under way after {waited_s} s; `disconnectd events show {id}` tells how it ends"
             ));
-            session.note_unserved().await;
             Exit::UnderWay
         }
     })

@@ -81,7 +81,7 @@ async fn examine(session: &Session, diagnosis: &mut Diagnosis) -> Result<(), Cli
     if store.is_served().await? {
         diagnosis.add("serving", Ok("somebody serves this database".into()));
     } else {
-        diagnosis.put("serving", unserved(&counts), "nobody serves this database; start `disconnectd serve`");
+        diagnosis.put("serving", unserved(&counts), "nobody serves this database; `disconnectd serve` does");
     }
     let (finding, message) = backlog(&counts);
     diagnosis.put("events", finding, message);

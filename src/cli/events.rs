@@ -17,11 +17,13 @@ pub enum EventsCommand {
     List(ListArgs),
     /// Show one event
     Show {
+        /// The number of the event
         #[arg(value_name = "ID", value_parser = values::event_id)]
         event: EventId,
     },
     /// Cancel an event that has not ended well: scheduled, queued or failed
     Cancel {
+        /// The number of the event
         #[arg(value_name = "ID", value_parser = values::event_id)]
         event: EventId,
         /// Why, for the account's log
@@ -31,6 +33,7 @@ pub enum EventsCommand {
     Reschedule(RescheduleArgs),
     /// Bring a failed event back: it is tried again at once
     Retry {
+        /// The number of the event
         #[arg(value_name = "ID", value_parser = values::event_id)]
         event: EventId,
         /// Why, for the account's log
@@ -62,6 +65,7 @@ pub struct ListArgs {
     after_help = "Example:\n  disconnectd events reschedule 7 --on 2026-12-15 --reason 'asked for two more weeks'"
 )]
 pub struct RescheduleArgs {
+    /// The number of the event
     #[arg(value_name = "ID", value_parser = values::event_id)]
     event: EventId,
     /// 2026-12-01, 2026-12-01T09:00, RFC 3339, or now

@@ -21,9 +21,9 @@ pub enum ImportCommand {
 The file is UTF-8 with this header, its columns in any order:
   number,name,status,parent_number,currency,zone,address,email,mailing_address,groups
 
-number, name and status must be there in each row. Several groups are separated by `;`. A parent may come later in the
-file. Without a currency a new account gets the company's. Import is never a way around: it does not bring back what was
-disconnected or unlinked. A million rows take bounded memory.
+number, name and status must be there in each row. Several groups are separated by `;`. A parent may come later in \
+the file. Without a currency a new account gets the company's. Import is never a way around: it does not bring back \
+what was disconnected or unlinked. A million rows take bounded memory.
 
 Examples:
   disconnectd import accounts accounts.csv --dry-run
@@ -34,8 +34,8 @@ Examples:
 The file is UTF-8 with this header, its columns in any order:
   account_number,reference,description,amount,tax,charged_on
 
-All but tax must be there in each row. The reference is unique within its account: the same one again changes the debit,
-unless it is invoiced. Amounts are written like 120.50, in the account's currency; dates like 2026-11-30.
+All but tax must be there in each row. The reference is unique within its account: the same one again changes the \
+debit, unless it is invoiced. Amounts are written like 120.50, in the account's currency; dates like 2026-11-30.
 
 Example:
   disconnectd import debits debits.csv")]
@@ -78,7 +78,11 @@ pub async fn run(command: ImportCommand, session: &Session) -> Result<Exit, CliE
     bar.finish_and_clear();
     let report = report?;
 
-    session.answer(&report, || summary(&report, &name, args.dry_run))?;
+    if session.screen.json {
+        session.screen.print_json(&report)?;
+    } else if report.is_clean() {
+        session.screen.print(&summary(&report, &name, args.dry_run))?;
+    }
     list(session, "note: ", &report.notes, report.notes_not_listed, NOTES_SHOWN);
     if report.is_clean() {
         return Ok(Exit::Done);
@@ -114,9 +118,7 @@ fn list(session: &Session, prefix: &str, problems: &[Problem], not_listed: u64, 
 fn summary(report: &ImportReport, name: &str, dry_run: bool) -> String {
     let rows = count(report.rows, "row");
     let ImportReport { created, updated, unchanged, .. } = report;
-    if !report.is_clean() {
-        format!("{rows} of {name} looked at, nothing written.")
-    } else if dry_run {
+    if dry_run {
         format!(
             "{rows} of {name} looked at, nothing written: {created} to create, {updated} to update, {unchanged} the same."
         )

@@ -15,6 +15,7 @@ pub enum InvoicesCommand {
     List(ListArgs),
     /// Show one invoice with its lines
     Show {
+        /// The number of the invoice
         #[arg(value_name = "NUMBER", value_parser = values::invoice_number)]
         number: InvoiceNumber,
     },
@@ -74,8 +75,8 @@ fn listed(invoices: &[InvoiceView], width: Option<u16>) -> String {
             invoice.kind.as_str().to_owned(),
             invoice.account_number.to_string(),
             instant(&invoice.issued_at),
-            invoice.amount.amount(),
-            invoice.tax.amount(),
+            invoice.amount.to_string(),
+            invoice.tax.to_string(),
             invoice.total.to_string(),
         ]
     });

@@ -10,6 +10,7 @@ use crate::domain::account::{AccountNumber, LogEntry};
 /// Show what was done to an account, oldest first: when, what, by whom, why
 #[derive(Debug, Args)]
 pub struct LogArgs {
+    /// The number of the account
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
     number: AccountNumber,
     #[command(flatten)]

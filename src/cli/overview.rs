@@ -20,6 +20,7 @@ Examples:
   disconnectd overview 7590-VHVEG --on 2026-12-01T09:00 --zone America/Denver
   disconnectd --json overview 7590-VHVEG | jq .final_invoice.total")]
 pub struct OverviewArgs {
+    /// The number of the account
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
     number: AccountNumber,
     /// For a disconnect then: 2026-12-01, 2026-12-01T09:00, RFC 3339, or now
@@ -86,7 +87,9 @@ fn recipient(overview: &Overview) -> String {
     let Some(Recipient { account_number, contact }) = &overview.invoice_recipient else {
         return "nobody".into();
     };
-    let ways: Vec<_> = [&contact.email, &contact.mailing_address].into_iter().flatten().map(|way| plain(way)).collect();
+    // A letter's lines, in one.
+    let mailing_address = contact.mailing_address.as_ref().map(|address| address.replace('\n', ", "));
+    let ways: Vec<_> = contact.email.iter().chain(&mailing_address).map(|way| plain(way)).collect();
     let ways = ways.join(", or ");
     if account_number == overview.account.number.as_str() {
         ways

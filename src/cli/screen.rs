@@ -6,8 +6,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dialoguer::Confirm;
-use dialoguer::console::Term;
+use console::Term;
 use serde::Serialize;
 use serde_json::json;
 
@@ -121,15 +120,18 @@ impl Screen {
     }
 }
 
+/// Reads a line as the terminal edits it: whatever interrupts the question leaves the terminal as it was. Anything but
+/// a yes is a no.
 fn ask_on_terminal(question: &str) -> io::Result<bool> {
-    let term = Term::stderr();
-    let answer = Confirm::new().with_prompt(question).default(false).wait_for_newline(true).interact_on_opt(&term);
-    // Ctrl-C leaves the question with the cursor hidden.
-    let _ = term.show_cursor();
-    match answer {
-        Ok(answer) => Ok(answer.unwrap_or(false)),
-        Err(dialoguer::Error::IO(error)) => Err(error),
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    if io::stdin().read_line(&mut answer)? == 0 {
+        // Nobody pressed return.
+        writeln!(stderr)?;
     }
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn write(sink: &Sink, text: &str) -> Result<(), CliError> {

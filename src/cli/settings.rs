@@ -25,8 +25,10 @@ Settings:
 Example:
   disconnectd settings set cutoff_time 17:30")]
 pub struct SetArgs {
+    /// One of those below
     #[arg(value_name = "KEY", value_parser = SettingKey::parse)]
     key: SettingKey,
+    /// What it is to be
     #[arg(value_name = "VALUE")]
     value: String,
 }

@@ -22,6 +22,7 @@ Examples:
   disconnectd statuses add 'On hold'
   disconnectd statuses add Seasonal --activates")]
 pub struct AddArgs {
+    /// The name of the new status
     #[arg(value_name = "NAME", value_parser = values::name)]
     name: String,
     /// Accounts with this status are served; a disconnect can't lead to it

@@ -98,6 +98,9 @@ fn what_there_is_not_to_say_is_a_usage_error() {
 fn every_verb_says_what_it_is_for() {
     fn look(command: &clap::Command) {
         assert!(command.get_about().is_some(), "{} has no purpose", command.get_name());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{} {} is not explained", command.get_name(), argument.get_id());
+        }
         command.get_subcommands().for_each(look);
     }
     look(&Cli::command());

@@ -32,6 +32,9 @@ pub async fn for_outcome(session: &Session, event: EventId, wait: Duration) -> R
                 if session.run_own.run_own(event).await {
                     pause = PAUSE_MIN;
                 } else if begun.elapsed() >= wait {
+                    if !is_told {
+                        session.note_unserved().await;
+                    }
                     return Ok(view);
                 }
             }
