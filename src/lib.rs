@@ -2,10 +2,12 @@
 
 pub mod api;
 pub mod backoff;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod health;
+pub mod import;
 pub mod queue;
 pub mod scheduler;
 pub mod shutdown;

@@ -1,0 +1,206 @@
+//! `events`: list, show, and changes of plan.
+
+use chrono_tz::Tz;
+use clap::{Args, Subcommand};
+
+use super::page::{PageArgs, note_more};
+use super::session::{CliError, Exit, Session};
+use super::table::{Column, instant, sheet, table};
+use super::values;
+use crate::domain::account::AccountNumber;
+use crate::domain::calendar::{When, parse_zone};
+use crate::domain::event::{Change, EventId, EventView, State};
+use crate::store::EventFilter;
+
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    List(ListArgs),
+    /// Show one event
+    Show {
+        /// The number of the event
+        #[arg(value_name = "ID", value_parser = values::event_id)]
+        event: EventId,
+    },
+    /// Cancel an event that has not ended well: scheduled, queued or failed
+    Cancel {
+        /// The number of the event
+        #[arg(value_name = "ID", value_parser = values::event_id)]
+        event: EventId,
+        /// Why, for the account's log
+        #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
+        reason: Option<String>,
+    },
+    Reschedule(RescheduleArgs),
+    /// Bring a failed event back: it is tried again at once
+    Retry {
+        /// The number of the event
+        #[arg(value_name = "ID", value_parser = values::event_id)]
+        event: EventId,
+        /// Why, for the account's log
+        #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
+        reason: Option<String>,
+    },
+}
+
+/// List disconnect events, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  disconnectd events list --state failed
+  disconnectd events list --account 7590-VHVEG")]
+pub struct ListArgs {
+    /// In this state: scheduled, queued, completed, failed or cancelled
+    #[arg(long, value_name = "STATE", value_parser = values::state)]
+    state: Option<State>,
+    /// Of this account alone
+    #[arg(long, value_name = "NUMBER", value_parser = AccountNumber::parse, allow_hyphen_values = true)]
+    account: Option<AccountNumber>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// Move an open event to another date
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  disconnectd events reschedule 7 --on 2026-12-15 --reason 'asked for two more weeks'"
+)]
+pub struct RescheduleArgs {
+    /// The number of the event
+    #[arg(value_name = "ID", value_parser = values::event_id)]
+    event: EventId,
+    /// 2026-12-01, 2026-12-01T09:00, RFC 3339, or now
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    on: When,
+    /// The IANA zone that the date is read in; the account's, unless said, else the company's
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    zone: Option<Tz>,
+    /// A date in the past is meant
+    #[arg(long)]
+    late: bool,
+    /// Why, for the account's log
+    #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
+    reason: Option<String>,
+}
+
+pub async fn run(command: EventsCommand, session: &Session) -> Result<Exit, CliError> {
+    match command {
+        EventsCommand::List(args) => list(args, session).await?,
+        EventsCommand::Show { event } => {
+            let event = session.store.event(event).await?;
+            session.answer(&event, || shown(&event, session.screen.width))?;
+        }
+        EventsCommand::Cancel { event, reason } => change(session, event, &Change::Cancel, reason).await?,
+        EventsCommand::Reschedule(args) => reschedule(args, session).await?,
+        EventsCommand::Retry { event, reason } => {
+            change(session, event, &Change::Retry, reason).await?;
+            session.note_unserved().await;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
+    if let Some(number) = &args.account {
+        // An account without events is not an account that does not exist.
+        session.store.account(number).await?;
+    }
+    let is_filtered = args.account.is_some() || args.state.is_some();
+    let filter = EventFilter { state: args.state, account: args.account };
+    let page = session.store.events(&filter, &args.page.page()).await?;
+    session.answer(&page, || match (page.items.is_empty(), is_filtered) {
+        (true, true) => "No event matches; see them all: disconnectd events list".into(),
+        (true, false) => "There are no events yet; make one: disconnectd schedule NUMBER --on DATE".into(),
+        (false, _) => listed(&page.items, session.screen.width),
+    })?;
+    note_more(&session.screen, &page);
+    Ok(())
+}
+
+fn listed(events: &[EventView], width: Option<u16>) -> String {
+    let columns = [
+        Column::Right("EVENT"),
+        Column::Left("ACCOUNT"),
+        Column::Left("STATE"),
+        Column::Left("DUE (UTC)"),
+        Column::Left("ENDED (UTC)"),
+        Column::Right("FINAL INVOICE"),
+        Column::Left("NOTE"),
+    ];
+    let rows = events.iter().map(|event| {
+        [
+            event.id.to_string(),
+            event.account_number.to_string(),
+            state(event),
+            instant(&event.due_at),
+            event.ended_at.as_ref().map(instant).unwrap_or_default(),
+            event.final_invoice.as_ref().map(|invoice| invoice.total.to_string()).unwrap_or_default(),
+            event.last_error.clone().filter(|_| event.state != State::Completed).unwrap_or_default(),
+        ]
+    });
+    table(width, &columns, rows)
+}
+
+/// The state, and how it ended where that is not plain from it.
+fn state(event: &EventView) -> String {
+    match event.outcome {
+        Some(outcome) => format!("{}: {}", event.state.as_str(), outcome.as_str().replace('_', " ")),
+        None => event.state.as_str().to_owned(),
+    }
+}
+
+fn shown(event: &EventView, width: Option<u16>) -> String {
+    let mut pairs = vec![
+        ("Event", event.id.to_string()),
+        ("Account", event.account_number.to_string()),
+        ("State", state(event)),
+        ("Due", format!("{} UTC", instant(&event.due_at))),
+    ];
+    if let Some(date) = &event.planned.planned_for {
+        let zone = event.planned.zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+        pairs.push(("Planned for", format!("{date}{zone}")));
+    }
+    if let Some(at) = &event.next_at {
+        pairs.push(("Next look", format!("{} UTC", instant(at))));
+    }
+    pairs.push(("Attempts", event.attempt.to_string()));
+    pairs.push(("Failures", format!("{} of at most {}", event.failures, event.failures_max)));
+    if let Some(error) = &event.last_error {
+        pairs.push(("Last error", error.clone()));
+    }
+    if let Some(invoice) = &event.final_invoice {
+        pairs.push(("Final invoice", format!("{} over {}", invoice.number, invoice.total)));
+    }
+    pairs.push(("Reason", event.reason.clone().unwrap_or_else(|| "none given".into())));
+    pairs.push(("Requested by", format!("{} ({})", event.requested_by, event.requested_from)));
+    pairs.push(("Requested at", format!("{} UTC", instant(&event.created_at))));
+    if let Some(at) = &event.ended_at {
+        pairs.push(("Ended", format!("{} UTC", instant(at))));
+    }
+    sheet(width, &pairs)
+}
+
+async fn change(session: &Session, event: EventId, change: &Change, reason: Option<String>) -> Result<(), CliError> {
+    let event = session.store.change(event, change, &session.actor, reason.as_deref()).await?;
+    session.answer(&event, || {
+        let (id, account, due) = (event.id, &event.account_number, instant(&event.due_at));
+        match change {
+            Change::Cancel => format!("Event {id} is cancelled; account {account} stays as it is."),
+            Change::Reschedule { .. } => format!("Event {id} is moved: account {account} is due at {due} UTC."),
+            Change::Retry => format!("Event {id} is tried again: account {account} was due at {due} UTC."),
+        }
+    })
+}
+
+async fn reschedule(args: RescheduleArgs, session: &Session) -> Result<(), CliError> {
+    let event = session.store.event(args.event).await?;
+    let account = session.store.account(&event.account_number).await?;
+    let settings = session.store.settings().await?;
+    let zone = args.zone.or(account.zone).unwrap_or(settings.company_zone);
+    let now = session.store.now().await?;
+    let (due_at, planned) = args.on.resolve(zone, settings.cutoff_time, now);
+    // "Now" has passed when the database looks at it; it is meant all the same.
+    let late = args.late || args.on == When::Now;
+    change(session, args.event, &Change::Reschedule { due_at, planned, late }, args.reason).await?;
+    session.note_unserved().await;
+    Ok(())
+}

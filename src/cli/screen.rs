@@ -1,0 +1,147 @@
+//! The terminal or the pipe that a command speaks to.
+//!
+//! Whatever goes through here is harmless for a terminal; see [`super::plain`]. A reader who has gone away (`| head`)
+//! is no error: what is left to say is dropped, and the command ends as its work did.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use console::Term;
+use serde::Serialize;
+use serde_json::json;
+
+use super::plain::{plain, plain_json, plain_lines};
+use super::session::CliError;
+
+type Sink = Mutex<Box<dyn Write + Send>>;
+
+/// Asks a yes-or-no question.
+pub type Ask = dyn Fn(&str) -> io::Result<bool> + Send + Sync;
+
+pub struct Screen {
+    /// One JSON document is the answer.
+    pub json: bool,
+    /// Columns of the terminal; `None` where the answer goes into a pipe or a file, and nothing is wrapped.
+    pub width: Option<u16>,
+    /// Whether a progress bar on standard error would be seen.
+    pub shows_progress: bool,
+    stdout: Sink,
+    stderr: Sink,
+    /// `None` where nobody is there to answer.
+    ask: Option<Arc<Ask>>,
+}
+
+/// Narrower than this, tables are left to the terminal to wrap.
+const WIDTH_MIN: u16 = 40;
+
+impl Screen {
+    /// Standard output and standard error of this process.
+    #[must_use]
+    pub fn of_process(json: bool) -> Self {
+        let width = io::stdout().is_terminal().then(|| Term::stdout().size_checked()).flatten();
+        let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+        Self {
+            json,
+            width: width.map(|(_, columns)| columns.max(WIDTH_MIN)),
+            shows_progress: io::stderr().is_terminal(),
+            stdout: Mutex::new(Box::new(io::stdout())),
+            stderr: Mutex::new(Box::new(io::stderr())),
+            ask: asks.then(|| Arc::new(ask_on_terminal) as Arc<Ask>),
+        }
+    }
+
+    /// One that speaks to these, for tests.
+    #[must_use]
+    pub fn of(
+        json: bool,
+        stdout: impl Write + Send + 'static,
+        stderr: impl Write + Send + 'static,
+        ask: Option<Arc<Ask>>,
+    ) -> Self {
+        Self {
+            json,
+            width: None,
+            shows_progress: false,
+            stdout: Mutex::new(Box::new(stdout)),
+            stderr: Mutex::new(Box::new(stderr)),
+            ask,
+        }
+    }
+
+    /// The answer for a person.
+    pub fn print(&self, text: &str) -> Result<(), CliError> {
+        write(&self.stdout, &plain_lines(text))
+    }
+
+    /// The answer for a program.
+    pub fn print_json<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| CliError::Failed(format!("the answer can't be written as JSON: {error}")))?;
+        write(&self.stdout, &plain_json(&text))
+    }
+
+    /// Something to know beside the answer.
+    pub fn note(&self, text: &str) {
+        // Nobody could be told that telling does not work.
+        let _ = write(&self.stderr, &plain_lines(text));
+    }
+
+    /// What went wrong, where there is an answer all the same.
+    pub fn error(&self, text: &str) {
+        self.note(&format!("error: {text}"));
+    }
+
+    /// Why there is no answer.
+    pub fn fail(&self, error: &CliError) {
+        let message = error.to_string();
+        self.error(&message);
+        if self.json {
+            let _ = self.print_json(&json!({"error": {"code": error.code(), "message": message}}));
+        }
+    }
+
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.ask.is_some()
+    }
+
+    /// # Errors
+    /// Nobody is there to answer, or the terminal went away.
+    pub async fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        let Some(ask) = self.ask.clone() else {
+            return Err(CliError::refused("not_confirmed", "nobody is there to confirm; add --yes if it is meant"));
+        };
+        let question = plain(question).into_owned();
+        match tokio::task::spawn_blocking(move || ask(&question)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(CliError::refused("not_confirmed", format!("nothing was done: no answer ({error})"))),
+            Err(_) => Err(CliError::Failed("nothing was done: the question could not be asked".into())),
+        }
+    }
+}
+
+/// Reads a line as the terminal edits it: whatever interrupts the question leaves the terminal as it was. Anything but
+/// a yes is a no.
+fn ask_on_terminal(question: &str) -> io::Result<bool> {
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    if io::stdin().read_line(&mut answer)? == 0 {
+        // Nobody pressed return.
+        writeln!(stderr)?;
+    }
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+fn write(sink: &Sink, text: &str) -> Result<(), CliError> {
+    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = sink.write_all(text.as_bytes()).and_then(|()| sink.write_all(end.as_bytes()));
+    match written.and_then(|()| sink.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(CliError::Failed(format!("the answer can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
