@@ -1,1 +1,3 @@
 //! All tests that need the real parts: one binary, so that it links once.
+
+mod queue;

@@ -1,0 +1,85 @@
+//! Whether the queue can be used: both connections' states, said as one, logged and measured when they change.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::queue::Connectivity;
+
+/// Publishing and consuming have a connection each: while the broker is out of memory it stops reading from whoever
+/// publishes, and acknowledgements on the same connection would hang as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Publish,
+    Consume,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+        }
+    }
+}
+
+pub struct Board {
+    states: Mutex<States>,
+    both: watch::Sender<Connectivity>,
+}
+
+struct States {
+    publish: Connectivity,
+    consume: Connectivity,
+}
+
+impl Board {
+    pub fn new() -> Self {
+        let states = States { publish: Connectivity::Starting, consume: Connectivity::Starting };
+        Self { states: Mutex::new(states), both: watch::Sender::new(Connectivity::Starting) }
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<Connectivity> {
+        self.both.subscribe()
+    }
+
+    /// Why the queue can't be used, in words.
+    pub fn reason(&self) -> String {
+        match &*self.both.borrow() {
+            Connectivity::Down(reason) => reason.clone(),
+            Connectivity::Starting | Connectivity::Up => "RabbitMQ is not connected yet".to_owned(),
+        }
+    }
+
+    pub fn set(&self, role: Role, now: Connectivity) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = match role {
+            Role::Publish => &mut states.publish,
+            Role::Consume => &mut states.consume,
+        };
+        if *state == now {
+            return;
+        }
+        let connection = role.as_str();
+        let up = now == Connectivity::Up;
+        metrics::gauge!("disconnectd_queue_up", "connection" => connection).set(if up { 1.0 } else { 0.0 });
+        match &now {
+            Connectivity::Up => tracing::info!(connection, "the {connection} connection to RabbitMQ is up"),
+            Connectivity::Down(reason) => {
+                tracing::warn!(connection, "the {connection} connection to RabbitMQ is down: {reason}");
+            }
+            Connectivity::Starting => {}
+        }
+        *state = now;
+        let both = match (&states.publish, &states.consume) {
+            (down @ Connectivity::Down(_), _) | (_, down @ Connectivity::Down(_)) => down.clone(),
+            (Connectivity::Up, Connectivity::Up) => Connectivity::Up,
+            _ => Connectivity::Starting,
+        };
+        self.both.send_if_modified(|before| {
+            let changed = *before != both;
+            *before = both;
+            changed
+        });
+    }
+}

@@ -1,0 +1,224 @@
+//! RabbitMQ goes away, refuses, forgets queues: nothing fails, and everything comes back by itself.
+
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use url::Url;
+
+use super::bad_messages::{queue_name, side_channel};
+use super::proxy::{Proxy, Reserved};
+use super::*;
+
+/// host:port of the broker.
+fn upstream() -> String {
+    let url = Url::parse(&broker()).unwrap();
+    format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672))
+}
+
+/// The broker's URL, changed in places.
+fn changed(change: impl FnOnce(&mut Url)) -> String {
+    let mut url = Url::parse(&broker()).unwrap();
+    change(&mut url);
+    url.into()
+}
+
+fn through(proxy: std::net::SocketAddr) -> String {
+    changed(|url| {
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.port())).unwrap();
+    })
+}
+
+fn down(now: &Connectivity) -> bool {
+    matches!(now, Connectivity::Down(_))
+}
+
+/// Waits until it is down, and answers why.
+async fn reason(queue: &dyn Queue) -> String {
+    match until(queue, down).await {
+        Connectivity::Down(reason) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Publishes until all of it is confirmed: around an outage some of it is refused or unknown.
+async fn publish_at_last(queue: &dyn Queue, lane: LaneKind, orders: &[Order]) {
+    let publishing = async {
+        while queue.publish(lane, orders).await.iter().any(|answer| *answer != Published::Confirmed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, publishing).await.expect("it is never confirmed");
+}
+
+/// Takes and acks until all of `wanted` came, however often.
+async fn drain_at_least_once(consumer: &mut dyn Deliveries, wanted: &[Order]) {
+    let mut missing: BTreeSet<Order> = wanted.iter().copied().collect();
+    while !missing.is_empty() {
+        let batch = next(consumer, 50).await;
+        for order in ids(&batch) {
+            missing.remove(&order);
+        }
+        batch.ack().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_broker_is_waited_for() {
+    let (reserved, installation) = (Reserved::new(), installation());
+    let queue = RabbitQueue::new(&through(reserved.at), &installation).unwrap();
+    let why = reason(&queue).await;
+    assert!(why.contains("cannot be reached") && why.contains(&reserved.at.to_string()), "{why}");
+    assert!(!why.contains("guest@") && !why.contains(":guest"), "{why}");
+
+    let begun = Instant::now();
+    assert_eq!(queue.publish(LaneKind::Single, &orders(1000)).await, vec![Published::Refused; 1000]);
+    assert!(begun.elapsed() < Duration::from_secs(2), "refusing at once took {:?}", begun.elapsed());
+    assert!(queue.depth().await.unwrap_err().to_string().contains("cannot be reached"));
+    let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+    assert!(timeout(LINGER, consumer.next(1, LINGER)).await.is_err(), "it waits");
+
+    let _proxy = reserved.start(upstream());
+    until(&queue, |now| *now == Connectivity::Up).await;
+    let sent = orders(10);
+    publish_at_last(&queue, LaneKind::Single, &sent).await;
+    drain_at_least_once(&mut *consumer, &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_comes_back_and_nothing_is_lost() {
+    let proxy = Proxy::start(upstream());
+    let queue = rabbit(&through(proxy.at), &installation()).await;
+    let mut consumer = queue.deliveries(LaneKind::Campaign).await.unwrap();
+    for _ in 0..3 {
+        let sent = orders(100);
+        publish_at_last(&queue, LaneKind::Campaign, &sent).await;
+        let held = next(&mut *consumer, 20).await;
+        proxy.cut();
+        reason(&queue).await;
+        held.ack().await; // on a dead channel: no error, the messages come again
+        drain_at_least_once(&mut *consumer, &sent).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_in_the_middle_of_publishing_confirms_nothing_that_is_not_there() {
+    let proxy = Proxy::start(upstream());
+    let installation = installation();
+    let queue = Arc::new(rabbit(&through(proxy.at), &installation).await);
+    let sent = orders(20_000);
+    let publishing = {
+        let (queue, sent) = (Arc::clone(&queue), sent.clone());
+        tokio::spawn(async move { queue.publish(LaneKind::Campaign, &sent).await })
+    };
+    let direct = rabbit(&broker(), &installation).await;
+    let mut consumer = direct.deliveries(LaneKind::Campaign).await.unwrap();
+    let mut came: BTreeSet<Order> = BTreeSet::new();
+    let first = next(&mut *consumer, 50).await; // it is under way
+    came.extend(ids(&first));
+    first.ack().await;
+    proxy.cut();
+    let answers = timeout(DEADLINE, publishing).await.expect("publishing hangs").unwrap();
+    let of = |wanted: Published| answers.iter().filter(|answer| **answer == wanted).count();
+    assert_eq!(answers.len(), sent.len());
+    assert!(of(Published::Refused) > 0, "the cut came too late to show anything");
+    assert!(of(Published::Unknown) <= 200, "no more than what is under way is unknown");
+    let confirmed: Vec<Order> =
+        sent.iter().zip(&answers).filter(|(_, a)| **a == Published::Confirmed).map(|(order, _)| *order).collect();
+    let missing: Vec<Order> = confirmed.into_iter().filter(|order| !came.contains(order)).collect();
+    let refused: BTreeSet<Order> =
+        sent.iter().zip(&answers).filter(|(_, a)| **a == Published::Refused).map(|(order, _)| *order).collect();
+    let mut missing: BTreeSet<Order> = missing.into_iter().collect();
+    while !missing.is_empty() {
+        let batch = next(&mut *consumer, 100).await;
+        for order in ids(&batch) {
+            assert!(!refused.contains(&order), "{order:?} was refused and is there");
+            missing.remove(&order);
+        }
+        batch.ack().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_deleted_under_its_consumer_is_made_again() {
+    let installation = installation();
+    let queue = rabbit(&broker(), &installation).await;
+    let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+    let before = orders(1);
+    publish(&queue, LaneKind::Single, &before).await;
+    drain(&mut *consumer, &before).await; // it consumes
+    let (_connection, channel) = side_channel().await;
+    channel.queue_delete(queue_name("single", &installation), QueueDeleteOptions::default()).await.unwrap();
+    let after = orders(5);
+    let (publishing, draining) =
+        tokio::join!(publish_at_last(&queue, LaneKind::Single, &after), drain_at_least_once(&mut *consumer, &after));
+    let ((), ()) = (publishing, draining);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finds_no_queue_is_refused_and_the_queue_is_made_again() {
+    let installation = installation();
+    let queue = rabbit(&broker(), &installation).await;
+    let (_connection, channel) = side_channel().await;
+    channel.queue_delete(queue_name("campaign", &installation), QueueDeleteOptions::default()).await.unwrap();
+    let sent = orders(500);
+    assert_eq!(queue.publish(LaneKind::Campaign, &sent).await, vec![Published::Refused; 500]);
+    publish(&queue, LaneKind::Campaign, &sent).await;
+    drain(&mut *queue.deliveries(LaneKind::Campaign).await.unwrap(), &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_with_other_properties_is_named_with_what_to_do() {
+    let installation = installation();
+    let (_connection, channel) = side_channel().await;
+    let single = queue_name("single", &installation);
+    let classic = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(single.clone(), classic, FieldTable::default()).await.unwrap();
+    let queue = RabbitQueue::new(&broker(), &installation).unwrap();
+    let why = reason(&queue).await;
+    assert!(why.contains(single.as_str()) && why.contains("Delete it"), "{why}");
+    channel.queue_delete(single, QueueDeleteOptions::default()).await.unwrap();
+    until(&queue, |now| *now == Connectivity::Up).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_told_in_words_without_the_password() {
+    let wrong = changed(|url| url.set_password(Some("open sesame")).unwrap());
+    let why = reason(&RabbitQueue::new(&wrong, &installation()).unwrap()).await;
+    assert!(why.contains("refuses user") && why.contains("Check the user"), "{why}");
+    assert!(!why.contains("sesame"), "{why}");
+
+    let nowhere = changed(|url| url.set_path("no-such-place"));
+    let why = reason(&RabbitQueue::new(&nowhere, &installation()).unwrap()).await;
+    assert!(why.contains("virtual host \"no-such-place\""), "{why}");
+
+    let encrypted = broker().replacen("amqp://", "amqps://", 1);
+    let why = reason(&RabbitQueue::new(&encrypted, &installation()).unwrap()).await;
+    assert!(why.contains("TLS"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_accepts_and_says_nothing_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let queue = RabbitQueue::new(&through(silent.local_addr().unwrap()), &installation()).unwrap();
+    let (mut first, _) = silent.accept().await.unwrap();
+    let why = reason(&queue).await;
+    assert!(why.contains("did not answer in time"), "{why}");
+    // The socket is shut, and with it the client's thread ends: attempts do not pile up.
+    let mut read = Vec::new();
+    let shut = timeout(DEADLINE, tokio::io::AsyncReadExt::read_to_end(&mut first, &mut read)).await;
+    assert!(shut.is_ok(), "the connection is left open");
+    timeout(DEADLINE, queue.close()).await.expect("close hangs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_ends_in_time_while_the_broker_is_away() {
+    let proxy = Proxy::start(upstream());
+    let queue = rabbit(&through(proxy.at), &installation()).await;
+    let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+    proxy.stop().await;
+    reason(&queue).await;
+    timeout(DEADLINE, queue.close()).await.expect("close hangs");
+    assert!(consumer.next(1, LINGER).await.is_err());
+}
