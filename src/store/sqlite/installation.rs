@@ -1,0 +1,238 @@
+//! The database itself: its schema, its mark, its settings, who serves it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::watch;
+
+use super::SqliteStore;
+use super::failure::failure;
+use super::rows::{at, get};
+use super::{inspection, settings};
+use crate::domain::account::Status;
+use crate::domain::settings::{SettingKey, Settings};
+use crate::store::{EventCounts, Installation, Installations, Serving, StoreError, StoreResult, migrations};
+
+/// Where sqlx notes which migrations were applied.
+const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+
+/// How long [`Installations::ping`] waits.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[async_trait]
+impl Installations for SqliteStore {
+    async fn migrate(&self) -> StoreResult<usize> {
+        // sqlx's migrator does not lock on SQLite. In this transaction each of its own is a savepoint: whoever comes
+        // second waits here, and finds everything applied.
+        let mut tx = self.write().await?;
+        tx.ensure_migrations_table(MIGRATIONS_TABLE).await.map_err(migration_failure)?;
+        let before = applied(&mut tx).await?.len();
+        migrations::sqlite().run_direct(None, &mut *tx, false).await.map_err(migration_failure)?;
+        let after = applied(&mut tx).await?.len();
+        tx.commit().await.map_err(failure)?;
+        Ok(after - before)
+    }
+
+    async fn check_schema(&self) -> StoreResult<()> {
+        let mut tx = self.read().await?;
+        if !has_table(&mut tx, MIGRATIONS_TABLE).await? {
+            return Err(StoreError::Unusable("the database is empty; run `disconnectd migrate`".into()));
+        }
+        let applied = applied(&mut tx).await?;
+        let migrator = migrations::sqlite();
+        if applied.iter().any(|applied| !migrator.version_exists(applied.version)) {
+            return Err(newer());
+        }
+        for migration in migrator.iter() {
+            match applied.iter().find(|applied| applied.version == migration.version) {
+                Some(applied) if applied.checksum == migration.checksum => {}
+                Some(_) => return Err(changed(migration.version)),
+                None => {
+                    return Err(StoreError::Unusable(
+                        "the database is older than this program; run `disconnectd migrate`".into(),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn installation(&self) -> StoreResult<Installation> {
+        let row = sqlx::query("/* installation: load */ select id, is_demo from installation")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failure)?;
+        Ok(Installation { id: get(&row, "id")?, is_demo: get(&row, "is_demo")? })
+    }
+
+    async fn mark_demo(&self) -> StoreResult<()> {
+        let mut tx = self.write().await?;
+        let marked = sqlx::query(
+            "/* installation: mark as the demo's */ update installation set is_demo = 1
+              where not exists (select 1 from accounts)",
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+        if marked.rows_affected() == 0 {
+            let why = format!("{} has accounts already; the demo needs a database of its own", self.url);
+            return Err(StoreError::Unusable(why));
+        }
+        tx.commit().await.map_err(failure)
+    }
+
+    async fn drop_demo(&self) -> StoreResult<()> {
+        // Dropping a table deletes its rows as far as foreign keys are concerned, and whether they are looked at can't
+        // be changed within a transaction: a connection of its own, that looks at none.
+        let options = self.options.clone().foreign_keys(false);
+        let mut connection = options.connect().await.map_err(failure)?;
+        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "/* demo: tables */ select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'",
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+        if tables.is_empty() {
+            return Ok(());
+        }
+        if !is_demo(&mut tx).await? {
+            let why =
+                format!("{} is not the demo's: it has tables and not the demo's mark; nothing was touched", self.url);
+            return Err(StoreError::Unusable(why));
+        }
+        for table in tables {
+            // The one statement that is put together: a name can't be a parameter, and it is quoted as SQLite wants.
+            // Dropping a table fires no trigger and takes its own triggers along.
+            let drop = format!("/* demo: drop */ drop table \"{}\"", table.replace('"', "\"\""));
+            sqlx::query(AssertSqlSafe(drop)).persistent(false).execute(&mut *tx).await.map_err(failure)?;
+        }
+        tx.commit().await.map_err(failure)?;
+        connection.close().await.map_err(failure)
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        let answer = sqlx::query("/* ping */ select count(*) from sqlite_schema").execute(&self.readers);
+        match tokio::time::timeout(PING_TIMEOUT, answer).await {
+            Ok(answer) => answer.map(|_| ()).map_err(failure),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", PING_TIMEOUT.as_secs()))),
+        }
+    }
+
+    async fn now(&self) -> StoreResult<DateTime<Utc>> {
+        Ok(self.clock.now())
+    }
+
+    async fn serve(&self) -> StoreResult<Serving> {
+        self.take_service().await
+    }
+
+    async fn is_served(&self) -> StoreResult<bool> {
+        self.service_is_taken()
+    }
+
+    fn hints(&self) -> watch::Receiver<u64> {
+        self.hints.subscribe()
+    }
+
+    async fn settings(&self) -> StoreResult<Settings> {
+        settings::settings(&mut *self.reader().await?).await
+    }
+
+    async fn change_setting(&self, key: SettingKey, value: &str) -> StoreResult<Settings> {
+        self.write_setting(key, value).await
+    }
+
+    async fn statuses(&self) -> StoreResult<Vec<Status>> {
+        settings::statuses(&mut *self.reader().await?).await
+    }
+
+    async fn add_status(&self, status: &Status) -> StoreResult<()> {
+        self.insert_status(status).await
+    }
+
+    async fn inspect(&self) -> StoreResult<Vec<String>> {
+        let mut tx = self.read().await?;
+        inspection::inspect(&mut tx, self.now()).await
+    }
+
+    async fn event_counts(&self) -> StoreResult<EventCounts> {
+        let mut tx = self.read().await?;
+        let now = self.now();
+        let states: Vec<(String, i64)> =
+            sqlx::query_as("/* events: count */ select state, count(*) from disconnect_events group by state")
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(failure)?;
+        let overdue = sqlx::query(
+            "/* events: overdue */ select count(*) as events, min(next_at) as oldest from disconnect_events
+              where state in ('scheduled', 'queued') and next_at < ?1",
+        )
+        .bind(at(now))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
+        let count = |state: &str| states.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count);
+        let oldest: Option<DateTime<Utc>> = get(&overdue, "oldest")?;
+        Ok(EventCounts {
+            scheduled: count("scheduled"),
+            queued: count("queued"),
+            completed: count("completed"),
+            failed: count("failed"),
+            cancelled: count("cancelled"),
+            overdue: get(&overdue, "events")?,
+            lag_seconds: oldest.and_then(|at| (now - at).to_std().ok()).map_or(0.0, |lag| lag.as_secs_f64()),
+        })
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}
+
+async fn applied(connection: &mut SqliteConnection) -> StoreResult<Vec<AppliedMigration>> {
+    connection.list_applied_migrations(MIGRATIONS_TABLE).await.map_err(migration_failure)
+}
+
+async fn has_table(connection: &mut SqliteConnection, table: &str) -> StoreResult<bool> {
+    sqlx::query_scalar(
+        "/* schema: has table */ select exists (select 1 from sqlite_schema where type = 'table' and name = ?1)",
+    )
+    .bind(table)
+    .fetch_one(connection)
+    .await
+    .map_err(failure)
+}
+
+async fn is_demo(connection: &mut SqliteConnection) -> StoreResult<bool> {
+    if !has_table(connection, "installation").await? {
+        return Ok(false);
+    }
+    sqlx::query_scalar("/* demo: mark */ select exists (select 1 from installation where is_demo = 1)")
+        .fetch_one(connection)
+        .await
+        .map_err(failure)
+}
+
+fn migration_failure(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(_) => newer(),
+        MigrateError::VersionMismatch(version) => changed(version),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failure(error),
+        error => StoreError::Unusable(format!("the database can't be migrated: {error}")),
+    }
+}
+
+fn newer() -> StoreError {
+    StoreError::Unusable("the database is newer than this program; use the disconnectd that migrated it".into())
+}
+
+fn changed(version: i64) -> StoreError {
+    StoreError::Unusable(format!(
+        "the database was migrated by another build of disconnectd (migration {version} differs); use that one"
+    ))
+}

@@ -1,0 +1,107 @@
+//! What a disconnect is decided from: for an overview of one, and for the worker's batch.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use super::SqliteStore;
+use super::accounts::{id, view};
+use super::failure::failure;
+use super::rows::{currency, get, json, number};
+use super::{events, family, settings};
+use crate::domain::account::{AccountId, AccountNumber, Status};
+use crate::domain::address::{Assignment, AssignmentId};
+use crate::domain::event::EventId;
+use crate::domain::invoice::{Debit, DebitId};
+use crate::domain::overview::OverviewFacts;
+use crate::domain::plan::Snapshot;
+use crate::store::{StoreError, StoreResult};
+
+impl SqliteStore {
+    pub(super) async fn load_overview(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {
+        let mut tx = self.read().await?;
+        let account_id = id(&mut tx, number).await?;
+        let account = view(&mut tx, account_id).await?;
+        let snapshot = snapshots(&mut tx, &[account_id]).await?.remove(&account_id);
+        let (parent, children) = family::relatives(&mut tx, account_id).await?;
+        let open_event = match account.open_event {
+            Some(EventId(open)) => events::views(&mut tx, &[open]).await?.pop(),
+            None => None,
+        };
+        Ok(OverviewFacts {
+            account,
+            snapshot: snapshot.ok_or_else(|| StoreError::Rejected("an account vanished while it was read".into()))?,
+            parent,
+            children,
+            open_event,
+            now: self.now(),
+        })
+    }
+}
+
+/// In a transaction, so that all of it is true at one moment.
+pub async fn snapshots(
+    connection: &mut SqliteConnection,
+    accounts: &[AccountId],
+) -> StoreResult<HashMap<AccountId, Snapshot>> {
+    let ids: Vec<i64> = accounts.iter().map(|account| account.0).collect();
+    let ids = json(&ids)?;
+    let settings = settings::settings(connection).await?;
+    let statuses = settings::statuses(connection).await?;
+    let target = settings.target(&statuses).cloned();
+    let rows = sqlx::query(
+        "/* snapshot: accounts */ select a.id, a.number, s.name as status, s.activates_account, a.disconnected_at,
+                a.currency, g.id as assignment_id, sa.address, g.assigned_from
+           from json_each(?1) as asked cross join accounts a on a.id = asked.value
+           join account_statuses s on s.id = a.status_id
+           left join address_assignments g on g.account_id = a.id and g.assigned_until is null
+           left join serviceable_addresses sa on sa.id = g.address_id",
+    )
+    .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failure)?;
+    let mut snapshots = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let assignment = match get::<Option<i64>, _>(row, "assignment_id")? {
+            None => None,
+            Some(id) => Some(Assignment {
+                id: AssignmentId(id),
+                address: get(row, "address")?,
+                from: get(row, "assigned_from")?,
+            }),
+        };
+        let snapshot = Snapshot {
+            number: number(row, "number")?,
+            status: Status { name: get(row, "status")?, activates_account: get(row, "activates_account")? },
+            disconnected_at: get(row, "disconnected_at")?,
+            currency: currency(row, "currency")?,
+            debits: Vec::new(),
+            assignment,
+            target: target.clone(),
+        };
+        snapshots.insert(AccountId(get(row, "id")?), snapshot);
+    }
+    let rows = sqlx::query(
+        "/* snapshot: debits */ select d.account_id, d.id, d.description, d.amount, d.tax, d.charged_on
+           from json_each(?1) as asked cross join debits d on d.account_id = asked.value and d.invoice_id is null",
+    )
+    .bind(&ids)
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    for row in &rows {
+        // By position: of a batch there are hundreds of these.
+        let debit = Debit {
+            id: DebitId(get(row, 1)?),
+            description: get(row, 2)?,
+            amount: get(row, 3)?,
+            tax: get(row, 4)?,
+            charged_on: get(row, 5)?,
+        };
+        if let Some(snapshot) = snapshots.get_mut(&AccountId(get(row, 0)?)) {
+            snapshot.debits.push(debit);
+        }
+    }
+    Ok(snapshots)
+}
