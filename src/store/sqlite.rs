@@ -14,6 +14,7 @@ mod execution;
 mod failure;
 mod family;
 mod hints;
+mod import_parents;
 mod imports;
 mod inspection;
 mod installation;

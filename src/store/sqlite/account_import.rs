@@ -1,19 +1,20 @@
 //! The import of accounts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::{failure, unreadable};
+use super::import_parents;
 use super::rows::{at, currency, get, json, number, optional_number, texts, zone};
 use super::settings::{settings, statuses};
 use crate::domain::account::{AccountId, AccountNumber, Contact};
 use crate::domain::actor::Source;
 use crate::domain::import::{
     AccountContext, AccountRow, AccountWrite, AddressWrite, BeforeDisconnect, ExistingAccount, ImportReport,
-    ParentWrite, Problem, decide_account,
+    ParentWrite, decide_account,
 };
 use crate::domain::money::Currency;
 use crate::store::{CHUNK_ROWS, ImportOptions, Rows, StoreResult};
@@ -100,7 +101,7 @@ pub async fn merge(
         }
         (options.progress)(report.rows);
     }
-    resolve_parents(connection, report).await
+    import_parents::resolve(connection, report).await
 }
 
 /// The rows after `last`, each with what the database knows of its account.
@@ -380,100 +381,4 @@ async fn write_groups(
     .await
     .map_err(failure)?;
     Ok(())
-}
-
-/// Puts the children under their parents, and reports those that can't be.
-async fn resolve_parents(connection: &mut SqliteConnection, report: &mut ImportReport) -> StoreResult<()> {
-    // A parent whose own row has a problem is in the file all the same: the problem is said there.
-    let unknown: Vec<(u64, String)> = sqlx::query_as(
-        "/* import accounts: unknown parents */ select t.line, t.parent from temp.parents t
-          where t.parent is not null and not exists (select 1 from accounts a where a.number = t.parent)
-            and not exists (select 1 from temp.staged s where s.number = t.parent)
-          order by t.line",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failure)?;
-    unknown.iter().for_each(|(line, parent)| report.add_problem(Problem::unknown_parent(*line, parent)));
-    let disconnected: Vec<(u64, String)> = sqlx::query_as(
-        "/* import accounts: disconnected parents */ select t.line, t.parent
-           from temp.parents t cross join accounts a on a.number = t.parent
-          where a.disconnected_at is not null order by t.line",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failure)?;
-    disconnected.iter().for_each(|(line, parent)| report.add_problem(Problem::parent_disconnected(*line, parent)));
-    sqlx::query(
-        "/* import accounts: put under parents */ update accounts set parent_id = p.id
-           from temp.parents t left join accounts p on p.number = t.parent
-          where accounts.id = t.child_id and (t.parent is null or p.id is not null)",
-    )
-    .execute(&mut *connection)
-    .await
-    .map_err(failure)?;
-    report_cycles(connection, report).await
-}
-
-async fn report_cycles(connection: &mut SqliteConnection, report: &mut ImportReport) -> StoreResult<()> {
-    // Whoever is below a root is on no cycle. The walk goes down, and so meets each account once at most, however deep
-    // the trees are and whatever cycles there are beside them. What is left is on a cycle or below one, and rare.
-    let lost: Vec<(i64, i64)> = sqlx::query_as(
-        "/* import accounts: cycles */ with recursive below_a_root (id) as (
-             select c.id from accounts c join accounts p on p.id = c.parent_id
-              where c.parent_id is not null and p.parent_id is null
-             union all
-             select c.id from below_a_root b join accounts c on c.parent_id = b.id
-         )
-         select a.id, a.parent_id from accounts a where a.parent_id is not null
-            and a.id in (select id from accounts where parent_id is not null except select id from below_a_root)
-            and exists (select 1 from temp.parents where parent is not null)",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failure)?;
-    let on_cycles: Vec<i64> = on_cycles(&lost.into_iter().collect()).into_iter().collect();
-    let lines: Vec<(u64, String)> = sqlx::query_as(
-        "/* import accounts: lines of cycles */ select line, number from temp.parents
-          where parent is not null and child_id in (select value from json_each(?1)) order by line",
-    )
-    .bind(json(&on_cycles)?)
-    .fetch_all(connection)
-    .await
-    .map_err(failure)?;
-    lines.iter().for_each(|(line, number)| report.add_problem(Problem::parent_cycle(*line, number)));
-    Ok(())
-}
-
-/// Those that come upon themselves again on their way up. Each account is walked over once.
-fn on_cycles(parents: &HashMap<i64, i64>) -> HashSet<i64> {
-    let (mut seen, mut found) = (HashSet::new(), HashSet::new());
-    for &start in parents.keys() {
-        let mut path = Vec::new();
-        let mut here = start;
-        while seen.insert(here) {
-            path.push(here);
-            match parents.get(&here) {
-                Some(parent) => here = *parent,
-                None => break,
-            }
-        }
-        if let Some(again) = path.iter().position(|passed| *passed == here) {
-            found.extend(&path[again..]);
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_those_on_a_cycle_are_their_own_ancestors() {
-        // 1 -> 2 -> 3 -> 1; 4 and 5 hang below; 6 is its own parent.
-        let parents = HashMap::from([(1, 2), (2, 3), (3, 1), (4, 1), (5, 4), (6, 6)]);
-        assert_eq!(on_cycles(&parents), HashSet::from([1, 2, 3, 6]));
-        assert!(on_cycles(&HashMap::from([(1, 2), (2, 9)])).is_empty());
-    }
 }

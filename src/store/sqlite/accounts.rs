@@ -29,7 +29,7 @@ impl Accounts for SqliteStore {
         let mut tx = self.read().await?;
         let found: Vec<i64> = sqlx::query_scalar(
             "/* accounts: list */ select a.id from accounts a
-              where (?1 is null or a.number > ?1)
+              where a.number > coalesce(?1, '')
                 and (?2 is null or a.number like ?2 escape '\\' or a.name like ?2 escape '\\'
                      or exists (select 1 from address_assignments g join serviceable_addresses p on p.id = g.address_id
                                  where g.account_id = a.id and g.assigned_until is null

@@ -22,10 +22,12 @@ pub struct Effects {
     releases: Vec<i64>,
     /// Account, status.
     disconnects: Vec<(i64, String)>,
-    /// Account, kind, message, actor, event, reason.
-    log: Vec<(i64, &'static str, String, String, i64, Option<String>)>,
+    log: Vec<LogRow>,
     completions: Vec<(EventId, Outcome)>,
 }
+
+/// Account, kind, message, actor, event, reason.
+type LogRow = (i64, &'static str, String, String, i64, Option<String>);
 
 impl Effects {
     pub fn add(&mut self, event: &Event, plan: Vec<Effect>) {
@@ -166,11 +168,7 @@ async fn disconnect(connection: &mut SqliteConnection, accounts: &[(i64, String)
     expect_rows(&written, accounts.len(), "effects: disconnect")
 }
 
-async fn write_log(
-    connection: &mut SqliteConnection,
-    entries: &[(i64, &'static str, String, String, i64, Option<String>)],
-    now: &str,
-) -> StoreResult<()> {
+async fn write_log(connection: &mut SqliteConnection, entries: &[LogRow], now: &str) -> StoreResult<()> {
     let written = sqlx::query(
         "/* effects: log */ insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
          select value ->> 0, ?2, value ->> 1, value ->> 2, value ->> 3, ?3, value ->> 4, value ->> 5
@@ -187,11 +185,12 @@ async fn write_log(
 
 async fn complete(connection: &mut SqliteConnection, completions: &[(EventId, Outcome)], now: &str) -> StoreResult<()> {
     let rows: Vec<(i64, &str)> = completions.iter().map(|(event, outcome)| (event.0, outcome.as_str())).collect();
+    // `+`: or SQLite goes through all queued events by their index, and through the array for each of them.
     let written = sqlx::query(
         "/* effects: complete */ update disconnect_events
             set state = 'completed', outcome = done.value ->> 1, ended_at = ?2, next_at = null
            from json_each(?1) as done
-          where disconnect_events.id = done.value ->> 0 and disconnect_events.state = 'queued'",
+          where disconnect_events.id = done.value ->> 0 and +disconnect_events.state = 'queued'",
     )
     .bind(json(&rows)?)
     .bind(now)

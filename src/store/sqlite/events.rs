@@ -268,9 +268,10 @@ fn as_given(planned: &Planned) -> String {
 }
 
 async fn disconnected_by(connection: &mut SqliteConnection, account: AccountId) -> StoreResult<Option<EventId>> {
+    // `+`: or SQLite goes back through all completed events for the highest.
     let event: Option<i64> = sqlx::query_scalar(
         "/* request: disconnected by */ select max(id) from disconnect_events
-          where account_id = ?1 and state = 'completed' and outcome = 'disconnected'",
+          where account_id = ?1 and +state = 'completed' and outcome = 'disconnected'",
     )
     .bind(account.0)
     .fetch_one(connection)

@@ -59,12 +59,13 @@ impl Execution for SqliteStore {
             (failed.event_id.0, failed.attempt.0, &failed.error, state, next_at, ended_at)
         });
         let mut tx = self.write().await?;
+        // `+`: or SQLite goes through all queued events by their index, and through the array for each of them.
         let written: Vec<i64> = sqlx::query_scalar(
             "/* failures: record */ update disconnect_events
                 set state = f.value ->> 3, next_at = f.value ->> 4, ended_at = f.value ->> 5, last_error = f.value ->> 2,
                     failures = failures + 1, dispatches = 0
                from json_each(?1) as f
-              where id = f.value ->> 0 and attempt = f.value ->> 1 and state = 'queued'
+              where disconnect_events.id = f.value ->> 0 and attempt = f.value ->> 1 and +state = 'queued'
              returning id",
         )
         .bind(json(&rows.collect::<Vec<_>>())?)

@@ -17,7 +17,7 @@ use crate::store::{ImportOptions, Imports, Rows, StoreResult};
 
 /// How long a merge waits for the lock. Its file has been read to the end and may not be there to be read again, so it
 /// is worth more patience than other verbs.
-const MERGE_PATIENCE: Duration = Duration::from_secs(120);
+const MERGE_PATIENCE: Duration = Duration::from_mins(2);
 
 #[async_trait]
 impl Imports for SqliteStore {

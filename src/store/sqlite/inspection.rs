@@ -77,7 +77,7 @@ pub async fn inspect(connection: &mut SqliteConnection, now: DateTime<Utc>) -> S
     )
     .await?;
     look.report(
-        "open events overdue by more than ten minutes (does anybody serve?)",
+        "open events overdue by more than ten minutes, as if nobody served",
         sqlx::query_as(
             "/* inspect: overdue */ select count(*) over (), cast(id as text) from disconnect_events
               where state in ('scheduled', 'queued') and next_at < ?1 limit 5",
@@ -86,7 +86,7 @@ pub async fn inspect(connection: &mut SqliteConnection, now: DateTime<Utc>) -> S
     )
     .await?;
     look.report(
-        "failed events (`disconnectd events list --state failed` shows them)",
+        "failed events, which `disconnectd events list --state failed` shows",
         sqlx::query_as(
             "/* inspect: failed */ select count(*) over (), cast(id as text) from disconnect_events
               where state = 'failed' limit 5",
@@ -109,7 +109,7 @@ impl Look<'_> {
         if let Some((count, _)) = found.first() {
             let named: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
             let more = if usize::try_from(*count).is_ok_and(|count| count > named.len()) { ", ..." } else { "" };
-            self.sentences.push(format!("{count} {what}: {}{more}", named.join(", ")));
+            self.sentences.push(format!("{what}: {count} ({}{more})", named.join(", ")));
         }
         Ok(())
     }

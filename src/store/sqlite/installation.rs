@@ -168,7 +168,8 @@ impl Installations for SqliteStore {
                 .await
                 .map_err(failure)?;
         let overdue = sqlx::query(
-            "/* events: overdue */ select count(*) as events, min(next_at) as oldest from disconnect_events
+            "/* events: overdue */ select count(*) as events, min(next_at) as oldest
+               from disconnect_events indexed by disconnect_events_lane
               where state in ('scheduled', 'queued') and next_at < ?1",
         )
         .bind(at(now))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate};
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::mpsc;
 
@@ -13,17 +13,16 @@ use crate::clock::Clock;
 use crate::domain::account::{AccountFilter, AccountNumber, Contact};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::calendar::When;
-use crate::domain::event::{Attempt, Change, EventId, Order, State};
+use crate::domain::event::{EventId, State};
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
 use crate::domain::plan::plan_disconnect;
 use crate::domain::request::DisconnectRequest;
-use crate::domain::retry::Verdict;
 use crate::store::{
-    Accounts, Dispatch, EventFilter, Events, Executed, Execution, ImportOptions, Imports, Installations, Page,
-    Redispatch, Requested, StoreError,
+    Accounts, Dispatch, Events, Executed, Execution, ImportOptions, Imports, Installations, Page, Redispatch,
+    Requested, StoreError,
 };
 
-const REDISPATCH: Redispatch = Redispatch { base: Duration::from_secs(10), max: Duration::from_secs(300) };
+const REDISPATCH: Redispatch = Redispatch { base: Duration::from_secs(10), max: Duration::from_mins(5) };
 
 /// A database in a folder of its own, which goes with it.
 struct Scratch {
@@ -96,26 +95,26 @@ fn debit(line: u64, account: &str, reference: &str, amount: &str) -> DebitRow {
     }
 }
 
-fn options(dry_run: bool) -> ImportOptions<'static> {
-    ImportOptions { dry_run, by: clerk(), progress: &|_| {} }
+fn options() -> ImportOptions<'static> {
+    ImportOptions { dry_run: false, by: clerk(), progress: &|_| {} }
 }
 
-async fn import(store: &SqliteStore, rows: Vec<Result<AccountRow, Problem>>, dry_run: bool) -> ImportReport {
+async fn import(store: &SqliteStore, rows: Vec<Result<AccountRow, Problem>>) -> ImportReport {
     let (sender, receiver) = mpsc::channel(1);
     sender.send(rows).await.unwrap();
     drop(sender);
-    store.import_accounts(receiver, options(dry_run)).await.unwrap()
+    store.import_accounts(receiver, options()).await.unwrap()
 }
 
 async fn import_debits(store: &SqliteStore, rows: Vec<DebitRow>) -> ImportReport {
     let (sender, receiver) = mpsc::channel(1);
     sender.send(rows.into_iter().map(Ok).collect()).await.unwrap();
     drop(sender);
-    store.import_debits(receiver, options(false)).await.unwrap()
+    store.import_debits(receiver, options()).await.unwrap()
 }
 
 async fn with_account(store: &SqliteStore, text: &str) {
-    assert!(import(store, vec![Ok(account(2, text))], false).await.applied);
+    assert!(import(store, vec![Ok(account(2, text))]).await.applied);
     assert!(import_debits(store, vec![debit(2, text, "r1", "12.50"), debit(3, text, "r2", "1")]).await.applied);
 }
 
@@ -138,173 +137,299 @@ async fn requested(store: &SqliteStore, text: &str) -> EventId {
     }
 }
 
-#[tokio::test]
-async fn scratch_walk() {
-    let scratch = Scratch::new();
-    let store = scratch.open().await;
-    assert!(store.was_created());
-    println!("{}", store.check_schema().await.unwrap_err());
-    println!("{}", store.settings().await.unwrap_err());
-    assert_eq!(store.migrate().await.unwrap(), 1);
-    assert_eq!(store.migrate().await.unwrap(), 0);
-    store.check_schema().await.unwrap();
-    store.ping().await.unwrap();
-    println!("{:?}", store.installation().await.unwrap());
-    println!("{:?} {:?}", store.settings().await.unwrap(), store.statuses().await.unwrap());
-
-    let mut child = account(3, "C");
-    child.parent = Some(number("A"));
-    let mut report = import(&store, vec![Ok(account(2, "A")), Ok(child.clone()), Ok(account(4, "B"))], false).await;
-    assert!(report.applied, "{report:?}");
-    assert_eq!((report.rows, report.created), (3, 3));
-    let changes = total_changes(&store).await;
-    report = import(&store, vec![Ok(account(2, "A")), Ok(child.clone()), Ok(account(4, "B"))], false).await;
-    assert_eq!((report.unchanged, report.applied), (3, true), "{report:?}");
-    assert_eq!(total_changes(&store).await, changes);
-    let mut a = account(2, "A");
-    a.parent = Some(number("C"));
-    let mut d = account(5, "D");
-    d.parent = Some(number("nobody"));
-    let mut bad = account(7, "E");
-    bad.status = "Nope".into();
-    let mut f = account(8, "F");
-    f.parent = Some(number("E"));
-    report = import(
-        &store,
-        vec![Ok(a), Ok(d), Ok(account(6, "B")), Ok(account(9, "B")), Ok(bad), Ok(f), Err(Problem::new(4, "zone", "x"))],
-        false,
-    )
-    .await;
-    println!("{report:#?}");
-    assert!(!report.applied);
-
-    let mut e = account(2, "B");
-    e.address = Some("9 Elm".into());
-    e.groups = vec!["x".into()];
-    e.contact.mailing_address = Some("PO\u{0} box".into());
-    e.zone = Some(chrono_tz::Tz::Europe__Berlin);
-    report = import(&store, vec![Ok(e.clone())], false).await;
-    println!("{report:?}");
-    let again = import(&store, vec![Ok(e)], false).await;
-    println!("{again:?}");
-    println!("{:#?}", store.account(&number("B")).await.unwrap());
-
-    let report = import_debits(&store, vec![debit(2, "A", "r1", "12.50"), debit(3, "A", "r2", "1"), debit(4, "C", "r", "3")]).await;
-    assert_eq!((report.created, report.applied), (3, true), "{report:?}");
-    let report = import_debits(&store, vec![debit(2, "A", "r1", "12.51"), debit(3, "A", "r2", "1"), debit(4, "Z", "r", "3"), debit(5, "A", "r1", "7")]).await;
-    println!("{report:?}");
-    println!("{:#?}", store.account(&number("A")).await.unwrap());
-
-    let all = store.accounts(&AccountFilter { search: Some("MAIN".into()), disconnected: Some(false), group: Some("fiber".into()), status: Some("Active".into()), ..Default::default() }, &Page { after: None, limit: 1 }).await.unwrap();
-    println!("{:?} {:?}", all.items.iter().map(|a| a.number.to_string()).collect::<Vec<_>>(), all.next_cursor);
-    let all = store.accounts(&AccountFilter { parent: Some(number("A")), ..Default::default() }, &Page::default()).await.unwrap();
-    assert_eq!(all.items.len(), 1);
-
-    println!("{}", store.unlink(&number("B"), &clerk()).await.unwrap_err());
-    println!("{}", store.link(&number("A"), &number("C"), &clerk()).await.unwrap_err());
-    store.link(&number("B"), &number("C"), &clerk()).await.unwrap();
-    println!("{}", store.link(&number("A"), &number("B"), &clerk()).await.unwrap_err());
-    store.unlink(&number("C"), &clerk()).await.unwrap();
-    let report = import(&store, vec![Ok(child.clone())], false).await;
-    assert_eq!(report.notes.len(), 1, "{report:?}");
-    store.set_contact(&number("A"), &Contact { email: None, mailing_address: Some("Box 1".into()) }, &clerk()).await.unwrap();
-
-    let facts = store.overview_facts(&number("C")).await.unwrap();
-    println!("{facts:#?}");
-
-    // a plan, brought forward, claimed, run
-    let event = match store.request(&request("A", "2027-01-01")).await.unwrap() {
-        Requested::Created(event) => event,
-        other => panic!("{other:?}"),
-    };
-    println!("{}", store.request(&request("A", "2027-01-02")).await.unwrap_err());
-    assert!(store.next_due().await.unwrap().unwrap() > Duration::from_secs(3600));
-    assert_eq!(store.claim(10, REDISPATCH).await.unwrap(), []);
-    assert_eq!(store.request(&request("A", "now")).await.unwrap(), Requested::BroughtForward(event));
-    assert_eq!(store.next_due().await.unwrap(), Some(Duration::ZERO));
-    let other = requested(&store, "C").await;
-    let orders = store.claim(10, REDISPATCH).await.unwrap();
-    assert_eq!(orders.len(), 2);
-    assert_eq!(store.next_due().await.unwrap(), Some(Duration::from_secs(10)));
-    assert_eq!(store.request(&request("A", "now")).await.unwrap(), Requested::UnderWay(event));
-    scratch.clock.advance(TimeDelta::seconds(10));
-    let orders2 = store.claim(10, REDISPATCH).await.unwrap();
-    assert_eq!(orders2.iter().map(|o| o.attempt.0).collect::<Vec<_>>(), [2, 2]);
-    assert_eq!(store.next_due().await.unwrap(), Some(Duration::from_secs(20)));
-    store.release(&[orders[0]], Duration::ZERO).await.unwrap();
-    assert_eq!(store.event(orders[0].event_id).await.unwrap().state, State::Queued);
-    let mut both = orders2.clone();
-    both.push(orders2[0]);
-    both.push(Order { event_id: EventId(99), attempt: Attempt(1) });
-    let done = store.disconnect(&both, &plan_disconnect).await.unwrap();
-    println!("{done:#?}");
-    assert_eq!(done.len(), 3);
-    println!("{:#?}", store.event(other).await.unwrap());
-    println!("{:#?}", store.account(&number("A")).await.unwrap());
-    for entry in store.log(&number("A"), &Page::default()).await.unwrap().items {
-        println!("{} {:?} {} {} {:?} {:?}", entry.at, entry.kind, entry.message, entry.source, entry.event_id, entry.reason);
-    }
-    println!("{:?}", store.request(&request("A", "now")).await.unwrap());
-    let invoices = store.invoices(None, &Page::default()).await.unwrap();
-    println!("{:?}", store.invoice(invoices.items[0].number).await.unwrap());
-    assert_eq!(store.invoices(Some(&number("A")), &Page::default()).await.unwrap().items.len(), 1);
-    println!("{}", store.change(event, &Change::Cancel, &clerk(), None).await.unwrap_err());
-    let report = import(&store, vec![Ok(account(2, "A")), Ok(account(3, "NEW"))], false).await;
-    println!("{report:?}");
-    let mut wrong = account(2, "A");
-    wrong.status = "Lead".into();
-    wrong.address = None;
-    println!("{:?}", import(&store, vec![Ok(wrong)], true).await);
-    println!("{:?}", import_debits(&store, vec![debit(2, "A", "r1", "12.50"), debit(2, "A", "r9", "12.50")]).await);
-
-    // failures
-    let event = requested(&store, "B").await;
-    let order = store.claim_one(event, REDISPATCH).await.unwrap().unwrap();
-    assert_eq!(store.claim_one(event, REDISPATCH).await.unwrap(), None);
-    let fail = |_: &_, _: &_| crate::domain::plan::Plan::Fail("no way".into());
-    let failed = match store.disconnect(&[order], &fail).await.unwrap().remove(0) {
-        Executed::Failed(failed) => failed,
-        other => panic!("{other:?}"),
-    };
-    let wrong = crate::domain::retry::FailedAttempt { attempt: Attempt(9), ..failed.clone() };
-    assert_eq!(store.record_failures(&[(wrong, Verdict::GiveUp)]).await.unwrap(), []);
-    assert_eq!(store.record_failures(&[(failed, Verdict::RetryAfter(Duration::ZERO))]).await.unwrap(), [event]);
-    assert_eq!(store.event(event).await.unwrap().failures, 1);
-    let _ = store.claim(10, REDISPATCH).await.unwrap();
-    assert_eq!(store.record_suspect(event, "killer").await.unwrap(), Some(Attempt(2)));
-    assert_eq!(store.record_suspect(event, "killer").await.unwrap(), None);
-    let view = store.event(event).await.unwrap();
-    println!("{view:?}");
-    assert_eq!(view.state, State::Failed);
-    assert_eq!(store.record_suspect(event, "killer").await.unwrap(), None);
-    println!("{:?}", store.event_counts().await.unwrap());
-    println!("{:?}", store.inspect().await.unwrap());
-    let view = store.change(event, &Change::Retry, &clerk(), Some("again")).await.unwrap();
-    assert_eq!((view.failures, view.attempt, view.state), (0, Attempt(2), State::Scheduled));
-    assert!(view.last_error.is_some());
-    let view = store.change(event, &Change::Reschedule { due_at: scratch.clock.now() + TimeDelta::days(1), planned: crate::domain::calendar::Planned::default(), late: false }, &clerk(), None).await.unwrap();
-    println!("{view:?}");
-    store.change(event, &Change::Cancel, &clerk(), None).await.unwrap();
-    assert_eq!(store.events(&EventFilter { state: Some(State::Cancelled), account: Some(number("B")) }, &Page::default()).await.unwrap().items.len(), 1);
-    assert_eq!(store.events(&EventFilter { state: Some(State::Completed), account: None }, &Page::default()).await.unwrap().items.len(), 2);
-    assert_eq!(store.events(&EventFilter::default(), &Page { after: None, limit: 2 }).await.unwrap().next_cursor.as_deref(), Some("2"));
-    for entry in store.log(&number("B"), &Page::default()).await.unwrap().items {
-        println!("{} {:?} {} {} {:?} {:?}", entry.at, entry.kind, entry.message, entry.source, entry.event_id, entry.reason);
-    }
-    import_debits(&store, vec![debit(2, "B", "r1", "92233720368547758.07").clone()]).await;
-    let mut one = debit(2, "B", "r1", "92233720368547758.07");
-    one.tax = String::new();
-    let mut two = debit(3, "B", "r2", "92233720368547758.07");
-    two.tax = String::new();
-    assert!(import_debits(&store, vec![one, two]).await.applied);
-    assert_eq!(store.account(&number("B")).await.unwrap().uninvoiced.minor, i64::MAX);
-    println!("{}", store.invoice_all(&clerk()).await.unwrap_err());
-    println!("{:?}", store.inspect().await.unwrap());
-    store.close().await;
+/// Waits for a condition, with a deadline.
+async fn within<F: Future>(deadline: Duration, future: F) -> F::Output {
+    tokio::time::timeout(deadline, future).await.expect("it took too long")
 }
 
-async fn total_changes(store: &SqliteStore) -> (i64, i64) {
-    let mut connection = store.options.connect().await.unwrap();
-    let row = sqlx::query("select (select max(id) from account_log), (select max(id) from address_assignments)").fetch_one(&mut connection).await.unwrap();
-    (row.get(0), row.get(1))
+async fn raw(store: &SqliteStore) -> sqlx::SqliteConnection {
+    store.options.connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_no_database_file_is_refused_with_a_sentence() {
+    let scratch = Scratch::new();
+    std::fs::write(
+        scratch.folder.join("text.db"),
+        "hello, this is a text and not a database, long enough to be looked at",
+    )
+    .unwrap();
+    let folder = scratch.folder.display();
+    for (url, part) in [
+        ("sqlite::memory:".to_owned(), "names no file"),
+        ("sqlite://".to_owned(), "names no file"),
+        ("postgres://x".to_owned(), "is not a SQLite URL"),
+        ("sqlite://x.db?mode=memory".to_owned(), "has parameters"),
+        (format!("sqlite://{folder}/missing/x.db"), "there is no folder"),
+        (format!("sqlite://{folder}"), "is a folder"),
+        (format!("sqlite://{folder}/text.db"), "not a SQLite database"),
+    ] {
+        match SqliteStore::open(&url, Clock::system()).await.map(|_| ()) {
+            Err(StoreError::Unusable(why)) => assert!(why.contains(part), "{url}: {why}"),
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_create_and_migrate_the_same_file_at_once() {
+    let scratch = Scratch::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (url, clock) = (scratch.url(), scratch.clock.clone());
+        tasks.spawn(async move {
+            let store = SqliteStore::open(&url, clock).await.unwrap();
+            (store.was_created(), store.migrate().await.unwrap())
+        });
+    }
+    let outcomes = tasks.join_all().await;
+    assert_eq!(outcomes.iter().filter(|(created, _)| *created).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().map(|(_, applied)| applied).sum::<usize>(), 1, "{outcomes:?}");
+    scratch.open().await.check_schema().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_serves_at_a_time_and_the_other_is_told_who() {
+    let scratch = Scratch::new();
+    let first = scratch.migrated().await;
+    let second = scratch.open().await;
+    with_account(&first, "A").await;
+    let event = requested(&first, "A").await;
+    assert_eq!(first.claim(1, REDISPATCH).await.unwrap().len(), 1);
+    assert!(!second.is_served().await.unwrap());
+
+    let serving = first.serve().await.unwrap();
+    assert_eq!(serving.rescued, 1, "its queue died with the process before");
+    assert_eq!(first.event(event).await.unwrap().state, State::Scheduled);
+    for store in [&first, &second] {
+        assert!(store.is_served().await.unwrap());
+        match store.serve().await.map(|_| ()) {
+            Err(StoreError::Conflict(why)) => {
+                assert!(why.contains(&format!("pid {}", std::process::id())), "{why}");
+                assert!(why.contains("x.db"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(serving);
+    assert!(!second.is_served().await.unwrap());
+    assert_eq!(second.serve().await.unwrap().rescued, 0);
+}
+
+#[tokio::test]
+async fn who_serves_hears_of_another_connections_work() {
+    let scratch = Scratch::new();
+    let serving_store = scratch.migrated().await;
+    let other = scratch.open().await;
+    with_account(&other, "A").await;
+    let mut hints = serving_store.hints();
+    let _serving = serving_store.serve().await.unwrap();
+    // the first look
+    within(Duration::from_secs(5), hints.changed()).await.unwrap();
+    requested(&other, "A").await;
+    within(Duration::from_secs(5), hints.changed()).await.unwrap();
+    other.set_contact(&number("A"), &Contact::default(), &clerk()).await.unwrap();
+    within(Duration::from_secs(5), hints.changed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn rule_4_replace_into_is_refused_on_every_table_that_keeps_history() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    requested(&store, "A").await;
+    let orders = store.claim(1, REDISPATCH).await.unwrap();
+    store.disconnect(&orders, &plan_disconnect).await.unwrap();
+    let mut connection = raw(&store).await;
+    for sql in [
+        "replace into accounts select * from accounts",
+        "replace into debits select * from debits",
+        "replace into invoices select * from invoices",
+        "replace into invoice_lines select * from invoice_lines",
+        "replace into account_log select * from account_log",
+        "replace into address_assignments select * from address_assignments",
+        "delete from accounts",
+        "delete from debits",
+        "delete from invoices",
+        "delete from invoice_lines",
+        "delete from account_log",
+        "delete from address_assignments",
+        "update or replace invoices set number = 7",
+        "update or replace accounts set id = 7",
+        "update account_log set message = ''",
+    ] {
+        let error = sqlx::query(sql).execute(&mut connection).await.expect_err(sql).to_string();
+        // A disconnected account's rows meet the other trigger first.
+        assert!(error.contains("keeps all history") || error.contains("is refused"), "{sql}: {error}");
+    }
+}
+
+/// How SQLite would run the statement that begins with the comment `name` in `source`.
+async fn plan_of(store: &SqliteStore, source: &str, name: &str) -> String {
+    let (_, statement) = source.split_once(&format!("\"/* {name} */")).expect(name);
+    let (statement, _) = statement.split_once('"').unwrap();
+    let explain = sqlx::AssertSqlSafe(format!("explain query plan {statement}"));
+    let rows = sqlx::query(explain).fetch_all(&mut raw(store).await).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_claim_goes_down_the_index_of_open_events() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let plan = plan_of(&store, include_str!("dispatch.rs"), "claim").await;
+    assert!(plan.contains("disconnect_events_lane (lane=? AND next_at<?)"), "{plan}");
+    assert!(!plan.contains("SCAN") && !plan.contains("B-TREE"), "{plan}");
+}
+
+#[tokio::test]
+async fn what_is_written_by_id_is_not_looked_for_among_all_events() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    for (source, name) in [
+        (include_str!("effects.rs"), "effects: complete"),
+        (include_str!("execution.rs"), "failures: record"),
+        (include_str!("execution.rs"), "disconnect: events"),
+    ] {
+        let plan = plan_of(&store, source, name).await;
+        assert!(plan.contains("USING INTEGER PRIMARY KEY") && !plan.contains("_state"), "{name}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_is_dropped_and_nothing_else() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    store.drop_demo().await.unwrap();
+    store.migrate().await.unwrap();
+    let refused = store.drop_demo().await.unwrap_err().to_string();
+    assert!(refused.contains("not the demo's"), "{refused}");
+    store.mark_demo().await.unwrap();
+    with_account(&store, "A").await;
+    requested(&store, "A").await;
+    let orders = store.claim(1, REDISPATCH).await.unwrap();
+    store.disconnect(&orders, &plan_disconnect).await.unwrap();
+    store.mark_demo().await.unwrap_err();
+    store.drop_demo().await.unwrap();
+    assert!(matches!(store.check_schema().await, Err(StoreError::Unusable(_))));
+    assert_eq!(store.migrate().await.unwrap(), 1);
+    assert_eq!(store.accounts(&AccountFilter::default(), &Page::default()).await.unwrap().items, []);
+    with_account(&store, "A").await;
+    assert_eq!(requested(&store, "A").await, EventId(1));
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_of_one_event_is_its_own_failure_and_of_many_the_batchs() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    for account in ["A", "B"] {
+        with_account(&store, account).await;
+        requested(&store, account).await;
+    }
+    sqlx::query(
+        "create trigger trouble before update on accounts when new.number = 'B'
+         begin select raise(abort, 'trouble with B'); end",
+    )
+    .execute(&mut raw(&store).await)
+    .await
+    .unwrap();
+    let orders = store.claim(10, REDISPATCH).await.unwrap();
+    match store.disconnect(&orders, &plan_disconnect).await {
+        Err(StoreError::Rejected(why)) => assert!(why.contains("trouble with B"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.invoices(None, &Page::default()).await.unwrap().items.len(), 0);
+    let alone = store.disconnect(&orders[..1], &plan_disconnect).await.unwrap();
+    assert!(matches!(alone[..], [Executed::Completed { .. }]), "{alone:?}");
+    let alone = store.disconnect(&orders[1..], &plan_disconnect).await.unwrap();
+    assert!(matches!(&alone[..], [Executed::Failed(failed)] if failed.error.contains("trouble with B")), "{alone:?}");
+    assert_eq!(store.event(orders[1].event_id).await.unwrap().state, State::Queued);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_transient_and_the_store_goes_on_after_it() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let mut writer = store.writer.acquire().await.unwrap();
+    let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(&mut *writer).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"))).execute(&mut *writer).await.unwrap();
+    drop(writer);
+    let status = |name: String| crate::domain::account::Status { name, activates_account: false };
+    let mut full = None;
+    for n in 0..1000 {
+        if let Err(error) = store.add_status(&status(format!("{n:0>60}"))).await {
+            full = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(full, Some(StoreError::Unavailable(_))), "{full:?}");
+    let mut writer = store.writer.acquire().await.unwrap();
+    sqlx::query("pragma max_page_count = 1000000").execute(&mut *writer).await.unwrap();
+    drop(writer);
+    store.add_status(&status("there is room again".into())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_verb_that_is_cancelled_leaves_the_writer_usable() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    let mut blocker = raw(&store).await;
+    sqlx::query("begin immediate").execute(&mut blocker).await.unwrap();
+    for micros in [0, 100, 1_000, 5_000, 20_000] {
+        let cancelled = tokio::time::timeout(Duration::from_micros(micros), store.request(&request("A", "now"))).await;
+        assert!(cancelled.is_err());
+    }
+    sqlx::query("rollback").execute(&mut blocker).await.unwrap();
+    requested(&store, "A").await;
+}
+
+#[tokio::test]
+async fn a_sum_that_overflows_is_shown_as_the_most_there_is_and_invoiced_by_nobody() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    let huge = |line, reference| DebitRow { tax: String::new(), ..debit(line, "A", reference, "92233720368547758.07") };
+    assert!(import_debits(&store, vec![huge(2, "r3"), huge(3, "r4")]).await.applied);
+    assert_eq!(store.account(&number("A")).await.unwrap().uninvoiced.minor, i64::MAX);
+    assert!(matches!(store.invoice_all(&clerk()).await, Err(StoreError::Rejected(_))));
+    requested(&store, "A").await;
+    let orders = store.claim(1, REDISPATCH).await.unwrap();
+    let executed = store.disconnect(&orders, &plan_disconnect).await.unwrap();
+    assert!(matches!(executed[..], [Executed::Failed(_)]), "{executed:?}");
+}
+
+#[tokio::test]
+async fn parents_are_resolved_at_the_end_of_a_file_and_cycles_reported_by_their_lines() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let under = |line, text: &str, parent: &str| Ok(AccountRow { parent: Some(number(parent)), ..account(line, text) });
+    let good = vec![under(2, "C", "B"), under(3, "B", "A"), Ok(account(4, "A"))];
+    let report = import(&store, good.clone()).await;
+    assert!(report.applied, "{report:?}");
+    assert_eq!(store.account(&number("C")).await.unwrap().parent_number, Some(number("B")));
+    let again = import(&store, good).await;
+    assert_eq!((again.unchanged, again.applied), (3, true), "{again:?}");
+
+    let report = import(&store, vec![under(2, "A", "C"), under(3, "D", "A"), under(4, "E", "nobody")]).await;
+    let lines: Vec<_> = report.problems.iter().map(|problem| (problem.line, problem.column)).collect();
+    // B and C are on the cycle as well, but not in this file; D is merely below it.
+    assert_eq!(lines, [(2, "parent_number"), (4, "parent_number")], "{report:?}");
+    assert!(!report.applied);
+    assert_eq!(store.account(&number("A")).await.unwrap().parent_number, None);
+}
+
+#[tokio::test]
+async fn invoices_over_all_debits_are_issued_once() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    with_account(&store, "B").await;
+    assert_eq!(store.invoice_all(&clerk()).await.unwrap(), 2);
+    assert_eq!(store.invoice_all(&clerk()).await.unwrap(), 0);
+    let invoices = store.invoices(Some(&number("B")), &Page::default()).await.unwrap().items;
+    let invoice = store.invoice(invoices[0].number).await.unwrap();
+    assert_eq!((invoice.total.minor, invoice.lines.len()), (1370, 2));
+    assert_eq!(store.account(&number("B")).await.unwrap().uninvoiced.minor, 0);
+    assert_eq!(store.inspect().await.unwrap(), Vec::<String>::new());
 }
