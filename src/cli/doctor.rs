@@ -47,7 +47,7 @@ pub async fn run(_: DoctorArgs, session: &Session) -> Result<Exit, CliError> {
         examine(session, &mut diagnosis).await?;
     }
     session.answer(&diagnosis, || {
-        let columns = [Column::Left("CHECK"), Column::Left("FINDING"), Column::Left("")];
+        let columns = [Column::Firm("CHECK"), Column::Firm("FINDING"), Column::Left("")];
         let rows = diagnosis.checks.iter().map(|check| {
             let finding = match check.finding {
                 Finding::Ok => "ok",

@@ -121,8 +121,8 @@ fn listed(events: &[EventView], width: Option<u16>) -> String {
         Column::Right("EVENT"),
         Column::Left("ACCOUNT"),
         Column::Left("STATE"),
-        Column::Left("DUE (UTC)"),
-        Column::Left("ENDED (UTC)"),
+        Column::Firm("DUE (UTC)"),
+        Column::Firm("ENDED (UTC)"),
         Column::Right("FINAL INVOICE"),
         Column::Left("NOTE"),
     ];

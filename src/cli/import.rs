@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::plain::plain;
 use super::session::{CliError, Exit, Session};
 use super::table::count;
-use crate::domain::actor::{Actor, Source as From};
+use crate::domain::actor::{Actor, Source as Origin};
 use crate::domain::import::{ImportReport, Problem};
 use crate::import::{self, Source};
 use crate::store::ImportOptions;
@@ -62,19 +62,10 @@ pub async fn run(command: ImportCommand, session: &Session) -> Result<Exit, CliE
     let progress = |rows| bar.set_message(count(rows, "row"));
     let options = ImportOptions {
         dry_run: args.dry_run,
-        by: Actor::new(session.actor.name.clone(), From::Import),
+        by: Actor::new(session.actor.name.clone(), Origin::Import),
         progress: &progress,
     };
-    let report = match &command {
-        ImportCommand::Accounts(_) => {
-            let rows = import::account_rows(source).await?;
-            session.store.import_accounts(rows, options).await
-        }
-        ImportCommand::Debits(_) => {
-            let rows = import::debit_rows(source).await?;
-            session.store.import_debits(rows, options).await
-        }
-    };
+    let report = import(&command, source, options, session).await;
     bar.finish_and_clear();
     let report = report?;
 
@@ -91,6 +82,24 @@ pub async fn run(command: ImportCommand, session: &Session) -> Result<Exit, CliE
     let problems = count(report.problems.len() as u64 + report.problems_not_listed, "problem");
     session.screen.error(&format!("nothing was imported: {problems} in {name}; correct them and import it again"));
     Ok(Exit::Failed)
+}
+
+async fn import(
+    command: &ImportCommand,
+    source: Source,
+    options: ImportOptions<'_>,
+    session: &Session,
+) -> Result<ImportReport, CliError> {
+    Ok(match command {
+        ImportCommand::Accounts(_) => {
+            let rows = import::account_rows(source).await?;
+            session.store.import_accounts(rows, options).await?
+        }
+        ImportCommand::Debits(_) => {
+            let rows = import::debit_rows(source).await?;
+            session.store.import_debits(rows, options).await?
+        }
+    })
 }
 
 /// More than a person reads; a program gets [`crate::domain::import::LISTED_MAX`].

@@ -62,9 +62,9 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
 fn listed(invoices: &[InvoiceView], width: Option<u16>) -> String {
     let columns = [
         Column::Right("INVOICE"),
-        Column::Left("KIND"),
+        Column::Firm("KIND"),
         Column::Left("ACCOUNT"),
-        Column::Left("ISSUED (UTC)"),
+        Column::Firm("ISSUED (UTC)"),
         Column::Right("AMOUNT"),
         Column::Right("TAX"),
         Column::Right("TOTAL"),
@@ -98,7 +98,7 @@ fn shown(invoice: &InvoiceView, width: Option<u16>) -> String {
 /// The lines of an invoice over its totals: amount, tax, and both.
 pub(super) fn lines(lines: &[LineView], [amount, tax, total]: [Money; 3], width: Option<u16>) -> String {
     let columns = [
-        Column::Left("CHARGED ON"),
+        Column::Firm("CHARGED ON"),
         Column::Left("DESCRIPTION"),
         Column::Right("AMOUNT"),
         Column::Right("TAX"),

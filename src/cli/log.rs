@@ -32,8 +32,8 @@ pub async fn run(args: LogArgs, session: &Session) -> Result<Exit, CliError> {
 
 fn listed(entries: &[LogEntry], width: Option<u16>) -> String {
     let columns = [
-        Column::Left("AT (UTC)"),
-        Column::Left("WHAT"),
+        Column::Firm("AT (UTC)"),
+        Column::Firm("WHAT"),
         Column::Left("MESSAGE"),
         Column::Left("BY"),
         Column::Right("EVENT"),

@@ -70,7 +70,9 @@ pub fn rendered(overview: &Overview, width: Option<u16>) -> String {
         "Final invoice",
         match invoice {
             Some(invoice) => format!("{} to {}", invoice.total, recipient(overview)),
-            None => "none: nothing to invoice".into(),
+            None if overview.status_after.is_some() => "none: nothing to invoice".into(),
+            // Nothing would be done, so nothing is known of it.
+            None => "none".into(),
         },
     ));
     let mut text = sheet(width, &pairs) + "\n";

@@ -42,7 +42,7 @@ pub async fn run(command: SettingsCommand, session: &Session) -> Result<Exit, Cl
         }
     };
     session.answer(&settings, || {
-        let columns = [Column::Left("SETTING"), Column::Left("VALUE"), Column::Left("MEANING")];
+        let columns = [Column::Firm("SETTING"), Column::Left("VALUE"), Column::Left("MEANING")];
         let rows = SettingKey::ALL.map(|key| [key.as_str().to_owned(), settings.value(key), meaning(key).to_owned()]);
         table(session.screen.width, &columns, rows)
     })?;

@@ -1,32 +1,51 @@
 //! Tables and sheets without lines: as wide as their contents where they go into a pipe, wrapped to a terminal.
 
 use chrono::{DateTime, Utc};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::plain::plain;
 
 /// A column by its title.
 #[derive(Debug, Clone, Copy)]
 pub enum Column {
+    /// Text, wrapped where it has to be.
     Left(&'static str),
-    /// For numbers and money.
+    /// Short text that is read at a glance: an instant, a state. Never wrapped.
+    Firm(&'static str),
+    /// Numbers and money. Never wrapped.
     Right(&'static str),
 }
+
+/// Words up to this long are not broken.
+const WORD: usize = 22;
 
 /// Rows under titles.
 #[must_use]
 pub fn table<R: AsRef<[String]>>(width: Option<u16>, columns: &[Column], rows: impl IntoIterator<Item = R>) -> String {
     let mut table = quiet(width);
     table.set_header(columns.iter().map(|column| match column {
-        Column::Left(title) => Cell::new(title),
+        Column::Left(title) | Column::Firm(title) => Cell::new(title),
         Column::Right(title) => Cell::new(title).set_alignment(CellAlignment::Right),
     }));
+    let mut words = vec![0; columns.len()];
     for row in rows {
-        table.add_row(columns.iter().zip(row.as_ref()).map(|(column, text)| match column {
-            Column::Left(_) => Cell::new(plain(text)),
-            Column::Right(_) => Cell::new(plain(text)).set_alignment(CellAlignment::Right),
+        let texts = row.as_ref().iter().map(|text| plain(text));
+        table.add_row(columns.iter().zip(texts).enumerate().map(|(i, (column, text))| {
+            let longest = text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
+            words[i] = longest.min(WORD).max(words[i]);
+            match column {
+                Column::Left(_) | Column::Firm(_) => Cell::new(text),
+                Column::Right(_) => Cell::new(text).set_alignment(CellAlignment::Right),
+            }
         }));
     }
+    table.set_constraints(columns.iter().zip(words).map(|(column, word)| match column {
+        Column::Left(title) => {
+            let word = u16::try_from(word.max(title.len())).unwrap_or(u16::MAX);
+            ColumnConstraint::LowerBoundary(Width::Fixed(word.saturating_add(GAP)))
+        }
+        Column::Firm(_) | Column::Right(_) => ColumnConstraint::ContentWidth,
+    }));
     close_up(&mut table);
     table.trim_fmt()
 }
@@ -80,9 +99,12 @@ fn quiet(width: Option<u16>) -> Table {
     table
 }
 
-/// Two blanks between columns, none before the first.
+/// Blanks between columns.
+const GAP: u16 = 2;
+
+/// None before the first column.
 fn close_up(table: &mut Table) {
     for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((if i == 0 { 0 } else { 2 }, 0));
+        column.set_padding((if i == 0 { 0 } else { GAP }, 0));
     }
 }

@@ -29,13 +29,12 @@ pub async fn for_outcome(session: &Session, event: EventId, wait: Duration) -> R
             Ok(view) if !view.state.is_open() => return Ok(view),
             Ok(view) => {
                 answered = Instant::now();
-                if session.run_own.run_own(event).await {
-                    pause = PAUSE_MIN;
-                } else if begun.elapsed() >= wait {
+                let was_run = session.run_own.run_own(event).await;
+                if begun.elapsed() >= wait {
                     if !is_told {
                         session.note_unserved().await;
                     }
-                    return Ok(view);
+                    return if was_run { Ok(session.store.event(event).await?) } else { Ok(view) };
                 }
             }
             Err(error) if error.is_transient() && answered.elapsed() < AWAY_MAX => {}
