@@ -151,9 +151,25 @@ async fn a_queue_deleted_under_its_consumer_is_made_again() {
     let (_connection, channel) = side_channel().await;
     channel.queue_delete(queue_name("single", &installation), QueueDeleteOptions::default()).await.unwrap();
     let after = orders(5);
-    let (publishing, draining) =
-        tokio::join!(publish_at_last(&queue, LaneKind::Single, &after), drain_at_least_once(&mut *consumer, &after));
-    let ((), ()) = (publishing, draining);
+    publish_at_last(&queue, LaneKind::Single, &after).await;
+    drain_at_least_once(&mut *consumer, &after).await;
+}
+
+/// The broker then believes that the subscription goes on, and withholds what it thinks was delivered before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_deleted_and_made_again_at_once_starves_nobody() {
+    let installation = installation();
+    let queue = rabbit(&broker(), &installation).await;
+    let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+    let before = orders(50);
+    publish(&queue, LaneKind::Single, &before).await;
+    drain(&mut *consumer, &before).await;
+    let (_connection, channel) = side_channel().await;
+    channel.queue_delete(queue_name("single", &installation), QueueDeleteOptions::default()).await.unwrap();
+    queue.depth().await.unwrap(); // declares
+    let after = orders(5);
+    publish_at_last(&queue, LaneKind::Single, &after).await;
+    drain_at_least_once(&mut *consumer, &after).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::connection::{Backoff, Wire, said};
@@ -21,10 +21,16 @@ use crate::queue::{Batch, Deliveries, Delivery, LaneKind, QueueError};
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Batches that the broker may have under way to one consumer: one to work on, one to come.
 const BATCHES_PREFETCHED: usize = 2;
+/// Messages that it may have under way to one consumer, where the batches are small.
+const PREFETCH_MIN: usize = 128;
+/// A subscription that brought nothing for so long is made anew. Where a quorum queue is deleted and made again at once,
+/// the broker moves subscriptions to the new queue by itself, and then withholds as many messages as it had delivered
+/// from the old one (seen with 3.10.8): such a consumer would wait for ever, and nothing tells it.
+const QUIET_MAX: Duration = Duration::from_secs(15);
 /// What a log line shows at most of why a message was rejected, in characters.
 const REASON_LENGTH_MAX: usize = 200;
 
-/// Its first batch's `max` decides how much the broker sends ahead.
+/// The `max` of its first batch decides how much the broker sends ahead.
 pub struct Consumer {
     shared: Arc<Shared>,
     lane: LaneKind,
@@ -54,7 +60,8 @@ impl Consumer {
                         self.backoff = Backoff::default();
                         return subscription.batch(max);
                     }
-                    Err(reason) => {
+                    Err(End::Quiet) => State::New,
+                    Err(End::Broken(reason)) => {
                         let lane = self.lane.as_str();
                         tracing::warn!(
                             lane,
@@ -108,6 +115,13 @@ struct Subscription {
     ledger: Arc<Ledger>,
     /// Taken from the stream and not handed out yet: kept here, so that a cancelled `next` loses nothing.
     taken: VecDeque<(u64, Delivery)>,
+    quiet_since: Instant,
+}
+
+/// Why a subscription is of no more use.
+enum End {
+    Broken(String),
+    Quiet,
 }
 
 impl Subscription {
@@ -116,29 +130,39 @@ impl Subscription {
         let ledger = Arc::new(Ledger::new(channel)); // closes the channel whatever fails below
         let channel = ledger.channel();
         shared.queues.declare(channel, &wire.address).await?; // it may have been deleted meanwhile
-        let prefetch = u16::try_from(max.saturating_mul(BATCHES_PREFETCHED)).unwrap_or(u16::MAX);
+        let prefetch = max.saturating_mul(BATCHES_PREFETCHED).max(PREFETCH_MIN);
+        let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
         let explain = |error| wire.address.explain(&error);
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(explain)?;
         let queue = shared.queues.lane(lane);
         let options = BasicConsumeOptions::default();
         let stream = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await.map_err(explain)?;
-        Ok(Self { shared: Arc::clone(shared), wire: Arc::clone(wire), lane, stream, ledger, taken: VecDeque::new() })
+        Ok(Self {
+            shared: Arc::clone(shared),
+            wire: Arc::clone(wire),
+            lane,
+            stream,
+            ledger,
+            taken: VecDeque::new(),
+            quiet_since: Instant::now(),
+        })
     }
 
-    /// Waits for at least one delivery, then for `max` while `linger` lasts. An error says why the stream ended.
-    async fn fill(&mut self, max: usize, linger: Duration) -> Result<(), String> {
+    /// Waits for at least one delivery, then for `max` while `linger` lasts.
+    async fn fill(&mut self, max: usize, linger: Duration) -> Result<(), End> {
         while self.taken.is_empty() {
             let item = tokio::select! {
                 biased;
                 item = self.stream.next() => item,
-                reason = self.wire.given_up() => return Err(reason),
+                reason = self.wire.given_up() => return Err(End::Broken(reason)),
+                () = sleep_until(self.quiet_since + QUIET_MAX) => return Err(End::Quiet),
             };
             self.take(item)?;
         }
         timeout(linger, self.fill_up(max)).await.unwrap_or(Ok(()))
     }
 
-    async fn fill_up(&mut self, max: usize) -> Result<(), String> {
+    async fn fill_up(&mut self, max: usize) -> Result<(), End> {
         while self.taken.len() < max {
             let item = self.stream.next().await;
             self.take(item)?;
@@ -147,14 +171,17 @@ impl Subscription {
     }
 
     /// Takes in one message; one that is not ours goes to the dead-letter queue.
-    fn take(&mut self, item: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), String> {
+    fn take(&mut self, item: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), End> {
         let arrived = match item {
             Some(Ok(arrived)) => arrived,
             // A consumer timeout comes as an error that claims to be recoverable; after it the stream hangs.
-            Some(Err(error)) => return Err(self.wire.address.explain(&error)),
+            Some(Err(error)) => return Err(End::Broken(self.wire.address.explain(&error))),
             // How a deleted queue shows: no error, and no shutdown either.
-            None => return Err("its subscription was cancelled; perhaps the queue was deleted".to_owned()),
+            None => {
+                return Err(End::Broken("its subscription was cancelled; perhaps the queue was deleted".to_owned()));
+            }
         };
+        self.quiet_since = Instant::now();
         match message::parse(&self.shared.installation, &arrived.data) {
             Ok(order) => {
                 self.ledger.delivered(arrived.delivery_tag);

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connection::{Wire, locked};
 use super::topology::Queues;
@@ -23,6 +23,10 @@ const IN_FLIGHT_MAX: usize = 200;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the broker's word that it has it on disk.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Before a missing queue is made again: its consumers must have heard of its end, else the broker moves them to the new
+/// one and withholds messages from them.
+const DECLARE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 const PERSISTENT: u8 = 2;
 
@@ -178,6 +182,7 @@ impl Call<'_> {
 
 /// A queue was deleted under us: make it again, for whoever publishes next.
 async fn declare_again(wire: &Wire, queues: &Queues) {
+    sleep(DECLARE_AGAIN_AFTER).await;
     match timeout(CONFIRM_TIMEOUT, super::declare(wire, queues)).await {
         Ok(Ok(_)) => tracing::warn!("a queue was missing in RabbitMQ; it was declared again"),
         Ok(Err(reason)) => wire.give_up(reason),
