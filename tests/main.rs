@@ -1,3 +1,7 @@
-//! All tests that need the real parts: one binary, so that it links once.
+//! All tests that need the real parts: one binary, so that it links once. `tests/run` starts the servers for it.
 
+mod purity;
 mod queue;
+mod schema;
+mod store;
+mod support;

@@ -1,0 +1,17 @@
+//! The store's contract: every verb, on both engines, by the same code.
+
+mod account_import;
+mod debit_import;
+mod dispatch;
+mod execution;
+mod failures;
+mod family;
+mod history;
+mod installation;
+mod invoices;
+mod lists;
+mod migrations;
+mod races;
+mod requests;
+mod serving;
+mod settings;

@@ -1,0 +1,92 @@
+//! The database itself: its clock, the demo's mark, and what the doctor looks at.
+
+use chrono::Timelike as _;
+use disconnectd::store::StoreError;
+
+use crate::support::both_engines;
+use crate::support::database::TestDatabase;
+use crate::support::rows::{account, debit};
+use crate::support::scenario::unusable;
+
+both_engines!(
+    now_is_cut_to_microseconds_and_goes_on,
+    only_a_database_without_accounts_becomes_the_demos,
+    the_demo_may_be_started_over_and_nothing_else,
+    a_database_with_tables_of_others_is_not_dropped,
+    a_healthy_database_has_nothing_to_inspect,
+    a_sum_that_went_wrong_is_found_by_the_doctor,
+    a_closed_store_answers_with_an_error,
+);
+
+async fn now_is_cut_to_microseconds_and_goes_on(db: &TestDatabase) {
+    let first = db.store.now().await.unwrap();
+    let second = db.store.now().await.unwrap();
+    assert!(first <= second);
+    assert_eq!((first.nanosecond() % 1_000, second.nanosecond() % 1_000), (0, 0));
+}
+
+async fn only_a_database_without_accounts_becomes_the_demos(db: &TestDatabase) {
+    db.accounts([account("A-1")]).await;
+    unusable(db.store.mark_demo().await);
+    assert!(!db.store.installation().await.unwrap().is_demo);
+    let before = db.dump().await;
+    let sentence = unusable(db.store.drop_demo().await);
+    assert!(!sentence.is_empty());
+    assert_eq!(db.dump().await, before);
+}
+
+async fn the_demo_may_be_started_over_and_nothing_else(db: &TestDatabase) {
+    unusable(db.store.drop_demo().await);
+    db.store.mark_demo().await.unwrap();
+    assert!(db.store.installation().await.unwrap().is_demo);
+    db.accounts([account("A-1").address("1 Main St")]).await;
+    db.debits([debit("A-1", "d", "1.00")]).await;
+    db.disconnected("A-1").await;
+    db.store.drop_demo().await.unwrap();
+    assert_eq!(db.columns().await, Vec::<String>::new(), "the schema is gone, whole");
+    unusable(db.store.check_schema().await);
+    db.store.drop_demo().await.unwrap();
+    assert!(db.store.migrate().await.unwrap() >= 1);
+    db.store.mark_demo().await.unwrap();
+    assert_eq!(db.count("accounts").await, 0);
+    db.accounts([account("A-1")]).await;
+    db.disconnected("A-1").await;
+}
+
+async fn a_database_with_tables_of_others_is_not_dropped(db: &TestDatabase) {
+    let other = TestDatabase::empty(db.engine()).await;
+    other.store.drop_demo().await.unwrap();
+    other.sql("create table recipes (name text)").await;
+    unusable(other.store.drop_demo().await);
+    assert_eq!(other.count("recipes").await, 0);
+    other.remove().await;
+}
+
+async fn a_healthy_database_has_nothing_to_inspect(db: &TestDatabase) {
+    db.accounts([account("P"), account("A-1").parent("P").address("1 Main St"), account("A-2")]).await;
+    db.debits([debit("A-1", "d", "1.00"), debit("P", "d", "2.00")]).await;
+    db.disconnected("A-1").await;
+    db.scheduled("P").await;
+    db.queued("A-2").await;
+    assert_eq!(db.store.inspect().await.unwrap(), Vec::<String>::new());
+}
+
+async fn a_sum_that_went_wrong_is_found_by_the_doctor(db: &TestDatabase) {
+    db.is_broken_on_purpose();
+    db.accounts([account("A-1")]).await;
+    let at = db.instant(0);
+    db.sql(&format!(
+        "insert into invoices (number, kind, account_id, currency, amount, tax, total, issued_at) \
+         select 77, 'regular', id, 'USD', 100, 0, 100, {at} from accounts"
+    ))
+    .await;
+    let found = db.store.inspect().await.unwrap();
+    assert!(found.iter().any(|sentence| sentence.contains("77")), "an invoice without its lines: {found:?}");
+}
+
+async fn a_closed_store_answers_with_an_error(db: &TestDatabase) {
+    let store = db.open().await;
+    store.close().await;
+    let answer = store.settings().await;
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+}

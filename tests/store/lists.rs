@@ -1,0 +1,231 @@
+//! Lists: what they filter by, and that paging covers everything once.
+
+use disconnectd::domain::account::AccountFilter;
+use disconnectd::domain::event::{Change, State};
+use disconnectd::domain::overview::Overview;
+use disconnectd::domain::refusal::Refusal;
+use disconnectd::store::{EventFilter, Page, Paged, StoreResult};
+
+use crate::support::both_engines;
+use crate::support::database::TestDatabase;
+use crate::support::rows::{account, debit, number};
+use crate::support::scenario::{clerk, refusal};
+
+both_engines!(
+    accounts_are_filtered_by_everything_given,
+    a_search_is_for_the_text_itself,
+    accounts_are_paged_by_number_each_once,
+    events_are_filtered_and_listed_newest_first,
+    events_and_invoices_are_paged_each_once,
+    a_log_is_paged_oldest_first,
+    a_cursor_that_nobody_gave_is_an_error_and_not_a_panic,
+    unknown_accounts_are_refused,
+    a_sum_that_no_number_can_hold_does_not_fail_a_list,
+    an_overview_is_read_in_one_view,
+    events_are_counted_by_state_with_their_lag,
+);
+
+/// Follows the cursors to the end, two at a time.
+async fn all<T>(mut page: impl AsyncFnMut(&Page) -> StoreResult<Paged<T>>) -> Vec<T> {
+    let mut items = Vec::new();
+    let mut next = Page { after: None, limit: 2 };
+    loop {
+        let part = page(&next).await.unwrap();
+        assert!(part.items.len() <= 2);
+        items.extend(part.items);
+        match part.next_cursor {
+            Some(cursor) => next.after = Some(cursor),
+            None => return items,
+        }
+        assert!(items.len() < 100, "the cursors go round in circles");
+    }
+}
+
+impl TestDatabase {
+    async fn found(&self, filter: AccountFilter) -> Vec<String> {
+        let page = self.store.accounts(&filter, &Page::default()).await.unwrap();
+        assert_eq!(page.next_cursor, None);
+        page.items.into_iter().map(|account| account.number.to_string()).collect()
+    }
+
+    async fn searched(&self, text: &str) -> Vec<String> {
+        self.found(AccountFilter { search: Some(text.into()), ..AccountFilter::default() }).await
+    }
+}
+
+async fn accounts_are_filtered_by_everything_given(db: &TestDatabase) {
+    db.accounts([
+        account("A-1").status("Lead").groups(&["north"]),
+        account("A-2").groups(&["north", "south"]).parent("A-1"),
+        account("A-3").parent("A-1").groups(&["south"]),
+        account("A-4"),
+    ])
+    .await;
+    db.disconnected("A-3").await;
+    let none = AccountFilter::default;
+    assert_eq!(db.found(none()).await, ["A-1", "A-2", "A-3", "A-4"]);
+    assert_eq!(db.found(AccountFilter { status: Some("Active".into()), ..none() }).await, ["A-2", "A-4"]);
+    assert_eq!(db.found(AccountFilter { group: Some("north".into()), ..none() }).await, ["A-1", "A-2"]);
+    assert_eq!(db.found(AccountFilter { parent: Some(number("A-1")), ..none() }).await, ["A-2", "A-3"]);
+    assert_eq!(db.found(AccountFilter { disconnected: Some(true), ..none() }).await, ["A-3"]);
+    assert_eq!(db.found(AccountFilter { disconnected: Some(false), ..none() }).await, ["A-1", "A-2", "A-4"]);
+    let both = AccountFilter { group: Some("south".into()), disconnected: Some(false), ..none() };
+    assert_eq!(db.found(both).await, ["A-2"]);
+    assert!(db.found(AccountFilter { group: Some("west".into()), ..none() }).await.is_empty());
+}
+
+async fn a_search_is_for_the_text_itself(db: &TestDatabase) {
+    db.accounts([
+        account("A-1").name("Ana Smith"),
+        account("A-2").address("12 Smithfield Rd"),
+        account("B_3").name("100% fibre"),
+        account("B-4").name("O'Brien \\ Sons"),
+    ])
+    .await;
+    assert_eq!(db.searched("smith").await, ["A-1", "A-2"]);
+    assert_eq!(db.searched("a-1").await, ["A-1"]);
+    assert_eq!(db.searched("%").await, ["B_3"]);
+    assert_eq!(db.searched("b_").await, ["B_3"]);
+    assert_eq!(db.searched("'").await, ["B-4"]);
+    assert_eq!(db.searched("\\").await, ["B-4"]);
+    assert!(db.searched("nowhere").await.is_empty());
+}
+
+async fn accounts_are_paged_by_number_each_once(db: &TestDatabase) {
+    let mut numbers = ["b", "A", "a-2", "Z", "a", "ä", "A-10", "é", "1", "a'b", "a b"].map(String::from);
+    db.accounts(numbers.iter().map(|number| account(number))).await;
+    let listed = all(async |page| db.store.accounts(&AccountFilter::default(), page).await).await;
+    numbers.sort_unstable();
+    let listed: Vec<_> = listed.into_iter().map(|account| account.number.to_string()).collect();
+    assert_eq!(listed, numbers, "by their bytes, on both engines alike");
+}
+
+async fn events_are_filtered_and_listed_newest_first(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
+    let cancelled = db.scheduled("A-1").await;
+    db.store.change(cancelled, &Change::Cancel, &clerk(), None).await.unwrap();
+    let (open, done, queued) = (db.scheduled("A-1").await, db.disconnected("A-2").await, db.queued("A-3").await);
+    let listed = async |state, account: Option<&str>| {
+        let filter = EventFilter { state, account: account.map(number) };
+        let page = db.store.events(&filter, &Page::default()).await.unwrap();
+        page.items.into_iter().map(|event| event.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(None, None).await, [queued.event_id, done, open, cancelled]);
+    assert_eq!(listed(None, Some("A-1")).await, [open, cancelled]);
+    assert_eq!(listed(Some(State::Completed), None).await, [done]);
+    assert_eq!(listed(Some(State::Cancelled), Some("A-1")).await, [cancelled]);
+    assert!(listed(Some(State::Failed), None).await.is_empty());
+}
+
+async fn events_and_invoices_are_paged_each_once(db: &TestDatabase) {
+    let numbers = ["A-1", "A-2", "A-3", "A-4", "A-5"];
+    db.accounts(numbers.map(account)).await;
+    db.debits(numbers.map(|number| debit(number, "d", "1.00"))).await;
+    let mut events = Vec::new();
+    for number in numbers {
+        events.push(db.disconnected(number).await);
+    }
+    events.reverse();
+    let listed = all(async |page| db.store.events(&EventFilter::default(), page).await).await;
+    assert_eq!(listed.iter().map(|event| event.id).collect::<Vec<_>>(), events);
+    let invoices = all(async |page| db.store.invoices(None, page).await).await;
+    let theirs: Vec<_> = invoices.iter().map(|invoice| invoice.event_id.unwrap()).collect();
+    assert_eq!(theirs, events);
+}
+
+async fn a_log_is_paged_oldest_first(db: &TestDatabase) {
+    db.accounts([account("A-1")]).await;
+    db.disconnected("A-1").await;
+    let whole = db.log("A-1").await;
+    assert!(whole.len() >= 4 && whole.is_sorted_by_key(|entry| entry.at), "{whole:?}");
+    let paged = all(async |page| db.store.log(&number("A-1"), page).await).await;
+    assert_eq!(paged, whole);
+}
+
+async fn a_cursor_that_nobody_gave_is_an_error_and_not_a_panic(db: &TestDatabase) {
+    db.accounts([account("A-1")]).await;
+    for cursor in ["", "nonsense", "-1", "99999999999999999999", "'; drop table accounts; --"] {
+        let page = Page { after: Some(cursor.into()), limit: 10 };
+        // An error or an empty page: which one is the engine's to say.
+        let _ = db.store.accounts(&AccountFilter::default(), &page).await;
+        let _ = db.store.events(&EventFilter::default(), &page).await;
+        let _ = db.store.invoices(None, &page).await;
+        let _ = db.store.log(&number("A-1"), &page).await;
+    }
+    assert_eq!(db.count("accounts").await, 1);
+}
+
+async fn unknown_accounts_are_refused(db: &TestDatabase) {
+    let nobody = number("nobody");
+    let unknown = Refusal::UnknownAccount { number: nobody.clone() };
+    assert_eq!(refusal(db.store.account(&nobody).await), unknown);
+    assert_eq!(refusal(db.store.overview_facts(&nobody).await), unknown);
+    assert_eq!(refusal(db.store.log(&nobody, &Page::default()).await), unknown);
+    // A filter that nothing matches is no mistake.
+    let filter = EventFilter { account: Some(nobody), state: None };
+    assert!(db.store.events(&filter, &Page::default()).await.unwrap().items.is_empty());
+}
+
+async fn a_sum_that_no_number_can_hold_does_not_fail_a_list(db: &TestDatabase) {
+    let huge = "92233720368547758.07";
+    db.accounts([account("A-1"), account("A-2")]).await;
+    db.debits([debit("A-1", "d", huge), debit("A-1", "e", huge), debit("A-2", "d", huge)]).await;
+    let listed = db.store.accounts(&AccountFilter::default(), &Page::default()).await.unwrap().items;
+    assert_eq!(listed[1].uninvoiced.minor, i64::MAX);
+    assert_eq!(listed[0].uninvoiced.minor, i64::MAX, "as much as can be shown");
+    db.account("A-1").await;
+    let facts = db.store.overview_facts(&number("A-1")).await.unwrap();
+    let overview = Overview::of(facts.clone(), facts.now);
+    assert!(overview.blockers[0].contains("more than an invoice can hold"), "{:?}", overview.blockers);
+}
+
+async fn an_overview_is_read_in_one_view(db: &TestDatabase) {
+    db.accounts([
+        account("P").email("p@example.com"),
+        account("A-1").parent("P").address("1 Main St"),
+        account("C-1").parent("A-1"),
+        account("C-2").parent("A-1").email("c@example.com"),
+    ])
+    .await;
+    db.debits([debit("A-1", "d", "10.00").tax("1.00")]).await;
+    db.disconnected("C-1").await;
+    let (open, of_child) = (db.scheduled("A-1").await, db.scheduled("C-2").await);
+    let before = db.dump().await;
+
+    let facts = db.store.overview_facts(&number("A-1")).await.unwrap();
+
+    assert_eq!(db.dump().await, before, "looking changes nothing");
+    assert_eq!(facts.account, db.account("A-1").await);
+    assert_eq!(facts.open_event, Some(db.event(open).await));
+    let parent = facts.parent.as_ref().unwrap();
+    assert_eq!((parent.number.as_str(), parent.contact.email.as_deref()), ("P", Some("p@example.com")));
+    let children: Vec<_> = facts.children.iter().map(|child| child.number.as_str()).collect();
+    assert_eq!(children, ["C-1", "C-2"]);
+    assert!(facts.children[0].disconnected_at.is_some() && facts.children[0].status == "Inactive");
+    assert_eq!((facts.children[1].open_event, facts.children[1].disconnected_at), (Some(of_child), None));
+    assert_eq!((facts.snapshot.debits.len(), facts.snapshot.debits[0].amount), (1, 1_000));
+    assert_eq!(facts.snapshot.status.name, "Active");
+    let overview = Overview::of(facts.clone(), facts.now);
+    assert_eq!(overview.address_to_release.as_deref(), Some("1 Main St"));
+    assert_eq!(overview.status_after.as_deref(), Some("Inactive"));
+    assert_eq!(overview.final_invoice.unwrap().total.minor, 1_100);
+    assert_eq!(overview.invoice_recipient.unwrap().account_number, "P");
+    let single = db.store.overview_facts(&number("P")).await.unwrap();
+    assert!(single.parent.is_none() && single.open_event.is_none() && single.snapshot.debits.is_empty());
+}
+
+async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
+    let counts = db.store.event_counts().await.unwrap();
+    assert_eq!((counts.scheduled, counts.completed, counts.overdue), (0, 0, 0));
+    assert!(counts.lag_seconds.abs() < f64::EPSILON);
+    db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
+    db.disconnected("A-1").await;
+    db.scheduled("A-2").await;
+    db.queued("A-3").await;
+    let overdue = db.due("A-4").await;
+    db.make_overdue(overdue, 90).await;
+    let counts = db.store.event_counts().await.unwrap();
+    assert_eq!((counts.scheduled, counts.queued, counts.completed), (2, 1, 1));
+    assert_eq!((counts.failed, counts.cancelled, counts.overdue), (0, 0, 1));
+    assert!((89.0..150.0).contains(&counts.lag_seconds), "{}", counts.lag_seconds);
+}

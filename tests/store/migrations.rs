@@ -1,0 +1,84 @@
+//! Migrations: repeatable, safe side by side, and plain about databases of another version.
+
+use std::collections::HashSet;
+
+use crate::support::both_engines;
+use crate::support::database::{Engine, TestDatabase};
+use crate::support::scenario::unusable;
+
+both_engines!(
+    on_empty:
+    an_empty_database_says_to_migrate,
+    migrating_twice_is_migrating_once,
+    several_processes_migrate_at_once,
+    a_newer_database_is_refused_plainly,
+    an_installation_has_an_id_that_stays_and_is_its_own,
+);
+
+async fn an_empty_database_says_to_migrate(db: &TestDatabase) {
+    let sentence = unusable(db.store.check_schema().await);
+    assert!(sentence.contains("disconnectd migrate"), "{sentence}");
+    db.store.ping().await.unwrap();
+}
+
+async fn migrating_twice_is_migrating_once(db: &TestDatabase) {
+    assert!(db.store.migrate().await.unwrap() >= 1);
+    db.store.check_schema().await.unwrap();
+    let before = db.dump().await;
+    assert_eq!(db.store.migrate().await.unwrap(), 0);
+    assert_eq!(db.open().await.migrate().await.unwrap(), 0);
+    assert_eq!(db.dump().await, before);
+}
+
+async fn several_processes_migrate_at_once(db: &TestDatabase) {
+    let mut processes = Vec::new();
+    for _ in 0..4 {
+        let store = db.open().await;
+        processes.push(tokio::spawn(async move { store.migrate().await }));
+    }
+    let mut applied = Vec::new();
+    for process in processes {
+        applied.push(process.await.unwrap().unwrap());
+    }
+    applied.sort_unstable();
+    assert!(applied[3] >= 1 && applied[..3] == [0, 0, 0], "{applied:?}");
+    db.store.check_schema().await.unwrap();
+    assert_eq!(db.count("installation").await, 1);
+}
+
+async fn a_newer_database_is_refused_plainly(db: &TestDatabase) {
+    db.store.migrate().await.unwrap();
+    let bytes = match db.engine() {
+        Engine::Postgres => "'\\x00'::bytea",
+        Engine::Sqlite => "x'00'",
+    };
+    db.sql(&format!(
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+         values (9999, 'from the future', true, {bytes}, 0)"
+    ))
+    .await;
+    let before = db.dump().await;
+    for store in [db.open().await, db.store.clone()] {
+        let check = unusable(store.check_schema().await);
+        let migrate = unusable(store.migrate().await);
+        assert!(check.contains("newer"), "{check}");
+        assert!(migrate.contains("newer"), "{migrate}");
+    }
+    assert_eq!(db.dump().await, before);
+}
+
+async fn an_installation_has_an_id_that_stays_and_is_its_own(db: &TestDatabase) {
+    db.store.migrate().await.unwrap();
+    let installation = db.store.installation().await.unwrap();
+    assert!(!installation.is_demo);
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    assert!(installation.id.len() == 16 && installation.id.chars().all(is_hex), "{installation:?}");
+    assert_eq!(db.open().await.installation().await.unwrap(), installation);
+    let mut ids = HashSet::from([installation.id]);
+    for _ in 0..2 {
+        let other = TestDatabase::empty(db.engine()).await;
+        other.store.migrate().await.unwrap();
+        assert!(ids.insert(other.store.installation().await.unwrap().id));
+        other.remove().await;
+    }
+}

@@ -1,0 +1,253 @@
+//! Many at once: whatever the order of things, the rules hold. Each test has many rounds, since one proves little.
+
+use std::sync::Arc;
+
+use disconnectd::domain::event::{Change, Order, Outcome, State};
+use disconnectd::domain::refusal::Refusal;
+use disconnectd::store::{Executed, Requested, Store, StoreError};
+use futures_util::future::join_all;
+
+use crate::support::both_engines;
+use crate::support::database::TestDatabase;
+use crate::support::rows::{account, debit, file, number};
+use crate::support::scenario::{clerk, disconnect, import_options, outcome_of, request};
+
+both_engines!(
+    rule_2_an_order_delivered_to_many_workers_runs_once,
+    rule_3_a_debit_that_arrives_during_a_disconnect_is_invoiced_or_refused,
+    rule_3_a_debit_written_by_sql_during_a_disconnect_is_invoiced_or_refused,
+    rule_6_many_requests_at_once_make_one_event,
+    two_links_at_once_never_make_a_cycle,
+    a_cancel_against_a_worker_has_a_definite_answer,
+    a_link_against_the_parents_disconnect_is_made_before_it_or_refused,
+    batches_that_share_accounts_in_opposite_orders_all_end,
+);
+
+/// As the callers of a store do: what is busy is tried again at once. A macro, because a future over an async closure
+/// can't be sent to another thread yet.
+macro_rules! again_while_busy {
+    ($verb:expr) => {{
+        let mut tries = 0;
+        loop {
+            match $verb.await {
+                Err(StoreError::Conflict(error)) if tries == 100 => panic!("busy for a hundred times: {error}"),
+                Err(StoreError::Conflict(_)) => tries += 1,
+                answer => break answer,
+            }
+        }
+    }};
+}
+
+async fn work(store: Arc<dyn Store>, orders: Vec<Order>) -> Vec<Executed> {
+    again_while_busy!(disconnect(&*store, &orders)).unwrap()
+}
+
+/// Two handles, as two processes have them.
+async fn handles(db: &TestDatabase) -> [Arc<dyn Store>; 2] {
+    [db.open().await, db.open().await]
+}
+
+async fn rule_2_an_order_delivered_to_many_workers_runs_once(db: &TestDatabase) {
+    let stores = handles(db).await;
+    let numbers: Vec<_> = (0..20).map(|n| format!("N-{n:02}")).collect();
+    db.accounts(numbers.iter().map(|n| account(n).address("1 Main St"))).await;
+    db.debits(numbers.iter().map(|n| debit(n, "d", "1.00"))).await;
+    for number in &numbers {
+        db.due(number).await;
+    }
+    let orders = db.claim(100).await;
+    let workers = (0..6).map(|n: usize| {
+        let mut orders = orders.clone();
+        orders.rotate_left(n * 3);
+        tokio::spawn(work(Arc::clone(&stores[n % 2]), orders))
+    });
+    let mut done = 0;
+    for worker in join_all(workers).await {
+        done += worker.unwrap().iter().filter(|one| outcome_of(one) == Some(Outcome::Disconnected)).count();
+    }
+    assert_eq!(done, numbers.len());
+    assert_eq!(db.count("invoices").await, 20);
+}
+
+async fn rule_3_a_debit_that_arrives_during_a_disconnect_is_invoiced_or_refused(db: &TestDatabase) {
+    let stores = handles(db).await;
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..40 {
+        let name = format!("N-{round}");
+        db.accounts([account(&name), account(&format!("{name}-other"))]).await;
+        let order = db.queued(&name).await;
+        let worker = tokio::spawn(work(Arc::clone(&stores[0]), vec![order]));
+        let store = Arc::clone(&stores[1]);
+        let debits = tokio::spawn(async move {
+            let mut taken = 0;
+            for n in 0..4 {
+                let row = debit(&name, &format!("d-{n}"), "1.00");
+                let report =
+                    again_while_busy!(store.import_debits(file([row.clone()]), import_options(false))).unwrap();
+                assert_eq!(report.applied, report.problems.is_empty());
+                taken += i64::from(report.applied);
+            }
+            taken
+        });
+        let (worker, this_round) = (worker.await.unwrap(), debits.await.unwrap());
+        assert_eq!(outcome_of(&worker[0]), Some(Outcome::Disconnected));
+        let invoiced = match &worker[0] {
+            Executed::Completed { final_invoice: Some(invoice), .. } => invoice.total.minor / 100,
+            _ => 0,
+        };
+        assert_eq!(invoiced, this_round, "round {round}: a debit was taken and is on no invoice");
+        taken += this_round;
+        refused += 4 - this_round;
+    }
+    assert_eq!(db.count("debits").await, taken);
+    assert_eq!(db.number("select count(*) from debits where invoice_id is null").await, 0);
+    assert!(refused > 0, "{taken} taken, {refused} refused: they never met");
+}
+
+async fn rule_3_a_debit_written_by_sql_during_a_disconnect_is_invoiced_or_refused(db: &TestDatabase) {
+    let store = db.open().await;
+    for round in 0..40 {
+        let name = format!("N-{round}");
+        db.accounts([account(&name)]).await;
+        let order = db.queued(&name).await;
+        let worker = tokio::spawn(work(Arc::clone(&store), vec![order]));
+        for n in 0..4 {
+            let insert = format!(
+                "insert into debits (account_id, reference, description, amount, tax, charged_on) \
+                 select id, 'd-{n}', 'x', 100, 0, '2026-11-01' from accounts where number = '{name}'"
+            );
+            if let Err(refused) = db.try_sql(&insert).await {
+                assert!(refused.contains("is disconnected") || refused.contains("locked"), "{refused}");
+            }
+        }
+        worker.await.unwrap();
+    }
+    assert_eq!(db.number("select count(*) from debits where invoice_id is null").await, 0);
+}
+
+async fn rule_6_many_requests_at_once_make_one_event(db: &TestDatabase) {
+    let stores = handles(db).await;
+    for round in 0..10 {
+        let name = format!("N-{round}");
+        db.accounts([account(&name)]).await;
+        let requests = (0..6).map(|n: usize| {
+            let (store, name) = (Arc::clone(&stores[n % 2]), name.clone());
+            let when = if n.is_multiple_of(3) { "2126-12-01" } else { "now" };
+            tokio::spawn(async move { again_while_busy!(store.request(&request(&name, when))) })
+        });
+        let mut created = 0;
+        for answer in join_all(requests).await {
+            match answer.unwrap() {
+                Ok(Requested::Created(_)) => created += 1,
+                Ok(Requested::BroughtForward(_) | Requested::UnderWay(_))
+                | Err(StoreError::Refused(Refusal::OpenEvent { .. })) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(created, 1);
+    }
+    assert_eq!(db.count("disconnect_events").await, 10);
+}
+
+async fn two_links_at_once_never_make_a_cycle(db: &TestDatabase) {
+    let stores = handles(db).await;
+    for round in 0..30 {
+        let names = ["a", "b", "c"].map(|name| format!("{name}-{round}"));
+        db.accounts(names.iter().map(|name| account(name))).await;
+        // Even rounds: two against each other. Odd ones: three in a ring.
+        let ring = if round % 2 == 0 { 2 } else { 3 };
+        let links = (0..ring).map(|n| {
+            let (child, parent) = (number(&names[n]), number(&names[(n + 1) % ring]));
+            let store = Arc::clone(&stores[n % 2]);
+            tokio::spawn(async move { again_while_busy!(store.link(&child, &parent, &clerk())) })
+        });
+        let mut linked = 0;
+        for answer in join_all(links).await {
+            match answer.unwrap() {
+                Ok(_) => linked += 1,
+                Err(StoreError::Refused(Refusal::LinkCycle { .. })) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(linked, ring - 1, "round {round}: all but the one that would close the ring");
+    }
+}
+
+async fn a_cancel_against_a_worker_has_a_definite_answer(db: &TestDatabase) {
+    let stores = handles(db).await;
+    for round in 0..30 {
+        let name = format!("N-{round}");
+        db.accounts([account(&name)]).await;
+        let order = db.queued(&name).await;
+        let worker = tokio::spawn(work(Arc::clone(&stores[0]), vec![order]));
+        let store = Arc::clone(&stores[1]);
+        let cancelled = again_while_busy!(store.change(order.event_id, &Change::Cancel, &clerk(), None));
+        let executed = worker.await.unwrap();
+        let account = db.account(&name).await;
+        match cancelled {
+            Ok(event) => {
+                assert_eq!(event.state, State::Cancelled);
+                assert_eq!(executed, [Executed::Stale { event_id: order.event_id }]);
+                assert_eq!(account.disconnected_at, None);
+            }
+            Err(StoreError::Refused(Refusal::EventEnded { outcome: Some(Outcome::Disconnected), .. })) => {
+                assert_eq!(outcome_of(&executed[0]), Some(Outcome::Disconnected));
+                assert!(account.disconnected_at.is_some());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn a_link_against_the_parents_disconnect_is_made_before_it_or_refused(db: &TestDatabase) {
+    let stores = handles(db).await;
+    for round in 0..20 {
+        let (parent, child) = (format!("P-{round}"), format!("C-{round}"));
+        db.accounts([account(&parent), account(&child)]).await;
+        let order = db.queued(&parent).await;
+        let worker = tokio::spawn(work(Arc::clone(&stores[0]), vec![order]));
+        let linked = again_while_busy!(stores[1].link(&number(&child), &number(&parent), &clerk()));
+        assert_eq!(outcome_of(&worker.await.unwrap()[0]), Some(Outcome::Disconnected));
+        match linked {
+            Ok(_) => {
+                let linked_at = db.log(&child).await.pop().unwrap().at;
+                assert!(linked_at <= db.account(&parent).await.disconnected_at.unwrap());
+            }
+            Err(StoreError::Refused(Refusal::Disconnected { account, .. })) => assert_eq!(account, number(&parent)),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn batches_that_share_accounts_in_opposite_orders_all_end(db: &TestDatabase) {
+    let stores = handles(db).await;
+    let numbers: Vec<_> = (0..60).map(|n| format!("N-{n:02}")).collect();
+    db.accounts(numbers.iter().map(|n| account(n))).await;
+    for number in &numbers {
+        db.due(number).await;
+    }
+    let forward = db.claim(100).await;
+    let mut backward = forward.clone();
+    backward.reverse();
+    // Debits for the same accounts, in a third order, and links between them.
+    let rows: Vec<_> = numbers.iter().rev().step_by(2).map(|n| debit(n, "d", "1.00")).collect();
+    let debits = async {
+        again_while_busy!(stores[1].import_debits(file(rows.clone()), import_options(false))).unwrap();
+    };
+    let links = async {
+        for pair in numbers.chunks(2) {
+            let (child, parent) = (number(&pair[1]), number(&pair[0]));
+            let _ = again_while_busy!(stores[0].link(&child, &parent, &clerk()));
+        }
+    };
+    let workers = [
+        tokio::spawn(work(Arc::clone(&stores[0]), forward)),
+        tokio::spawn(work(Arc::clone(&stores[1]), backward)),
+    ];
+    let (workers, (), ()) = tokio::join!(join_all(workers), debits, links);
+    let done: usize = workers
+        .into_iter()
+        .map(|worker| worker.unwrap().iter().filter(|one| outcome_of(one).is_some()).count())
+        .sum();
+    assert_eq!(done, numbers.len());
+}

@@ -1,0 +1,73 @@
+//! What must hold after every test, whatever it did. Looked at with plain SQL, and by the store itself.
+
+
+use super::database::TestDatabase;
+
+/// What may never be, and the query that counts it.
+const NEVER: [(&str, &str); 9] = [
+    (
+        "rule 3: a disconnected account has an uninvoiced debit",
+        "select count(*) from debits d join accounts a on a.id = d.account_id \
+         where a.disconnected_at is not null and d.invoice_id is null",
+    ),
+    (
+        "rule 3: a disconnected account has an open address assignment",
+        "select count(*) from address_assignments s join accounts a on a.id = s.account_id \
+         where a.disconnected_at is not null and s.assigned_until is null",
+    ),
+    (
+        "rule 2: an account was disconnected by no event, or by several",
+        "select count(*) from accounts a where \
+         (select count(*) from disconnect_events e where e.account_id = a.id and e.outcome = 'disconnected') \
+         <> case when a.disconnected_at is null then 0 else 1 end",
+    ),
+    (
+        "rule 1: a disconnect stands in the log not at all, or twice",
+        "select count(*) from accounts a where \
+         (select count(*) from account_log l where l.account_id = a.id and l.kind = 'disconnected') \
+         <> case when a.disconnected_at is null then 0 else 1 end",
+    ),
+    (
+        "rule 2: an account has several final invoices",
+        "select count(*) from (select account_id from invoices where kind = 'final' \
+         group by account_id having count(*) > 1) several",
+    ),
+    (
+        "a final invoice is another account's than its event",
+        "select count(*) from invoices i join disconnect_events e on e.id = i.event_id \
+         where e.account_id <> i.account_id or e.outcome <> 'disconnected'",
+    ),
+    (
+        "the lines of an invoice do not add up to it",
+        "select count(*) from invoices i where (i.amount, i.tax, i.total) <> \
+         (select coalesce(sum(l.amount), 0), coalesce(sum(l.tax), 0), coalesce(sum(l.total), 0) \
+          from invoice_lines l where l.invoice_id = i.id)",
+    ),
+    (
+        "a debit and its invoice line disagree",
+        "select count(*) from debits d left join invoice_lines l on l.debit_id = d.id \
+         where coalesce(d.invoice_id, 0) <> coalesce(l.invoice_id, 0) \
+            or (l.debit_id is not null and (d.amount <> l.amount or d.tax <> l.tax))",
+    ),
+    (
+        "rule 7: an open event that nothing will look at again",
+        "select count(*) from disconnect_events where state in ('scheduled', 'queued') and next_at is null",
+    ),
+];
+
+pub async fn check(db: &TestDatabase) {
+    if db.store.check_schema().await.is_err() {
+        return; // a test of the migrations left no schema to look at
+    }
+    for (what, sql) in NEVER {
+        assert_eq!(db.number(sql).await, 0, "{what}");
+    }
+    // Events that failed wait for a person, and the doctor names them. Nothing else may be found.
+    let failed = db.number("select count(*) from disconnect_events where state = 'failed'").await;
+    let found = db.store.inspect().await.unwrap();
+    match &found[..] {
+        [] => {}
+        [sentence] if failed > 0 && sentence.contains("failed") => {}
+        _ => panic!("the doctor finds {found:?}, {failed} events failed"),
+    }
+}
