@@ -65,9 +65,9 @@ fn check(found: Option<i64>, needed: i64) -> StoreResult<()> {
         Some(found) if found < needed => format!(
             "the database is at version {found}, this program needs version {needed}: run `disconnectd migrate`"
         ),
-        Some(found) if found > needed => format!(
-            "the database is at version {found}, newer than this program ({needed}): use a newer disconnectd"
-        ),
+        Some(found) if found > needed => {
+            format!("the database is at version {found}, newer than this program ({needed}): use a newer disconnectd")
+        }
         Some(_) => return Ok(()),
     };
     Err(StoreError::Unusable(sentence))
