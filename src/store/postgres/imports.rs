@@ -1,6 +1,7 @@
 //! Imports, and invoices for everything.
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
 use super::transaction::Transaction;
@@ -70,64 +71,93 @@ pub(super) async fn finish(tx: Transaction, mut report: ImportReport, dry_run: b
     Ok(report)
 }
 
-/// The accounts are locked in a statement of its own and remembered: the next one sees the debits that were committed
-/// meanwhile, and must not invoice those of an account that is not locked.
+/// Each step leaves what it found in a temporary table that is counted before the next one joins it: right after a
+/// first import the planner knows nothing of the debits, and one statement for all took minutes for 50,000 of them.
 async fn invoice_all(store: &PostgresStore, by: &Actor) -> Result<u64, Failure> {
     let mut tx = store.begin().await?;
+    let debits = gather_debits(&mut tx).await?;
+    if debits == 0 {
+        return Ok(0);
+    }
+    let issued = sqlx::query(
+        "/* invoice all: issue */
+         with issued as (
+             insert into invoices (kind, account_id, currency, amount, tax, total, issued_at)
+             select 'regular', a.id, a.currency, s.amount, s.tax, s.amount + s.tax, now.at
+               from (select account_id, sum(amount)::bigint as amount, sum(tax)::bigint as tax
+                       from invoiced_debits group by account_id) s
+               join accounts a on a.id = s.account_id
+              cross join (select max(at) as at from invoiced_at) now
+              order by a.id
+             returning id, account_id, number, issued_at
+         )
+         insert into issued_invoices select * from issued",
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    sqlx::raw_sql("/* invoice all: count invoices */ analyze issued_invoices").execute(&mut *tx).await?;
+    let lines = sqlx::query(
+        "/* invoice all: lines */
+         insert into invoice_lines (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
+         select i.id, d.position, d.id, d.description, d.charged_on, d.amount, d.tax, d.amount + d.tax
+           from invoiced_debits d
+           join issued_invoices i on i.account_id = d.account_id",
+    )
+    .execute(&mut *tx)
+    .await?;
+    expect_rows("invoice lines", debits, lines.rows_affected())?;
+    let invoiced = sqlx::query(
+        "/* invoice all: debits */
+         update debits d set invoice_id = i.id
+           from invoiced_debits t
+           join issued_invoices i on i.account_id = t.account_id
+          where d.id = t.id and d.invoice_id is null",
+    )
+    .execute(&mut *tx)
+    .await?;
+    expect_rows("debits to invoice", debits, invoiced.rows_affected())?;
     sqlx::query(
+        "/* invoice all: write log */
+         insert into account_log (account_id, at, kind, message, actor, source)
+         select account_id, issued_at, $1, format('regular invoice %s issued', number), $2, $3
+           from issued_invoices
+          order by account_id",
+    )
+    .bind(LogKind::Invoiced.as_str())
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(issued)
+}
+
+/// Locks the accounts that have uninvoiced debits, and answers how many debits those have. The locks come in a
+/// statement of their own: the next one sees what was committed while they were waited for, and of the locked alone.
+async fn gather_debits(db: &mut PgConnection) -> Result<usize, Failure> {
+    sqlx::raw_sql(
         "/* invoice all: lock accounts */
          create temp table invoiced_accounts on commit drop as
          select a.id from accounts a
           where exists (select from debits d where d.account_id = a.id and d.invoice_id is null)
           order by a.id
-            for no key update",
+            for no key update;
+         analyze invoiced_accounts;
+         create temp table invoiced_at on commit drop as select clock_timestamp() as at;
+         create temp table issued_invoices (id bigint, account_id bigint, number bigint, issued_at timestamptz)
+             on commit drop;
+         create temp table invoiced_debits on commit drop as
+         select d.id, d.account_id, d.description, d.charged_on, d.amount, d.tax,
+                row_number() over (partition by d.account_id order by d.charged_on, d.id)::integer as position
+           from debits d
+          where d.invoice_id is null and d.account_id in (select id from invoiced_accounts);
+         analyze invoiced_debits",
     )
-    .execute(&mut *tx)
+    .execute(&mut *db)
     .await?;
-    sqlx::query("/* invoice all: count accounts */ analyze invoiced_accounts").execute(&mut *tx).await?;
-    let (issued, lines, invoiced): (i64, i64, i64) = sqlx::query_as(
-        "/* invoice all: issue */
-         with now as materialized (
-             select clock_timestamp() as at
-         ), sums as (
-             select d.account_id, sum(d.amount)::bigint as amount, sum(d.tax)::bigint as tax
-               from invoiced_accounts t
-               join debits d on d.account_id = t.id and d.invoice_id is null
-              group by d.account_id
-         ), issued as (
-             insert into invoices (kind, account_id, currency, amount, tax, total, issued_at)
-             select 'regular', a.id, a.currency, s.amount, s.tax, s.amount + s.tax, now.at
-               from sums s
-               join accounts a on a.id = s.account_id
-               cross join now
-              order by a.id
-             returning id, account_id, number, issued_at
-         ), lines as (
-             insert into invoice_lines (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
-             select i.id, row_number() over (partition by i.id order by d.charged_on, d.id), d.id, d.description,
-                    d.charged_on, d.amount, d.tax, d.amount + d.tax
-               from issued i
-               join debits d on d.account_id = i.account_id and d.invoice_id is null
-             returning invoice_id, debit_id
-         ), invoiced as (
-             update debits d set invoice_id = l.invoice_id
-               from lines l
-              where d.id = l.debit_id and d.invoice_id is null
-             returning d.id
-         ), logged as (
-             insert into account_log (account_id, at, kind, message, actor, source)
-             select account_id, issued_at, $1, format('regular invoice %s issued', number), $2, $3
-               from issued
-              order by account_id
-         )
-         select (select count(*) from issued), (select count(*) from lines), (select count(*) from invoiced)",
-    )
-    .bind(LogKind::Invoiced.as_str())
-    .bind(&by.name)
-    .bind(by.source.as_str())
-    .fetch_one(&mut *tx)
-    .await?;
-    expect_rows("debits to invoice", usize::try_from(lines).unwrap_or_default(), invoiced.cast_unsigned())?;
-    tx.commit().await?;
-    Ok(issued.cast_unsigned())
+    let debits: i64 = sqlx::query_scalar("/* invoice all: count debits */ select count(*) from invoiced_debits")
+        .fetch_one(db)
+        .await?;
+    Ok(usize::try_from(debits).unwrap_or_default())
 }
