@@ -79,7 +79,7 @@ pub(super) fn failure(error: MigrateError, of_engine: impl Fn(sqlx::Error) -> St
         MigrateError::Execute(error) => of_engine(error),
         MigrateError::ExecuteMigration(error, version) => match of_engine(error) {
             StoreError::Rejected(error) => StoreError::Unusable(format!(
-                "migration {version} can't be applied to this database, which was left as it is: {error}"
+                "migration {version} can't be applied to this database, and nothing of it was: {error}"
             )),
             other => other,
         },

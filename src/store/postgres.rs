@@ -12,6 +12,7 @@ mod debit_import;
 mod dispatch;
 mod events;
 mod execution;
+mod failed_attempts;
 mod failure;
 mod family;
 mod hints;
