@@ -1,21 +1,131 @@
-//! The schema of both engines, compiled in: the same numbers, the same names.
+//! The schema, embedded in the program, and whether a database has it.
+//!
+//! Both engines have the same migrations: same numbers, same names. One that was released is never changed.
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
-#[must_use]
-pub fn sqlite() -> Migrator {
-    migrator(&[(1, "disconnectd", include_str!("../../migrations/sqlite/0001_disconnectd.sql"))])
+use super::{StoreError, StoreResult};
+
+/// One step of the schema, in the SQL of either engine: `migrations/*/NNNN_name.sql`.
+struct Step {
+    version: i64,
+    name: &'static str,
+    postgres: &'static str,
+    sqlite: &'static str,
 }
+
+/// By ascending version.
+const STEPS: [Step; 1] = [Step {
+    version: 1,
+    name: "disconnectd",
+    postgres: include_str!("../../migrations/postgres/0001_disconnectd.sql"),
+    sqlite: include_str!("../../migrations/sqlite/0001_disconnectd.sql"),
+}];
+
+/// The version of the schema that this program was made for.
+pub const VERSION: i64 = STEPS[STEPS.len() - 1].version;
 
 #[must_use]
 pub fn postgres() -> Migrator {
-    migrator(&[(1, "disconnectd", include_str!("../../migrations/postgres/0001_disconnectd.sql"))])
+    migrator(|step| step.postgres)
 }
 
-fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
-    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+#[must_use]
+pub fn sqlite() -> Migrator {
+    migrator(|step| step.sqlite)
+}
+
+fn migrator(sql: impl Fn(&Step) -> &'static str) -> Migrator {
+    let migration = |step: &Step| {
+        Migration::new(step.version, step.name.into(), MigrationType::Simple, sql(step).into_sql_str(), false)
     };
-    Migrator::with_migrations(files.iter().map(migration).collect())
+    Migrator::with_migrations(STEPS.iter().map(migration).collect())
+}
+
+/// Whether a database can be used whose newest migration is `found` (`None`: it has none).
+///
+/// # Errors
+/// [`StoreError::Unusable`] with what to do, where it is older (or empty) or newer.
+pub fn check_version(found: Option<i64>) -> StoreResult<()> {
+    check(found, VERSION)
+}
+
+/// Whether a database can be brought up to date: empty, older or current.
+///
+/// # Errors
+/// [`StoreError::Unusable`] for a database newer than the program.
+pub fn check_migratable(found: Option<i64>) -> StoreResult<()> {
+    if found.is_some_and(|found| found > VERSION) { check_version(found) } else { Ok(()) }
+}
+
+fn check(found: Option<i64>, needed: i64) -> StoreResult<()> {
+    let sentence = match found {
+        None => format!("the database is empty, this program needs version {needed}: run `disconnectd migrate`"),
+        Some(found) if found < needed => format!(
+            "the database is at version {found}, this program needs version {needed}: run `disconnectd migrate`"
+        ),
+        Some(found) if found > needed => {
+            format!("the database is at version {found}, newer than this program ({needed}): use a newer disconnectd")
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(StoreError::Unusable(sentence))
+}
+
+/// What a failed migration means; `of_engine` reads the errors of the engine itself.
+pub(super) fn failure(error: MigrateError, of_engine: impl Fn(sqlx::Error) -> StoreError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) => of_engine(error),
+        MigrateError::ExecuteMigration(error, version) => match of_engine(error) {
+            StoreError::Rejected(error) => StoreError::Unusable(format!(
+                "migration {version} can't be applied to this database, and nothing of it was: {error}"
+            )),
+            other => other,
+        },
+        MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
+            "migration {version} in the database is not the one in this program: they come from different builds of \
+             disconnectd; use the one that made the database"
+        )),
+        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
+            "the database has migration {version}, which this program does not know: use a newer disconnectd"
+        )),
+        MigrateError::Dirty(version) => StoreError::Unusable(format!(
+            "migration {version} was begun and not ended: restore the database from before it and migrate again"
+        )),
+        other => StoreError::Unusable(format!("the database can't be migrated: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn files(engine: &str) -> BTreeSet<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine);
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        std::fs::read_dir(folder).unwrap().map(name).collect()
+    }
+
+    #[test]
+    fn every_migration_is_embedded_and_both_engines_have_the_same() {
+        let embedded: BTreeSet<_> = STEPS.iter().map(|step| format!("{:04}_{}.sql", step.version, step.name)).collect();
+        assert_eq!(files("postgres"), embedded);
+        assert_eq!(files("sqlite"), embedded);
+        assert!(STEPS.iter().map(|step| step.version).eq(1..=VERSION), "the numbers have no gaps");
+    }
+
+    #[test]
+    fn a_database_of_another_version_is_refused_with_what_to_do() {
+        let sentence = |found| check(found, 2).unwrap_err().to_string();
+        assert!(sentence(None).contains("the database is empty"), "{}", sentence(None));
+        assert!(sentence(None).contains("run `disconnectd migrate`"));
+        assert!(sentence(Some(1)).contains("at version 1, this program needs version 2: run `disconnectd migrate`"));
+        assert!(sentence(Some(3)).contains("newer than this program (2): use a newer disconnectd"));
+        assert!(check(Some(2), 2).is_ok());
+        assert!(check_migratable(None).is_ok());
+        assert!(check_migratable(Some(VERSION + 1)).is_err());
+    }
 }

@@ -1,1 +1,133 @@
-//! SQL for this engine.
+//! The store on PostgreSQL 13 and later: any number of processes side by side. SQL only; the decisions are the
+//! domain's.
+//!
+//! Each transaction runs READ COMMITTED: it locks first and loads in the next statement, which sees everything that
+//! was committed while it waited. Where one consistent view is read instead, its `begin` says so.
+//!
+//! Advisory locks, all in class 1684632419 ("disc"): 1 the tree of accounts, 2 shared by those who serve.
+
+mod account_import;
+mod accounts;
+mod debit_import;
+mod dispatch;
+mod events;
+mod execution;
+mod failed_attempts;
+mod failure;
+mod family;
+mod hints;
+mod imports;
+mod inspection;
+mod installation;
+mod invoices;
+mod overview;
+mod rows;
+mod snapshot;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::sync::watch;
+use url::Url;
+
+use self::failure::Failure;
+use self::transaction::Transaction;
+use super::{StoreError, StoreResult};
+
+/// How long a verb waits for a connection, the making of one included.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a verb may take in all. Nothing that is not an import comes near it, unless the server fell silent without
+/// closing the connection; `lock_timeout` (below) ends a wait for a lock well before.
+const VERB_LIMIT: Duration = Duration::from_mins(1);
+
+/// The same for one statement of an import or of invoicing everything, which may touch every row there is.
+const BULK_LIMIT: Duration = Duration::from_hours(1);
+
+/// The store on PostgreSQL.
+pub struct PostgresStore {
+    pool: PgPool,
+    options: PgConnectOptions,
+    /// Counts what may be due sooner than was known.
+    hints: Arc<watch::Sender<u64>>,
+}
+
+impl PostgresStore {
+    /// Connects when it is first used: a server that is away is no error here. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`]: a URL that can't be read. The password is never repeated.
+    pub fn connect(url: &str, max_connections: u32) -> StoreResult<Self> {
+        let options = read_url(url)?.application_name("disconnectd").disable_statement_logging().options([
+            // A transaction whose client is gone or stuck must not hold its locks.
+            ("idle_in_transaction_session_timeout", "30s"),
+            // Waiting longer is answered as a conflict: an import may hold many accounts for minutes.
+            ("lock_timeout", "20s"),
+            ("statement_timeout", "0"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections.max(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, hints: Arc::new(watch::Sender::new(0)) })
+    }
+
+    async fn begin(&self) -> Result<Transaction, Failure> {
+        Transaction::begin(&self.pool, "begin isolation level read committed, read write").await
+    }
+
+    /// One consistent view of everything, for reading alone.
+    async fn begin_view(&self) -> Result<Transaction, Failure> {
+        Transaction::begin(&self.pool, "begin isolation level repeatable read, read only").await
+    }
+
+    /// Tells this process that something may be due sooner than was known.
+    fn hint(&self) {
+        hints::bump(&self.hints);
+    }
+}
+
+/// Runs a verb, or one long statement of it. A verb that is cut off by the limit or by its caller is rolled back (see
+/// [`Transaction`]), unless its commit was under way.
+async fn within<T>(limit: Duration, verb: impl Future<Output = Result<T, Failure>>) -> StoreResult<T> {
+    match tokio::time::timeout(limit, verb).await {
+        Ok(result) => result.map_err(StoreError::from),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", limit.as_secs()))),
+    }
+}
+
+fn read_url(url: &str) -> StoreResult<PgConnectOptions> {
+    let unusable = |why: String| {
+        StoreError::Unusable(format!(
+            "the database URL can't be used: {why}; write it like postgres://USER:PASSWORD@HOST:5432/DATABASE"
+        ))
+    };
+    let parsed = Url::parse(url).map_err(|error| unusable(error.to_string()))?;
+    if !matches!(parsed.scheme(), "postgres" | "postgresql") {
+        return Err(unusable(format!("its scheme is `{}`", parsed.scheme())));
+    }
+    url.parse::<PgConnectOptions>().map_err(|error| unusable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_used_is_refused_without_its_password() {
+        for url in [
+            "mysql://clerk:hunter2@localhost/billing",
+            "postgres://clerk:hunter2@localhost:port/billing",
+            "postgres://clerk:hunter2@localhost/billing?sslmode=maybe",
+            "clerk:hunter2",
+        ] {
+            let Err(StoreError::Unusable(sentence)) = PostgresStore::connect(url, 5) else { panic!("{url} was taken") };
+            assert!(sentence.contains("postgres://USER"), "{sentence}");
+            assert!(!sentence.contains("hunter2"), "{sentence}");
+        }
+        assert!(PostgresStore::connect("postgres://nobody@192.0.2.1/nothing", 5).is_ok());
+    }
+}

@@ -1,0 +1,234 @@
+//! Accounts, as they are shown, and their contacts.
+
+use async_trait::async_trait;
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::failure::Failure;
+use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
+use crate::domain::account::{AccountFilter, AccountNumber, AccountView, Contact, LogEntry, LogKind};
+use crate::domain::actor::Actor;
+use crate::domain::invoice::{InvoiceNumber, InvoiceView};
+use crate::domain::overview::OverviewFacts;
+use crate::domain::refusal::Refusal;
+use crate::store::{Accounts, Page, Paged, StoreResult};
+
+#[async_trait]
+impl Accounts for PostgresStore {
+    async fn account(&self, number: &AccountNumber) -> StoreResult<AccountView> {
+        within(VERB_LIMIT, async { view(&mut *self.pool.acquire().await?, number).await }).await
+    }
+
+    async fn accounts(&self, filter: &AccountFilter, page: &Page) -> StoreResult<Paged<AccountView>> {
+        within(VERB_LIMIT, list(self, filter, page)).await
+    }
+
+    async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {
+        within(VERB_LIMIT, overview::facts(self, number)).await
+    }
+
+    async fn invoices(&self, account: Option<&AccountNumber>, page: &Page) -> StoreResult<Paged<InvoiceView>> {
+        within(VERB_LIMIT, invoices::list(self, account, page)).await
+    }
+
+    async fn invoice(&self, number: InvoiceNumber) -> StoreResult<InvoiceView> {
+        within(VERB_LIMIT, invoices::show(self, number)).await
+    }
+
+    async fn log(&self, number: &AccountNumber, page: &Page) -> StoreResult<Paged<LogEntry>> {
+        within(VERB_LIMIT, log(self, number, page)).await
+    }
+
+    async fn link(&self, child: &AccountNumber, parent: &AccountNumber, by: &Actor) -> StoreResult<AccountView> {
+        within(VERB_LIMIT, family::link(self, child, parent, by)).await
+    }
+
+    async fn unlink(&self, child: &AccountNumber, by: &Actor) -> StoreResult<AccountView> {
+        within(VERB_LIMIT, family::unlink(self, child, by)).await
+    }
+
+    async fn set_contact(&self, number: &AccountNumber, contact: &Contact, by: &Actor) -> StoreResult<AccountView> {
+        within(VERB_LIMIT, set_contact(self, number, contact, by)).await
+    }
+}
+
+/// An account as it is shown: what is asked before the columns, and what comes after them.
+macro_rules! account_view_sql {
+    ($name:literal, $rest:literal) => {
+        concat!(
+            "/* ",
+            $name,
+            " */
+             select a.number, a.name, s.name as status, a.disconnected_at, p.number as parent_number,
+                    (select count(*) from accounts c where c.parent_id = a.id) as children,
+                    l.address, a.currency, a.zone, a.email, a.mailing_address,
+                    array(select g.name from account_groups m join groups g on g.id = m.group_id
+                           where m.account_id = a.id order by g.name collate \"C\") as groups,
+                    (select least(coalesce(sum(d.amount::numeric + d.tax), 0), 9223372036854775807)::bigint
+                       from debits d where d.account_id = a.id and d.invoice_id is null) as uninvoiced,
+                    (select e.id from disconnect_events e
+                      where e.account_id = a.id and e.state in ('scheduled', 'queued')) as open_event
+               from accounts a
+               join account_statuses s on s.id = a.status_id
+               left join accounts p on p.id = a.parent_id
+               left join address_assignments o on o.account_id = a.id and o.assigned_until is null
+               left join serviceable_addresses l on l.id = o.address_id ",
+            $rest
+        )
+    };
+}
+
+pub(super) async fn view(db: &mut PgConnection, number: &AccountNumber) -> Result<AccountView, Failure> {
+    let found = sqlx::query(account_view_sql!("account", "where a.number = $1"))
+        .bind(number.as_str())
+        .fetch_optional(db)
+        .await?;
+    rows::account_view(&found.ok_or_else(|| unknown(number))?)
+}
+
+async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
+    let found = sqlx::query(account_view_sql!(
+        "accounts",
+        "where ($1::text is null or a.number > $1)
+           and ($2::text is null or a.number ilike $2 or a.name ilike $2 or l.address ilike $2)
+           and ($3::text is null or s.name = $3)
+           and ($4::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
+                                             where m.account_id = a.id and g.name = $4))
+           and ($5::text is null or p.number = $5)
+           and ($6::boolean is null or (a.disconnected_at is not null) = $6)
+         order by a.number
+         limit $7"
+    ))
+    .bind(&page.after)
+    .bind(filter.search.as_deref().map(containing))
+    .bind(&filter.status)
+    .bind(&filter.group)
+    .bind(filter.parent.as_ref().map(AccountNumber::as_str))
+    .bind(filter.disconnected)
+    .bind(i64::from(page.limit) + 1)
+    .fetch_all(&store.pool)
+    .await?;
+    let accounts = found.iter().map(rows::account_view).collect::<Result<Vec<_>, _>>()?;
+    Ok(Paged::cut(accounts, page.limit, |account| account.number.to_string()))
+}
+
+/// The pattern of what contains `text`, whatever is in it.
+fn containing(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+async fn log(store: &PostgresStore, number: &AccountNumber, page: &Page) -> Result<Paged<LogEntry>, Failure> {
+    let after = rows::id_cursor(page.after.as_deref())?;
+    let account: Option<i64> = sqlx::query_scalar("/* log: account */ select id from accounts where number = $1")
+        .bind(number.as_str())
+        .fetch_optional(&store.pool)
+        .await?;
+    let found = sqlx::query(
+        "/* log */
+         select id, at, kind, message, actor, source, event_id, reason
+           from account_log
+          where account_id = $1 and ($2::bigint is null or id > $2)
+          order by id
+          limit $3",
+    )
+    .bind(account.ok_or_else(|| unknown(number))?)
+    .bind(after)
+    .bind(i64::from(page.limit) + 1)
+    .fetch_all(&store.pool)
+    .await?;
+    let entries = found
+        .iter()
+        .map(|row| Ok((row.try_get::<i64, _>("id")?, rows::log_entry(row)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let Paged { items, next_cursor } = Paged::cut(entries, page.limit, |(id, _)| id.to_string());
+    Ok(Paged { items: items.into_iter().map(|(_, entry)| entry).collect(), next_cursor })
+}
+
+async fn set_contact(
+    store: &PostgresStore,
+    number: &AccountNumber,
+    contact: &Contact,
+    by: &Actor,
+) -> Result<AccountView, Failure> {
+    let mut tx = store.begin().await?;
+    let found = sqlx::query(
+        "/* contact: lock account */ select id, email, mailing_address from accounts where number = $1 for update",
+    )
+    .bind(number.as_str())
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or_else(|| unknown(number))?;
+    let before = rows::contact(&found)?;
+    if before != *contact {
+        let id: i64 = found.try_get("id")?;
+        sqlx::query("/* contact: change */ update accounts set email = $2, mailing_address = $3 where id = $1")
+            .bind(id)
+            .bind(&contact.email)
+            .bind(&contact.mailing_address)
+            .execute(&mut *tx)
+            .await?;
+        write_log(&mut tx, id, LogKind::Changed, &contact_changes(&before, contact), by).await?;
+    }
+    let view = view(&mut tx, number).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+fn contact_changes(before: &Contact, after: &Contact) -> String {
+    let mut changes = Vec::new();
+    let mut change = |what: &str, before: &Option<String>, after: &Option<String>| {
+        if before != after {
+            let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
+            changes.push(format!("{what} {} -> {}", shown(before), shown(after)));
+        }
+    };
+    change("email", &before.email, &after.email);
+    change("mailing address", &before.mailing_address, &after.mailing_address);
+    format!("contact changed: {}", changes.join(", "))
+}
+
+/// What a person did to one account, apart from its disconnect.
+pub(super) async fn write_log(
+    db: &mut PgConnection,
+    account: i64,
+    kind: LogKind,
+    message: &str,
+    by: &Actor,
+) -> Result<(), Failure> {
+    sqlx::query(
+        "/* account log: write */
+         insert into account_log (account_id, at, kind, message, actor, source)
+         values ($1, clock_timestamp(), $2, $3, $4, $5)",
+    )
+    .bind(account)
+    .bind(kind.as_str())
+    .bind(message)
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(super) fn unknown(number: &AccountNumber) -> Failure {
+    Refusal::UnknownAccount { number: number.clone() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_taken_literally() {
+        assert_eq!(containing(r"50%_a\b"), r"%50\%\_a\\b%");
+    }
+}

@@ -1,0 +1,124 @@
+//! The scheduler's verbs, for lane 0.
+//!
+//! Their predicates say `statement_timestamp()`, which an index can serve; `clock_timestamp()` it could not. It is not
+//! `now()`: that is the same instant here, but only while each of these is a transaction of its own.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::failure::Failure;
+use super::{PostgresStore, VERB_LIMIT, hints, within};
+use crate::domain::event::{Attempt, EventId, Order};
+use crate::store::{Dispatch, Redispatch, StoreResult};
+
+#[async_trait]
+impl Dispatch for PostgresStore {
+    async fn claim(&self, limit: u32, redispatch: Redispatch) -> StoreResult<Vec<Order>> {
+        within(VERB_LIMIT, claim(self, limit, redispatch)).await
+    }
+
+    async fn claim_one(&self, event: EventId, redispatch: Redispatch) -> StoreResult<Option<Order>> {
+        within(VERB_LIMIT, claim_one(self, event, redispatch)).await
+    }
+
+    async fn release(&self, orders: &[Order], delay: Duration) -> StoreResult<()> {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        within(VERB_LIMIT, release(self, orders, delay)).await?;
+        self.hint();
+        Ok(())
+    }
+
+    async fn next_due(&self) -> StoreResult<Option<Duration>> {
+        within(VERB_LIMIT, next_due(self)).await
+    }
+}
+
+/// One statement, so that it is committed when it answers.
+async fn claim(store: &PostgresStore, limit: u32, redispatch: Redispatch) -> Result<Vec<Order>, Failure> {
+    // The ids come as an array, read once from the index of open events; a join against them made the planner read the
+    // whole table.
+    let claimed: Vec<(i64, i32)> = sqlx::query_as(
+        "/* claim: due events */
+         update disconnect_events
+            set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
+                next_at = clock_timestamp()
+                        + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
+          where id = any(array(
+                    select id from disconnect_events
+                     where lane = 0 and state in ('scheduled', 'queued') and next_at <= statement_timestamp()
+                     order by next_at
+                     limit $1
+                       for update skip locked))
+         returning id, attempt",
+    )
+    .bind(i64::from(limit))
+    .bind(redispatch.base.as_secs_f64())
+    .bind(redispatch.max.as_secs_f64())
+    .fetch_all(&store.pool)
+    .await?;
+    Ok(claimed.into_iter().map(order).collect())
+}
+
+async fn claim_one(store: &PostgresStore, event: EventId, redispatch: Redispatch) -> Result<Option<Order>, Failure> {
+    let claimed: Option<(i64, i32)> = sqlx::query_as(
+        "/* claim: one event */
+         update disconnect_events
+            set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
+                next_at = clock_timestamp()
+                        + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
+          where id = $1 and lane = 0 and state in ('scheduled', 'queued') and next_at <= statement_timestamp()
+         returning id, attempt",
+    )
+    .bind(event.0)
+    .bind(redispatch.base.as_secs_f64())
+    .bind(redispatch.max.as_secs_f64())
+    .fetch_optional(&store.pool)
+    .await?;
+    Ok(claimed.map(order))
+}
+
+async fn release(store: &PostgresStore, orders: &[Order], delay: Duration) -> Result<(), Failure> {
+    let mut tx = store.begin().await?;
+    // Locked in ascending order first, as everywhere; what changed during the wait is looked at again and left out.
+    sqlx::query(
+        "/* release: back to scheduled */
+         update disconnect_events
+            set state = 'scheduled', dispatches = 0, next_at = clock_timestamp() + make_interval(secs => $3::float8)
+          where id = any(array(
+                    select e.id
+                      from unnest($1::bigint[], $2::integer[]) as o (id, attempt)
+                      join disconnect_events e on e.id = o.id and e.attempt = o.attempt
+                     where e.state = 'queued'
+                     order by e.id
+                       for update of e))",
+    )
+    .bind(orders.iter().map(|order| order.event_id.0).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.attempt.0).collect::<Vec<_>>())
+    .bind(delay.as_secs_f64())
+    .execute(&mut *tx)
+    .await?;
+    hints::notify(&mut tx).await?;
+    tx.commit().await
+}
+
+async fn next_due(store: &PostgresStore) -> Result<Option<Duration>, Failure> {
+    let seconds: Option<f64> = sqlx::query_scalar(
+        "/* next due */
+         select greatest(extract(epoch from next_at - clock_timestamp()), 0)::float8
+           from disconnect_events
+          where lane = 0 and state in ('scheduled', 'queued')
+          order by next_at
+          limit 1",
+    )
+    .fetch_optional(&store.pool)
+    .await?;
+    // Never negative; a date thousands of years ahead still fits.
+    Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+}
+
+fn order((event, attempt): (i64, i32)) -> Order {
+    Order { event_id: EventId(event), attempt: Attempt(attempt) }
+}

@@ -1,0 +1,163 @@
+//! Imports, and invoices for everything.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+
+use super::failure::{Failure, expect_rows};
+use super::transaction::Transaction;
+use super::{BULK_LIMIT, PostgresStore, account_import, debit_import, within};
+use crate::domain::account::LogKind;
+use crate::domain::actor::Actor;
+use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
+use crate::store::{ImportOptions, Imports, Rows, StoreResult};
+
+#[async_trait]
+impl Imports for PostgresStore {
+    async fn import_accounts(&self, rows: Rows<AccountRow>, options: ImportOptions<'_>) -> StoreResult<ImportReport> {
+        Ok(account_import::run(self, rows, &options).await?)
+    }
+
+    async fn import_debits(&self, rows: Rows<DebitRow>, options: ImportOptions<'_>) -> StoreResult<ImportReport> {
+        Ok(debit_import::run(self, rows, &options).await?)
+    }
+
+    async fn invoice_all(&self, by: &Actor) -> StoreResult<u64> {
+        within(BULK_LIMIT, invoice_all(self, by)).await
+    }
+}
+
+/// Takes the rows of a file as they come and hands on the good ones, chunk by chunk; the others are problems.
+pub(super) struct Intake<T> {
+    rows: Rows<T>,
+    /// A line with two problems is one row.
+    last_bad_line: Option<u64>,
+}
+
+impl<T> Intake<T> {
+    pub(super) fn new(rows: Rows<T>) -> Self {
+        Self { rows, last_bad_line: None }
+    }
+
+    /// `None` at the end of the file.
+    pub(super) async fn next(&mut self, report: &mut ImportReport) -> Option<Vec<T>> {
+        let chunk = self.rows.recv().await?;
+        let mut good = Vec::with_capacity(chunk.len());
+        for row in chunk {
+            match row {
+                Ok(row) => good.push(row),
+                Err(problem) => {
+                    if self.last_bad_line.replace(problem.line) != Some(problem.line) {
+                        report.rows += 1;
+                    }
+                    report.add_problem(problem);
+                }
+            }
+        }
+        Some(good)
+    }
+}
+
+/// Commits what is without a problem and not a dry run; undoes it otherwise.
+pub(super) async fn finish(tx: Transaction, mut report: ImportReport, dry_run: bool) -> Result<ImportReport, Failure> {
+    let by_line = |problem: &Problem| problem.line;
+    report.problems.sort_by_key(by_line);
+    report.notes.sort_by_key(by_line);
+    if report.is_clean() && !dry_run {
+        within(BULK_LIMIT, tx.commit()).await?;
+        report.applied = true;
+    } else {
+        tx.rollback().await;
+    }
+    Ok(report)
+}
+
+/// Each step leaves what it found in a temporary table that is counted before the next one joins it: right after a
+/// first import the planner knows nothing of the debits, and one statement for all took minutes for 50,000 of them.
+async fn invoice_all(store: &PostgresStore, by: &Actor) -> Result<u64, Failure> {
+    let mut tx = store.begin().await?;
+    let debits = gather_debits(&mut tx).await?;
+    if debits == 0 {
+        return Ok(0);
+    }
+    let issued = sqlx::query(
+        "/* invoice all: issue */
+         with issued as (
+             insert into invoices (kind, account_id, currency, amount, tax, total, issued_at)
+             select 'regular', a.id, a.currency, s.amount, s.tax, s.amount + s.tax, now.at
+               from (select account_id, sum(amount)::bigint as amount, sum(tax)::bigint as tax
+                       from invoiced_debits group by account_id) s
+               join accounts a on a.id = s.account_id
+              cross join (select max(at) as at from invoiced_at) now
+              order by a.id
+             returning id, account_id, number, issued_at
+         )
+         insert into issued_invoices select * from issued",
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    sqlx::raw_sql("/* invoice all: count invoices */ analyze issued_invoices").execute(&mut *tx).await?;
+    let lines = sqlx::query(
+        "/* invoice all: lines */
+         insert into invoice_lines (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
+         select i.id, d.position, d.id, d.description, d.charged_on, d.amount, d.tax, d.amount + d.tax
+           from invoiced_debits d
+           join issued_invoices i on i.account_id = d.account_id",
+    )
+    .execute(&mut *tx)
+    .await?;
+    expect_rows("invoice lines", debits, lines.rows_affected())?;
+    let invoiced = sqlx::query(
+        "/* invoice all: debits */
+         update debits d set invoice_id = i.id
+           from invoiced_debits t
+           join issued_invoices i on i.account_id = t.account_id
+          where d.id = t.id and d.invoice_id is null",
+    )
+    .execute(&mut *tx)
+    .await?;
+    expect_rows("debits to invoice", debits, invoiced.rows_affected())?;
+    sqlx::query(
+        "/* invoice all: write log */
+         insert into account_log (account_id, at, kind, message, actor, source)
+         select account_id, issued_at, $1, format('regular invoice %s issued', number), $2, $3
+           from issued_invoices
+          order by account_id",
+    )
+    .bind(LogKind::Invoiced.as_str())
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(issued)
+}
+
+/// Locks the accounts that have uninvoiced debits, and answers how many debits those have. The locks come in a
+/// statement of their own: the next one sees what was committed while they were waited for, and of the locked alone.
+async fn gather_debits(db: &mut PgConnection) -> Result<usize, Failure> {
+    sqlx::raw_sql(
+        "/* invoice all: lock accounts */
+         create temp table invoiced_accounts on commit drop as
+         select a.id from accounts a
+          where exists (select from debits d where d.account_id = a.id and d.invoice_id is null)
+          order by a.id
+            for no key update;
+         analyze invoiced_accounts;
+         create temp table invoiced_at on commit drop as select clock_timestamp() as at;
+         create temp table issued_invoices (id bigint, account_id bigint, number bigint, issued_at timestamptz)
+             on commit drop;
+         create temp table invoiced_debits on commit drop as
+         select d.id, d.account_id, d.description, d.charged_on, d.amount, d.tax,
+                row_number() over (partition by d.account_id order by d.charged_on, d.id)::integer as position
+           from debits d
+          where d.invoice_id is null and d.account_id in (select id from invoiced_accounts);
+         analyze invoiced_debits",
+    )
+    .execute(&mut *db)
+    .await?;
+    let debits: i64 = sqlx::query_scalar("/* invoice all: count debits */ select count(*) from invoiced_debits")
+        .fetch_one(db)
+        .await?;
+    Ok(usize::try_from(debits).unwrap_or_default())
+}

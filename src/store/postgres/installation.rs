@@ -1,0 +1,295 @@
+//! The database itself: schema, settings, statuses, the demo's mark.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::migrate::Migrate;
+use sqlx::postgres::PgConnection;
+use sqlx::{Executor, Row};
+use tokio::sync::watch;
+
+use super::failure::{Failure, store_error};
+use super::{ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, hints, inspection, rows, within};
+use crate::domain::account::Status;
+use crate::domain::refusal::Refusal;
+use crate::domain::settings::{SettingKey, Settings};
+use crate::store::{EventCounts, Installation, Installations, Serving, StoreError, StoreResult, migrations};
+
+#[async_trait]
+impl Installations for PostgresStore {
+    async fn migrate(&self) -> StoreResult<usize> {
+        within(BULK_LIMIT, migrate(self)).await
+    }
+
+    async fn check_schema(&self) -> StoreResult<()> {
+        let found = within(VERB_LIMIT, async { versions(&mut *self.pool.acquire().await?).await }).await?;
+        migrations::check_version(found.newest)
+    }
+
+    async fn installation(&self) -> StoreResult<Installation> {
+        within(VERB_LIMIT, async {
+            let (id, is_demo) =
+                sqlx::query_as("/* installation */ select id, is_demo from installation").fetch_one(&self.pool).await?;
+            Ok(Installation { id, is_demo })
+        })
+        .await
+    }
+
+    async fn mark_demo(&self) -> StoreResult<()> {
+        within(VERB_LIMIT, mark_demo(self)).await
+    }
+
+    async fn drop_demo(&self) -> StoreResult<()> {
+        within(VERB_LIMIT, drop_demo(self)).await
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        within(ACQUIRE_TIMEOUT, async {
+            self.pool.execute("/* ping */ select 1").await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn now(&self) -> StoreResult<DateTime<Utc>> {
+        within(VERB_LIMIT, async {
+            Ok(sqlx::query_scalar("/* now */ select clock_timestamp()").fetch_one(&self.pool).await?)
+        })
+        .await
+    }
+
+    async fn serve(&self) -> StoreResult<Serving> {
+        hints::serve(self).await
+    }
+
+    async fn is_served(&self) -> StoreResult<bool> {
+        hints::is_served(self).await
+    }
+
+    fn hints(&self) -> watch::Receiver<u64> {
+        self.hints.subscribe()
+    }
+
+    async fn settings(&self) -> StoreResult<Settings> {
+        within(VERB_LIMIT, async { settings(&mut *self.pool.acquire().await?).await }).await
+    }
+
+    async fn change_setting(&self, key: SettingKey, value: &str) -> StoreResult<Settings> {
+        within(VERB_LIMIT, change_setting(self, key, value)).await
+    }
+
+    async fn statuses(&self) -> StoreResult<Vec<Status>> {
+        within(VERB_LIMIT, async { statuses(&mut *self.pool.acquire().await?).await }).await
+    }
+
+    async fn add_status(&self, status: &Status) -> StoreResult<()> {
+        within(VERB_LIMIT, add_status(self, status)).await
+    }
+
+    async fn inspect(&self) -> StoreResult<Vec<String>> {
+        within(BULK_LIMIT, inspection::inspect(self)).await
+    }
+
+    async fn event_counts(&self) -> StoreResult<EventCounts> {
+        within(VERB_LIMIT, event_counts(self)).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// The migrations that were applied.
+struct Applied {
+    newest: Option<i64>,
+    count: usize,
+}
+
+async fn versions(db: &mut PgConnection) -> Result<Applied, Failure> {
+    let migrated: bool =
+        sqlx::query_scalar("/* schema: is there any */ select to_regclass('_sqlx_migrations') is not null")
+            .fetch_one(&mut *db)
+            .await?;
+    if !migrated {
+        return Ok(Applied { newest: None, count: 0 });
+    }
+    let (newest, count): (Option<i64>, i64) =
+        sqlx::query_as("/* schema: version */ select max(version), count(*) from _sqlx_migrations where success")
+            .fetch_one(db)
+            .await?;
+    Ok(Applied { newest, count: usize::try_from(count).unwrap_or_default() })
+}
+
+async fn migrate(store: &PostgresStore) -> Result<usize, Failure> {
+    let mut connection = store.pool.acquire().await?;
+    // It will hold sqlx's lock, which a failure or a cancelled call leaves with the session: end the session.
+    connection.close_on_drop();
+    let failed = |error| migrations::failure(error, store_error);
+    connection.lock().await.map_err(failed)?;
+    let before = versions(&mut connection).await?;
+    migrations::check_migratable(before.newest)?;
+    // What `run` calls; `run` itself does not compile within an async trait ("not general enough").
+    migrations::postgres().run_direct(None, &mut *connection, false).await.map_err(failed)?;
+    let after = versions(&mut connection).await?;
+    connection.unlock().await.map_err(failed)?;
+    Ok(after.count - before.count)
+}
+
+/// Those of the database over the defaults.
+pub(super) async fn settings(db: &mut PgConnection) -> Result<Settings, Failure> {
+    let stored: Vec<(String, String)> =
+        sqlx::query_as("/* settings */ select key, value from settings").fetch_all(db).await?;
+    let mut settings = Settings::default();
+    for (key, value) in stored {
+        // A key that this program does not know belongs to a newer one.
+        let Ok(key) = SettingKey::parse(&key) else { continue };
+        settings.set(key, &value).map_err(|error| {
+            let key = key.as_str();
+            StoreError::Unusable(format!("the setting {key} can't be read: {error}; `disconnectd settings set {key}`"))
+        })?;
+    }
+    Ok(settings)
+}
+
+async fn change_setting(store: &PostgresStore, key: SettingKey, value: &str) -> Result<Settings, Failure> {
+    let mut tx = store.begin().await?;
+    // The one that is changed may be the one that can't be read.
+    let mut checked = Settings::default();
+    checked.set(key, value).map_err(StoreError::Unusable)?;
+    if key == SettingKey::DisconnectStatus {
+        checked.target(&statuses(&mut tx).await?)?;
+    }
+    sqlx::query(
+        "/* settings: change */
+         insert into settings (key, value) values ($1, $2)
+         on conflict (key) do update set value = excluded.value",
+    )
+    .bind(key.as_str())
+    .bind(checked.value(key))
+    .execute(&mut *tx)
+    .await?;
+    let settings = settings(&mut tx).await?;
+    tx.commit().await?;
+    Ok(settings)
+}
+
+/// By name.
+pub(super) async fn statuses(db: &mut PgConnection) -> Result<Vec<Status>, Failure> {
+    let found = sqlx::query(
+        r#"/* statuses */ select name as status, activates_account from account_statuses order by name collate "C""#,
+    )
+    .fetch_all(db)
+    .await?;
+    found.iter().map(rows::status).collect()
+}
+
+async fn add_status(store: &PostgresStore, status: &Status) -> Result<(), Failure> {
+    let added = sqlx::query(
+        "/* statuses: add */
+         insert into account_statuses (name, activates_account) values ($1, $2) on conflict (name) do nothing",
+    )
+    .bind(&status.name)
+    .bind(status.activates_account)
+    .execute(&store.pool)
+    .await?;
+    if added.rows_affected() == 0 {
+        return Err(Refusal::StatusExists { name: status.name.clone() }.into());
+    }
+    Ok(())
+}
+
+async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
+    let found = sqlx::query(
+        "/* event counts */
+         select s.*, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds
+           from (select count(*) filter (where state = 'scheduled') as scheduled,
+                        count(*) filter (where state = 'queued') as queued,
+                        count(*) filter (where state = 'completed') as completed,
+                        count(*) filter (where state = 'failed') as failed,
+                        count(*) filter (where state = 'cancelled') as cancelled
+                   from disconnect_events) s,
+                (select count(*) as overdue, min(next_at) as since
+                   from disconnect_events
+                  where state in ('scheduled', 'queued') and next_at <= statement_timestamp()) o",
+    )
+    .fetch_one(&store.pool)
+    .await?;
+    Ok(EventCounts {
+        scheduled: found.try_get("scheduled")?,
+        queued: found.try_get("queued")?,
+        completed: found.try_get("completed")?,
+        failed: found.try_get("failed")?,
+        cancelled: found.try_get("cancelled")?,
+        overdue: found.try_get("overdue")?,
+        lag_seconds: found.try_get("lag_seconds")?,
+    })
+}
+
+async fn mark_demo(store: &PostgresStore) -> Result<(), Failure> {
+    let marked =
+        sqlx::query("/* demo: mark */ update installation set is_demo = true where not exists (select from accounts)")
+            .execute(&store.pool)
+            .await?;
+    if marked.rows_affected() == 0 {
+        let sentence = "the database has accounts, so it can't become the demo's: name an empty one";
+        return Err(StoreError::Unusable(sentence.into()).into());
+    }
+    Ok(())
+}
+
+/// Everything that the migrations make, by name: the schema may hold other things, and privileges of its own.
+const DROP: &str = "/* demo: drop everything of ours */
+    drop table if exists account_log, invoice_lines, debits, invoices, disconnect_events, address_assignments,
+        serviceable_addresses, account_groups, groups, accounts, account_statuses, settings, installation,
+        _sqlx_migrations;
+    drop sequence if exists invoice_numbers;
+    drop function if exists refuse_change, refuse_after_disconnect;";
+
+async fn drop_demo(store: &PostgresStore) -> Result<(), Failure> {
+    let mut tx = store.begin().await?;
+    let (tables, installed): (i64, bool) = sqlx::query_as(
+        "/* demo: look for tables */
+         select (select count(*) from pg_tables where schemaname = current_schema()),
+                to_regclass('installation') is not null",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if tables == 0 {
+        return Ok(());
+    }
+    let is_demo = installed
+        && sqlx::query_scalar("/* demo: look for the mark */ select exists (select from installation where is_demo)")
+            .fetch_one(&mut *tx)
+            .await
+            .or_else(|error| match error {
+                // A table of that name and of someone else's making.
+                sqlx::Error::Database(error) if error.code().as_deref() == Some("42703") => Ok(false),
+                error => Err(error),
+            })?;
+    if !is_demo {
+        let sentence = "the database has tables and does not bear the demo's mark, so the demo leaves it alone: \
+                        name an empty one";
+        return Err(StoreError::Unusable(sentence.into()).into());
+    }
+    tx.execute(DROP).await?;
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_migrations_make_the_demo_drops() {
+        let dropped: Vec<&str> = DROP.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+        for migration in migrations::postgres().iter() {
+            for line in migration.sql.as_str().lines() {
+                let mut words = line.split([' ', '(']);
+                let made = match (words.next(), words.next(), words.next()) {
+                    (Some("create"), Some("table" | "sequence" | "function"), Some(made)) => made,
+                    _ => continue,
+                };
+                assert!(dropped.contains(&made.trim_end_matches(';')), "{made} is not dropped");
+            }
+        }
+    }
+}
