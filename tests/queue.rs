@@ -6,6 +6,7 @@ mod outages;
 mod proxy;
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,6 +15,9 @@ use disconnectd::domain::event::{Attempt, EventId, Order};
 use disconnectd::queue::memory::MemoryQueue;
 use disconnectd::queue::rabbitmq::RabbitQueue;
 use disconnectd::queue::{Batch, Connectivity, Deliveries, LaneKind, Published, Queue};
+use lapin::options::QueueDeleteOptions;
+use lapin::types::ShortString;
+use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::time::timeout;
 
 /// For anything that must happen. It never decides what does not happen.
@@ -23,7 +27,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// One engine with a queue of its own that nobody else knows.
 enum Engine {
     Memory(MemoryQueue),
-    RabbitMq { installation: String },
+    RabbitMq { installation: Installation },
 }
 
 impl Engine {
@@ -49,9 +53,48 @@ fn broker() -> String {
     std::env::var("DISCONNECTD_TEST_AMQP_URL").expect("no broker: run tests/run")
 }
 
-/// An id that no other test has.
-fn installation() -> String {
-    format!("test-{:016x}", rand::random::<u64>())
+/// An id that no other test has. Dropped, it takes its queues along: a broker reserves file handles for each quorum
+/// queue, and one that keeps those of many tests accepts no more connections. Bind it before what uses it.
+struct Installation(String);
+
+fn installation() -> Installation {
+    Installation(format!("test-{:016x}", rand::random::<u64>()))
+}
+
+impl Deref for Installation {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        let names = ["single", "campaign", "dead"].map(|kind| queue_name(kind, self));
+        let sweeping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (_connection, channel) = side_channel().await;
+                for name in names {
+                    let deleting = channel.queue_delete(name, QueueDeleteOptions::default());
+                    timeout(DEADLINE, deleting).await.unwrap().unwrap();
+                }
+            });
+        });
+        assert!(sweeping.join().is_ok() || std::thread::panicking(), "the test's queues are still there");
+    }
+}
+
+/// A plain client beside the queue, to do what disconnectd never would.
+async fn side_channel() -> (Connection, Channel) {
+    let connection = Connection::connect(&broker(), ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+fn queue_name(kind: &str, installation: &str) -> ShortString {
+    format!("disconnectd.{kind}.{installation}").into()
 }
 
 async fn rabbit(url: &str, installation: &str) -> RabbitQueue {

@@ -1,22 +1,10 @@
 //! What is in the queue and not ours: it goes to the dead-letter queue, and stops nothing.
 
 use disconnectd::domain::message;
+use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 use super::*;
-
-/// A plain client beside the queue, to do what disconnectd never would.
-pub async fn side_channel() -> (Connection, Channel) {
-    let connection = Connection::connect(&broker(), ConnectionProperties::default()).await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    (connection, channel)
-}
-
-pub fn queue_name(kind: &str, installation: &str) -> ShortString {
-    format!("disconnectd.{kind}.{installation}").into()
-}
 
 async fn put(channel: &Channel, queue: &ShortString, body: &[u8]) {
     let sending = channel.basic_publish(
@@ -84,7 +72,8 @@ async fn what_is_not_ours_goes_to_the_dead_letter_queue_and_what_is_behind_it_is
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_always_comes_back_ends_in_the_dead_letter_queue() {
-    let queue = rabbit(&broker(), &installation()).await;
+    let installation = installation();
+    let queue = rabbit(&broker(), &installation).await;
     let sent = orders(1);
     publish(&queue, LaneKind::Campaign, &sent).await;
     let mut consumer = queue.deliveries(LaneKind::Campaign).await.unwrap();
@@ -101,7 +90,8 @@ async fn a_message_that_always_comes_back_ends_in_the_dead_letter_queue() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_installations_on_one_broker_never_meet() {
-    let (here, there) = (rabbit(&broker(), &installation()).await, rabbit(&broker(), &installation()).await);
+    let (one, other) = (installation(), installation());
+    let (here, there) = (rabbit(&broker(), &one).await, rabbit(&broker(), &other).await);
     let (ours, theirs) = (orders(3), orders(3));
     publish(&here, LaneKind::Single, &ours).await;
     publish(&there, LaneKind::Single, &theirs).await;

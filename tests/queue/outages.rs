@@ -1,12 +1,11 @@
 //! RabbitMQ goes away, refuses, forgets queues: nothing fails, and everything comes back by itself.
 
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use url::Url;
 
-use super::bad_messages::{queue_name, side_channel};
 use super::proxy::{Proxy, Reserved};
 use super::*;
 
@@ -88,8 +87,8 @@ async fn an_absent_broker_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_connection_comes_back_and_nothing_is_lost() {
-    let proxy = Proxy::start(upstream());
-    let queue = rabbit(&through(proxy.at), &installation()).await;
+    let (proxy, installation) = (Proxy::start(upstream()), installation());
+    let queue = rabbit(&through(proxy.at), &installation).await;
     let mut consumer = queue.deliveries(LaneKind::Campaign).await.unwrap();
     for _ in 0..3 {
         let sent = orders(100);
@@ -201,23 +200,23 @@ async fn a_queue_with_other_properties_is_named_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_is_told_in_words_without_the_password() {
     let wrong = changed(|url| url.set_password(Some("open sesame")).unwrap());
-    let why = reason(&RabbitQueue::new(&wrong, &installation()).unwrap()).await;
+    let why = reason(&RabbitQueue::new(&wrong, "refused").unwrap()).await;
     assert!(why.contains("refuses user") && why.contains("Check the user"), "{why}");
     assert!(!why.contains("sesame"), "{why}");
 
     let nowhere = changed(|url| url.set_path("no-such-place"));
-    let why = reason(&RabbitQueue::new(&nowhere, &installation()).unwrap()).await;
+    let why = reason(&RabbitQueue::new(&nowhere, "refused").unwrap()).await;
     assert!(why.contains("virtual host \"no-such-place\""), "{why}");
 
     let encrypted = broker().replacen("amqp://", "amqps://", 1);
-    let why = reason(&RabbitQueue::new(&encrypted, &installation()).unwrap()).await;
+    let why = reason(&RabbitQueue::new(&encrypted, "refused").unwrap()).await;
     assert!(why.contains("TLS"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_accepts_and_says_nothing_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let queue = RabbitQueue::new(&through(silent.local_addr().unwrap()), &installation()).unwrap();
+    let queue = RabbitQueue::new(&through(silent.local_addr().unwrap()), "silent").unwrap();
     let (mut first, _) = silent.accept().await.unwrap();
     let why = reason(&queue).await;
     assert!(why.contains("did not answer in time"), "{why}");
@@ -230,8 +229,8 @@ async fn a_peer_that_accepts_and_says_nothing_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn close_ends_in_time_while_the_broker_is_away() {
-    let proxy = Proxy::start(upstream());
-    let queue = rabbit(&through(proxy.at), &installation()).await;
+    let (proxy, installation) = (Proxy::start(upstream()), installation());
+    let queue = rabbit(&through(proxy.at), &installation).await;
     let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
     proxy.stop().await;
     reason(&queue).await;

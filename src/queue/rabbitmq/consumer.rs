@@ -23,9 +23,9 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 const BATCHES_PREFETCHED: usize = 2;
 /// Messages that it may have under way to one consumer, where the batches are small.
 const PREFETCH_MIN: usize = 128;
-/// A subscription that brought nothing for so long is made anew. Where a quorum queue is deleted and made again at once,
-/// the broker moves subscriptions to the new queue by itself, and then withholds as many messages as it had delivered
-/// from the old one (seen with 3.10.8): such a consumer would wait for ever, and nothing tells it.
+/// A subscription that brought nothing for so long, with nothing unsettled, is made anew. Where a quorum queue is
+/// deleted and made again at once, the broker moves subscriptions to the new queue by itself, and then withholds as many
+/// messages as it had delivered from the old one (seen with 3.10.8): such a consumer would wait for ever, untold.
 const QUIET_MAX: Duration = Duration::from_secs(15);
 /// What a log line shows at most of why a message was rejected, in characters.
 const REASON_LENGTH_MAX: usize = 200;
@@ -155,7 +155,13 @@ impl Subscription {
                 biased;
                 item = self.stream.next() => item,
                 reason = self.wire.given_up() => return Err(End::Broken(reason)),
-                () = sleep_until(self.quiet_since + QUIET_MAX) => return Err(End::Quiet),
+                () = sleep_until(self.quiet_since + QUIET_MAX) => {
+                    if self.ledger.is_settled() {
+                        return Err(End::Quiet);
+                    }
+                    self.quiet_since = Instant::now(); // perhaps it has all that it may have
+                    continue;
+                }
             };
             self.take(item)?;
         }

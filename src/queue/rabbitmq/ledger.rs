@@ -42,6 +42,10 @@ impl Ledger {
         locked(&self.unsettled).insert(tag);
     }
 
+    pub fn is_settled(&self) -> bool {
+        locked(&self.unsettled).is_empty()
+    }
+
     /// To the dead-letter queue, by itself. It was never `delivered`.
     pub fn reject(&self, tag: u64) {
         let _order = locked(&self.unsettled);
