@@ -125,18 +125,19 @@ pub trait Installations: Send + Sync {
 
     async fn installation(&self) -> StoreResult<Installation>;
 
-    /// Marks a freshly migrated database without any account as the demo's.
+    /// Marks a freshly migrated database without any account as the demo's. With an `id` it goes on as that
+    /// installation, whose queues are there already.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] where it has accounts.
-    async fn mark_demo(&self) -> StoreResult<()>;
+    /// [`Refusal::NotTheDemo`] where it has accounts.
+    async fn mark_demo(&self, id: Option<&str>) -> StoreResult<()>;
 
-    /// Empties a database that bears the demo's mark: the schema is dropped, whole.
-    /// On a database without any table it does nothing.
+    /// Empties a database that bears the demo's mark: the schema is dropped, whole. Answers the id that the
+    /// installation had. On a database without any table it does nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] where there are tables and not the mark.
-    async fn drop_demo(&self) -> StoreResult<()>;
+    /// [`Refusal::NotTheDemo`] where there are tables and not the mark.
+    async fn drop_demo(&self) -> StoreResult<Option<String>>;
 
     /// Answers within a few seconds whether the database does.
     async fn ping(&self) -> StoreResult<()>;

@@ -77,6 +77,9 @@ pub enum Refusal {
          unlinked from {parent}; `disconnectd accounts contact {child} --email ADDRESS` adds one"
     )]
     UnlinkWithoutContact { child: AccountNumber, parent: AccountNumber },
+
+    #[error("this database holds something else than the demo, so the demo leaves it alone; give it an empty database")]
+    NotTheDemo,
 }
 
 impl Refusal {
@@ -100,6 +103,7 @@ impl Refusal {
             Self::LinkCycle { .. } => "link_cycle",
             Self::NotLinked { .. } => "not_linked",
             Self::UnlinkWithoutContact { .. } => "unlink_without_contact",
+            Self::NotTheDemo => "not_the_demo",
         }
     }
 }

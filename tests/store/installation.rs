@@ -1,12 +1,13 @@
 //! The database itself: its clock, the demo's mark, and what the doctor looks at.
 
 use chrono::Timelike as _;
+use disconnectd::domain::refusal::Refusal;
 use disconnectd::store::StoreError;
 
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit};
-use crate::support::scenario::unusable;
+use crate::support::scenario::{refusal, unusable};
 
 both_engines!(
     now_is_cut_to_microseconds_and_goes_on,
@@ -27,27 +28,28 @@ async fn now_is_cut_to_microseconds_and_goes_on(db: &TestDatabase) {
 
 async fn only_a_database_without_accounts_becomes_the_demos(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
-    unusable(db.store.mark_demo().await);
+    assert_eq!(refusal(db.store.mark_demo(None).await), Refusal::NotTheDemo);
     assert!(!db.store.installation().await.unwrap().is_demo);
     let before = db.dump().await;
-    let sentence = unusable(db.store.drop_demo().await);
-    assert!(!sentence.is_empty());
+    assert_eq!(refusal(db.store.drop_demo().await), Refusal::NotTheDemo);
     assert_eq!(db.dump().await, before);
 }
 
 async fn the_demo_may_be_started_over_and_nothing_else(db: &TestDatabase) {
-    unusable(db.store.drop_demo().await);
-    db.store.mark_demo().await.unwrap();
+    assert_eq!(refusal(db.store.drop_demo().await), Refusal::NotTheDemo);
+    let id = db.store.installation().await.unwrap().id;
+    db.store.mark_demo(None).await.unwrap();
     assert!(db.store.installation().await.unwrap().is_demo);
     db.accounts([account("A-1").address("1 Main St")]).await;
     db.debits([debit("A-1", "d", "1.00")]).await;
     db.disconnected("A-1").await;
-    db.store.drop_demo().await.unwrap();
+    assert_eq!(db.store.drop_demo().await.unwrap(), Some(id.clone()));
     assert_eq!(db.columns().await, Vec::<String>::new(), "the schema is gone, whole");
     unusable(db.store.check_schema().await);
-    db.store.drop_demo().await.unwrap();
+    assert_eq!(db.store.drop_demo().await.unwrap(), None);
     assert!(db.store.migrate().await.unwrap() >= 1);
-    db.store.mark_demo().await.unwrap();
+    db.store.mark_demo(Some(&id)).await.unwrap();
+    assert_eq!(db.store.installation().await.unwrap().id, id, "its queues are there already");
     assert_eq!(db.count("accounts").await, 0);
     db.accounts([account("A-1")]).await;
     db.disconnected("A-1").await;
@@ -57,7 +59,7 @@ async fn a_database_with_tables_of_others_is_not_dropped(db: &TestDatabase) {
     let other = TestDatabase::empty(db.engine()).await;
     other.store.drop_demo().await.unwrap();
     other.sql("create table recipes (name text)").await;
-    unusable(other.store.drop_demo().await);
+    assert_eq!(refusal(other.store.drop_demo().await), Refusal::NotTheDemo);
     assert_eq!(other.count("recipes").await, 0);
     other.remove().await;
 }

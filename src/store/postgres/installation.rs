@@ -34,11 +34,11 @@ impl Installations for PostgresStore {
         .await
     }
 
-    async fn mark_demo(&self) -> StoreResult<()> {
-        within(VERB_LIMIT, mark_demo(self)).await
+    async fn mark_demo(&self, id: Option<&str>) -> StoreResult<()> {
+        within(VERB_LIMIT, mark_demo(self, id)).await
     }
 
-    async fn drop_demo(&self) -> StoreResult<()> {
+    async fn drop_demo(&self) -> StoreResult<Option<String>> {
         within(VERB_LIMIT, drop_demo(self)).await
     }
 
@@ -224,16 +224,15 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
     })
 }
 
-async fn mark_demo(store: &PostgresStore) -> Result<(), Failure> {
-    let marked =
-        sqlx::query("/* demo: mark */ update installation set is_demo = true where not exists (select from accounts)")
-            .execute(&store.pool)
-            .await?;
-    if marked.rows_affected() == 0 {
-        let sentence = "the database has accounts, so it can't become the demo's: name an empty one";
-        return Err(StoreError::Unusable(sentence.into()).into());
-    }
-    Ok(())
+async fn mark_demo(store: &PostgresStore, id: Option<&str>) -> Result<(), Failure> {
+    let marked = sqlx::query(
+        "/* demo: mark */ update installation set is_demo = true, id = coalesce($1, id)
+          where not exists (select from accounts)",
+    )
+    .bind(id)
+    .execute(&store.pool)
+    .await?;
+    if marked.rows_affected() == 0 { Err(Refusal::NotTheDemo.into()) } else { Ok(()) }
 }
 
 /// Everything that the migrations make, by name: the schema may hold other things, and privileges of its own.
@@ -244,7 +243,7 @@ const DROP: &str = "/* demo: drop everything of ours */
     drop sequence if exists invoice_numbers;
     drop function if exists refuse_change, refuse_after_disconnect;";
 
-async fn drop_demo(store: &PostgresStore) -> Result<(), Failure> {
+async fn drop_demo(store: &PostgresStore) -> Result<Option<String>, Failure> {
     let mut tx = store.begin().await?;
     let (tables, installed): (i64, bool) = sqlx::query_as(
         "/* demo: look for tables */
@@ -254,24 +253,24 @@ async fn drop_demo(store: &PostgresStore) -> Result<(), Failure> {
     .fetch_one(&mut *tx)
     .await?;
     if tables == 0 {
-        return Ok(());
+        return Ok(None);
     }
-    let is_demo = installed
-        && sqlx::query_scalar("/* demo: look for the mark */ select exists (select from installation where is_demo)")
-            .fetch_one(&mut *tx)
+    if !installed {
+        return Err(Refusal::NotTheDemo.into());
+    }
+    let demo: Option<String> =
+        sqlx::query_scalar("/* demo: look for the mark */ select id from installation where is_demo")
+            .fetch_optional(&mut *tx)
             .await
             .or_else(|error| match error {
                 // A table of that name and of someone else's making.
-                sqlx::Error::Database(error) if error.code().as_deref() == Some("42703") => Ok(false),
+                sqlx::Error::Database(error) if error.code().as_deref() == Some("42703") => Ok(None),
                 error => Err(error),
             })?;
-    if !is_demo {
-        let sentence = "the database has tables and does not bear the demo's mark, so the demo leaves it alone: \
-                        name an empty one";
-        return Err(StoreError::Unusable(sentence.into()).into());
-    }
+    let id = demo.ok_or(Refusal::NotTheDemo)?;
     tx.execute(DROP).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(Some(id))
 }
 
 #[cfg(test)]
@@ -284,9 +283,10 @@ mod tests {
         for migration in migrations::postgres().iter() {
             for line in migration.sql.as_str().lines() {
                 let mut words = line.split([' ', '(']);
-                let made = match (words.next(), words.next(), words.next()) {
-                    (Some("create"), Some("table" | "sequence" | "function"), Some(made)) => made,
-                    _ => continue,
+                let (Some("create"), Some("table" | "sequence" | "function"), Some(made)) =
+                    (words.next(), words.next(), words.next())
+                else {
+                    continue;
                 };
                 assert!(dropped.contains(&made.trim_end_matches(';')), "{made} is not dropped");
             }

@@ -66,7 +66,7 @@ impl Execution for SqliteStore {
                     failures = failures + 1, dispatches = 0
                from json_each(?1) as f
               where disconnect_events.id = f.value ->> 0 and attempt = f.value ->> 1 and +state = 'queued'
-             returning id",
+             returning disconnect_events.id",
         )
         .bind(json(&rows.collect::<Vec<_>>())?)
         .fetch_all(&mut *tx)

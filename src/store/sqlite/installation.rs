@@ -13,6 +13,7 @@ use super::failure::failure;
 use super::rows::{at, get};
 use super::{inspection, settings};
 use crate::domain::account::Status;
+use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
 use crate::store::{EventCounts, Installation, Installations, Serving, StoreError, StoreResult, migrations};
 
@@ -39,25 +40,9 @@ impl Installations for SqliteStore {
     async fn check_schema(&self) -> StoreResult<()> {
         let mut tx = self.read().await?;
         if !has_table(&mut tx, MIGRATIONS_TABLE).await? {
-            return Err(StoreError::Unusable("the database is empty; run `disconnectd migrate`".into()));
+            return migrations::check_version(None);
         }
-        let applied = applied(&mut tx).await?;
-        let migrator = migrations::sqlite();
-        if applied.iter().any(|applied| !migrator.version_exists(applied.version)) {
-            return Err(newer());
-        }
-        for migration in migrator.iter() {
-            match applied.iter().find(|applied| applied.version == migration.version) {
-                Some(applied) if applied.checksum == migration.checksum => {}
-                Some(_) => return Err(changed(migration.version)),
-                None => {
-                    return Err(StoreError::Unusable(
-                        "the database is older than this program; run `disconnectd migrate`".into(),
-                    ));
-                }
-            }
-        }
-        Ok(())
+        migrations::check_version(applied(&mut tx).await?.iter().map(|migration| migration.version).max())
     }
 
     async fn installation(&self) -> StoreResult<Installation> {
@@ -68,23 +53,23 @@ impl Installations for SqliteStore {
         Ok(Installation { id: get(&row, "id")?, is_demo: get(&row, "is_demo")? })
     }
 
-    async fn mark_demo(&self) -> StoreResult<()> {
+    async fn mark_demo(&self, id: Option<&str>) -> StoreResult<()> {
         let mut tx = self.write().await?;
         let marked = sqlx::query(
-            "/* installation: mark as the demo's */ update installation set is_demo = 1
+            "/* demo: mark */ update installation set is_demo = 1, id = coalesce(?1, id)
               where not exists (select 1 from accounts)",
         )
+        .bind(id)
         .execute(&mut *tx)
         .await
         .map_err(failure)?;
         if marked.rows_affected() == 0 {
-            let why = format!("{} has accounts already; the demo needs a database of its own", self.url);
-            return Err(StoreError::Unusable(why));
+            return Err(Refusal::NotTheDemo.into());
         }
         tx.commit().await.map_err(failure)
     }
 
-    async fn drop_demo(&self) -> StoreResult<()> {
+    async fn drop_demo(&self) -> StoreResult<Option<String>> {
         // Dropping a table deletes its rows as far as foreign keys are concerned, and whether they are looked at can't
         // be changed within a transaction: a connection of its own, that looks at none.
         let options = self.options.clone().foreign_keys(false);
@@ -97,13 +82,9 @@ impl Installations for SqliteStore {
         .await
         .map_err(failure)?;
         if tables.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        if !is_demo(&mut tx).await? {
-            let why =
-                format!("{} is not the demo's: it has tables and not the demo's mark; nothing was touched", self.url);
-            return Err(StoreError::Unusable(why));
-        }
+        let id = demo(&mut tx).await?.ok_or(Refusal::NotTheDemo)?;
         for table in tables {
             // The one statement that is put together: a name can't be a parameter, and it is quoted as SQLite wants.
             // Dropping a table fires no trigger and takes its own triggers along.
@@ -111,7 +92,8 @@ impl Installations for SqliteStore {
             sqlx::query(AssertSqlSafe(drop)).persistent(false).execute(&mut *tx).await.map_err(failure)?;
         }
         tx.commit().await.map_err(failure)?;
-        connection.close().await.map_err(failure)
+        connection.close().await.map_err(failure)?;
+        Ok(Some(id))
     }
 
     async fn ping(&self) -> StoreResult<()> {
@@ -209,31 +191,21 @@ async fn has_table(connection: &mut SqliteConnection, table: &str) -> StoreResul
     .map_err(failure)
 }
 
-async fn is_demo(connection: &mut SqliteConnection) -> StoreResult<bool> {
+/// The id of the demo's installation, where this is one.
+async fn demo(connection: &mut SqliteConnection) -> StoreResult<Option<String>> {
     if !has_table(connection, "installation").await? {
-        return Ok(false);
+        return Ok(None);
     }
-    sqlx::query_scalar("/* demo: mark */ select exists (select 1 from installation where is_demo = 1)")
-        .fetch_one(connection)
-        .await
-        .map_err(failure)
+    let found = sqlx::query_scalar("/* demo: look for the mark */ select id from installation where is_demo = 1")
+        .fetch_optional(connection)
+        .await;
+    match found.map_err(failure) {
+        // A table of that name and of someone else's making.
+        Err(StoreError::Rejected(_)) => Ok(None),
+        found => found,
+    }
 }
 
 fn migration_failure(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::VersionMissing(_) => newer(),
-        MigrateError::VersionMismatch(version) => changed(version),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failure(error),
-        error => StoreError::Unusable(format!("the database can't be migrated: {error}")),
-    }
-}
-
-fn newer() -> StoreError {
-    StoreError::Unusable("the database is newer than this program; use the disconnectd that migrated it".into())
-}
-
-fn changed(version: i64) -> StoreError {
-    StoreError::Unusable(format!(
-        "the database was migrated by another build of disconnectd (migration {version} differs); use that one"
-    ))
+    migrations::failure(error, failure)
 }

@@ -304,12 +304,12 @@ async fn the_demo_is_dropped_and_nothing_else() {
     store.migrate().await.unwrap();
     let refused = store.drop_demo().await.unwrap_err().to_string();
     assert!(refused.contains("not the demo's"), "{refused}");
-    store.mark_demo().await.unwrap();
+    store.mark_demo(None).await.unwrap();
     with_account(&store, "A").await;
     requested(&store, "A").await;
     let orders = store.claim(1, REDISPATCH).await.unwrap();
     store.disconnect(&orders, &plan_disconnect).await.unwrap();
-    store.mark_demo().await.unwrap_err();
+    store.mark_demo(None).await.unwrap_err();
     store.drop_demo().await.unwrap();
     assert!(matches!(store.check_schema().await, Err(StoreError::Unusable(_))));
     assert_eq!(store.migrate().await.unwrap(), 1);
