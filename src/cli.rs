@@ -11,8 +11,10 @@ pub mod import;
 pub mod invoices;
 pub mod log;
 pub mod overview;
+pub mod own_event;
 pub mod page;
 pub mod plain;
+pub mod probes;
 pub mod screen;
 pub mod session;
 pub mod settings;
@@ -142,6 +144,10 @@ pub enum Role {
     Scheduler,
     /// Takes events from the queue and does the disconnects
     Worker,
+    /// Answers programs; for now health and metrics, which every role answers
+    Api,
+    /// Answers people; not there yet
+    Console,
 }
 
 /// Bring the database's schema up to date (`serve` does it as well)

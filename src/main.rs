@@ -1,1 +1,128 @@
-fn main() {}
+//! The command line: picks the engines, starts what is named, nothing else.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use disconnectd::cli::{self, Cli, CliError, Command, DemoArgs, Exit, Screen, ServeArgs, Session, Verb};
+use disconnectd::clock::Clock;
+use disconnectd::config::{Config, ConfigError, Environment, LogConfig};
+use disconnectd::demo::{self, Demo};
+use disconnectd::serve::{Roles, ServeError, Server};
+use disconnectd::shutdown::Shutdown;
+use disconnectd::{engines, telemetry};
+use serde_json::json;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the program can't start its threads: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(run(cli));
+    // A question or a file that is still being read holds a thread; it must not hold up the end.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn run(cli: Cli) -> Exit {
+    let screen = Screen::of_process(cli.json);
+    let environment = Environment::read();
+    let config = match Config::load(cli.config.as_deref(), &environment) {
+        Ok(config) => config,
+        Err(error) => {
+            let error = match error {
+                ConfigError::Invalid { .. } => CliError::Usage(error.to_string()),
+                ConfigError::Unreadable { .. } | ConfigError::Malformed { .. } => CliError::Failed(error.to_string()),
+            };
+            screen.fail(&error);
+            return error.exit();
+        }
+    };
+    let done = match cli.command {
+        Command::Demo(args) => demo(demo::configuration(config), args, &screen).await,
+        Command::Serve(args) => serve(config, args).await,
+        Command::Migrate(_) => migrate(&config, &screen).await,
+        Command::Verb(verb) => match session(&config, &verb, &screen).await {
+            Ok(session) => return cli::run(verb, &session).await,
+            Err(error) => Err(error),
+        },
+    };
+    done.unwrap_or_else(|error| {
+        screen.fail(&error);
+        error.exit()
+    })
+}
+
+async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Session, CliError> {
+    // What a command itself logs belongs to its answer; these are for someone who asks for more.
+    telemetry::init_logs(&LogConfig { json: false, filter: "off".into() }).map_err(CliError::Usage)?;
+    let store = engines::open_store(config, Clock::system()).await?;
+    let prepared = engines::prepare(config, &*store).await;
+    // The doctor says itself what is wrong with the schema.
+    if !matches!(verb, Verb::Doctor(_)) {
+        prepared?;
+    }
+    Ok(Session {
+        run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
+        probes: cli::probes::all(config, &store),
+        store,
+        screen: Screen::of_process(screen.json),
+        actor: cli::system_user(),
+        failures_max: config.failures_max,
+    })
+}
+
+async fn migrate(config: &Config, screen: &Screen) -> Result<Exit, CliError> {
+    let store = engines::open_store(config, Clock::system()).await?;
+    let applied = store.migrate().await?;
+    if screen.json {
+        screen.print_json(&json!({ "applied": applied }))?;
+    } else {
+        screen.print(&match applied {
+            0 => "the database's schema is up to date already".to_owned(),
+            applied => format!("the database's schema is up to date now; migrations applied: {applied}"),
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn serve(config: Config, args: ServeArgs) -> Result<Exit, CliError> {
+    let roles = Roles::of(&args.roles, &config.queue).map_err(CliError::Usage)?;
+    telemetry::init_logs(&config.log).map_err(CliError::Usage)?;
+    let metrics = telemetry::init_metrics().map_err(CliError::Failed)?;
+    let stop =
+        Shutdown::on_signals().map_err(|error| CliError::Failed(format!("signals can't be followed: {error}")))?;
+    let clock = Clock::system();
+    let store = engines::open_store(&config, clock.clone()).await?;
+    let server = Server { config, store, clock, roles, metrics, stop };
+    server.run().await.map_err(|error| match error {
+        ServeError::Store(error) => error.into(),
+        error @ ServeError::Listen { .. } => CliError::Failed(error.to_string()),
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, CliError> {
+    telemetry::init_logs(&LogConfig { json: false, filter: "warn,lapin=off".into() }).map_err(CliError::Usage)?;
+    let clock = Clock::system();
+    let store = engines::open_store(&config, clock.clone()).await?;
+    let demo = Demo { config: config.clone(), store: store.clone(), clock, quiet: screen.json };
+    let summary = demo.run(&cli::system_user().name).await?;
+    store.close().await;
+    if screen.json {
+        screen.print_json(&summary)?;
+    } else {
+        screen.print(&summary.to_string())?;
+        let program = std::env::args().next().unwrap_or_else(|| "disconnectd".into());
+        screen.print(&summary.next_commands(&program, !config.database_is_given))?;
+    }
+    let exit = if summary.failed == 0 { Exit::Done } else { Exit::Failed };
+    if args.serve && exit == Exit::Done {
+        return serve(config, ServeArgs { roles: Vec::new() }).await;
+    }
+    Ok(exit)
+}

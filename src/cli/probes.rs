@@ -1,0 +1,84 @@
+//! What `doctor` looks at besides the database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::session::Probe;
+use crate::config::{Config, DatabaseUrl, QueueUrl};
+use crate::engines;
+use crate::queue::Connectivity;
+use crate::store::Store;
+
+/// How long the broker may take to be reached.
+const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
+#[must_use]
+pub fn all(config: &Config, store: &Arc<dyn Store>) -> Vec<Arc<dyn Probe>> {
+    let config = Arc::new(config.clone());
+    vec![Arc::new(Configuration(config.clone())), Arc::new(Broker { config, store: store.clone() })]
+}
+
+struct Configuration(Arc<Config>);
+
+#[async_trait]
+impl Probe for Configuration {
+    fn name(&self) -> &'static str {
+        "configuration"
+    }
+
+    async fn look(&self) -> Result<String, String> {
+        Ok(match (&self.0.database, &self.0.queue) {
+            (DatabaseUrl::Sqlite(url), _) => format!("{}, in-process queue", url.trim_start_matches("sqlite://")),
+            (DatabaseUrl::Postgres(_), QueueUrl::Memory) => {
+                "PostgreSQL, in-process queue: each process publishes to itself alone".into()
+            }
+            (DatabaseUrl::Postgres(_), QueueUrl::Amqp(_)) => "PostgreSQL, RabbitMQ".into(),
+        })
+    }
+}
+
+struct Broker {
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+}
+
+#[async_trait]
+impl Probe for Broker {
+    fn name(&self) -> &'static str {
+        "queue"
+    }
+
+    async fn look(&self) -> Result<String, String> {
+        if self.config.queue == QueueUrl::Memory {
+            return Ok("in the process that serves".into());
+        }
+        let installation = self
+            .store
+            .installation()
+            .await
+            .map_err(|_| "not looked at: the database has to say first which installation this is".to_owned())?;
+        let queue = engines::open_queue(&self.config, &installation).map_err(|error| error.to_string())?;
+        let mut connectivity = queue.connectivity();
+        let up = connectivity.wait_for(|connectivity| *connectivity == Connectivity::Up);
+        let is_up = matches!(tokio::time::timeout(QUEUE_WAIT, up).await, Ok(Ok(_)));
+        let found = if is_up {
+            match queue.depth().await {
+                Ok(depth) if depth.dead > 0 => Err(format!(
+                    "{} messages in the dead-letter queue disconnectd.dead.{}: something else writes to these queues",
+                    depth.dead, installation.id
+                )),
+                Ok(depth) => Ok(format!("answers; {} messages wait", depth.single + depth.campaign)),
+                Err(error) => Err(error.to_string()),
+            }
+        } else {
+            Err(match &*queue.connectivity().borrow() {
+                Connectivity::Down(reason) => reason.clone(),
+                _ => "RabbitMQ does not answer in time".into(),
+            })
+        };
+        queue.close().await;
+        found
+    }
+}

@@ -1,0 +1,55 @@
+//! Picks the engines that the configuration names. The only place, beside their own files, that knows which there are.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::{Config, DatabaseUrl, QueueUrl};
+use crate::queue::Queue;
+use crate::queue::memory::MemoryQueue;
+use crate::queue::rabbitmq::RabbitQueue;
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Installation, Store, StoreError, StoreResult};
+
+/// Opens the store. A PostgreSQL server that is away is no error yet.
+///
+/// # Errors
+/// [`StoreError::Unusable`] for a URL or a file that can't be used.
+pub async fn open_store(config: &Config, clock: Clock) -> StoreResult<Arc<dyn Store>> {
+    Ok(match &config.database {
+        DatabaseUrl::Sqlite(url) => {
+            let store = SqliteStore::open(url, clock).await?;
+            if store.was_created() {
+                eprintln!("made a new database: {}", url.trim_start_matches("sqlite://"));
+            }
+            Arc::new(store)
+        }
+        DatabaseUrl::Postgres(url) => Arc::new(PostgresStore::connect(url.expose(), config.max_connections)?),
+    })
+}
+
+/// Opens the queue of an installation. A broker that is away is no error yet.
+///
+/// # Errors
+/// A URL that can't be used.
+pub fn open_queue(config: &Config, installation: &Installation) -> StoreResult<Arc<dyn Queue>> {
+    Ok(match &config.queue {
+        QueueUrl::Memory => Arc::new(MemoryQueue::new()),
+        QueueUrl::Amqp(url) => Arc::new(
+            RabbitQueue::new(url.expose(), &installation.id)
+                .map_err(|error| StoreError::Unusable(error.to_string()))?,
+        ),
+    })
+}
+
+/// Makes the schema right for a command. An embedded database has nobody else to do it; a server's schema is changed by
+/// `migrate`, `serve` and `demo` alone.
+///
+/// # Errors
+/// [`StoreError::Unusable`] with what to do.
+pub async fn prepare(config: &Config, store: &dyn Store) -> StoreResult<()> {
+    match &config.database {
+        DatabaseUrl::Sqlite(_) => store.migrate().await.map(drop),
+        DatabaseUrl::Postgres(_) => store.check_schema().await,
+    }
+}

@@ -1,0 +1,221 @@
+//! One process that serves: a scheduler, a worker, the HTTP answers, or some of them.
+//!
+//! Nothing here ends because a server is away: it says so once, tries again with backoff, tells `/readyz`, and goes on
+//! by itself when the server is back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::Api;
+use crate::backoff::Backoff;
+use crate::cli::Role;
+use crate::clock::Clock;
+use crate::config::{Config, QueueUrl};
+use crate::engines;
+use crate::health::Health;
+use crate::queue::Queue;
+use crate::scheduler::Scheduler;
+use crate::shutdown::Shutdown;
+use crate::store::{Installation, Serving, Store, StoreError};
+use crate::worker::Worker;
+
+/// How long a second process waits for the lock of a SQLite database before it says who has it.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    pub scheduler: bool,
+    pub worker: bool,
+}
+
+impl Roles {
+    pub const ALL: Self = Self { scheduler: true, worker: true };
+
+    /// Everything where none is named.
+    ///
+    /// # Errors
+    /// A sentence: one of the two without the other on the in-process queue.
+    pub fn of(named: &[Role], queue: &QueueUrl) -> Result<Self, String> {
+        if named.is_empty() {
+            return Ok(Self::ALL);
+        }
+        // Health and metrics are answered in every role; the rest of `api` and `console` is not there yet.
+        let roles = Self { scheduler: named.contains(&Role::Scheduler), worker: named.contains(&Role::Worker) };
+        if *queue == QueueUrl::Memory && roles.scheduler != roles.worker {
+            return Err(
+                "with the queue `memory:` the scheduler and the worker are one process: name both or none".into()
+            );
+        }
+        Ok(roles)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("can't listen on {address}: {error}; DISCONNECTD_HTTP_LISTEN chooses another address")]
+    Listen { address: String, error: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything that one process runs with.
+pub struct Server {
+    pub config: Config,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub roles: Roles,
+    pub metrics: PrometheusHandle,
+    pub stop: Shutdown,
+}
+
+impl Server {
+    /// Serves until a stop is asked for, then finishes what has begun within the grace period.
+    ///
+    /// # Errors
+    /// What trying again can't mend: the address is taken, the database is unusable or another process has it.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let address = self.config.http_listen.to_string();
+        let listening = |error| ServeError::Listen { address: address.clone(), error };
+        let listener = TcpListener::bind(self.config.http_listen).await.map_err(listening)?;
+        println!("listening on http://{}", listener.local_addr().map_err(listening)?);
+
+        let health = Arc::new(Health::default());
+        let (queue_sender, queue) = watch::channel(None);
+        let (http_stop, http_stopped) = Shutdown::new();
+        let api = Api {
+            store: self.store.clone(),
+            health: health.clone(),
+            queue,
+            metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
+        };
+        let http = tokio::spawn(api.serve(listener, http_stopped));
+
+        let result = self.work(&health, &queue_sender).await;
+        http_stop.stop();
+        // Connections that are kept open are not worth waiting for.
+        let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+        self.store.close().await;
+        result
+    }
+
+    async fn work(
+        &self,
+        health: &Arc<Health>,
+        queue_sender: &watch::Sender<Option<Arc<dyn Queue>>>,
+    ) -> Result<(), ServeError> {
+        let Some(installation) = self.reach_database(health).await? else { return Ok(()) };
+        let queue = engines::open_queue(&self.config, &installation)?;
+        queue_sender.send_replace(Some(queue.clone()));
+        let serving = if self.roles.scheduler || self.roles.worker {
+            let Some(serving) = self.take_over(health).await? else { return Ok(()) };
+            Some(serving)
+        } else {
+            None
+        };
+        tracing::info!(installation = installation.id, roles = ?self.roles, "serving");
+
+        let mut tasks = JoinSet::new();
+        if self.roles.scheduler {
+            let scheduler = Scheduler {
+                store: self.store.clone(),
+                queue: queue.clone(),
+                health: health.clone(),
+                clock: self.clock.clone(),
+                config: self.config.scheduler.clone(),
+            };
+            tasks.spawn(scheduler.run(self.stop.clone()));
+        }
+        if self.roles.worker {
+            let worker = Worker::new(self.store.clone(), health.clone(), self.config.worker.clone());
+            tasks.spawn(worker.run(queue.clone(), self.stop.clone()));
+        }
+        self.stop.asked().await;
+        let finished = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.config.grace, finished).await.is_err() {
+            tracing::warn!("the grace period is over; what is still under way will be done again by someone else");
+        }
+        queue.close().await;
+        drop(serving);
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Migrates, and learns which installation this is. `None`: a stop was asked for.
+    async fn reach_database(&self, health: &Health) -> Result<Option<Installation>, ServeError> {
+        let mut backoff = Backoff::new();
+        loop {
+            let reached = async {
+                let applied = self.store.migrate().await?;
+                if applied > 0 {
+                    tracing::info!(applied, "the database's schema is up to date now");
+                }
+                self.store.installation().await
+            };
+            match reached.await {
+                Ok(installation) => {
+                    health.database_is_up();
+                    return Ok(Some(installation));
+                }
+                Err(error) if error.is_transient() => health.database_is_down(&error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+            if !backoff.wait(&self.stop).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Becomes one of those who serve. `None`: a stop was asked for.
+    async fn take_over(&self, health: &Health) -> Result<Option<Serving>, ServeError> {
+        let begun = Instant::now();
+        let mut backoff = Backoff::new();
+        let mut said = false;
+        loop {
+            match self.store.serve().await {
+                Ok(serving) => {
+                    if serving.rescued > 0 {
+                        tracing::info!(
+                            events = serving.rescued,
+                            "events of the last process were queued; scheduled again"
+                        );
+                    }
+                    return Ok(Some(serving));
+                }
+                Err(StoreError::Conflict(held)) if begun.elapsed() > LOCK_WAIT => {
+                    return Err(StoreError::Unusable(held).into());
+                }
+                Err(StoreError::Conflict(held)) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!("{held}; waiting for it to end");
+                    }
+                }
+                Err(error) if error.is_transient() => health.database_is_down(&error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+            if !backoff.wait(&self.stop).await {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_checked_against_the_queue() {
+        use Role::{Api, Scheduler, Worker};
+        assert_eq!(Roles::of(&[], &QueueUrl::Memory), Ok(Roles::ALL));
+        assert_eq!(Roles::of(&[Scheduler, Worker], &QueueUrl::Memory), Ok(Roles::ALL));
+        assert!(Roles::of(&[Worker], &QueueUrl::Memory).is_err());
+        assert_eq!(Roles::of(&[Api], &QueueUrl::Memory), Ok(Roles { scheduler: false, worker: false }));
+    }
+}
