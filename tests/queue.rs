@@ -3,7 +3,6 @@
 mod bad_messages;
 mod contract;
 mod outages;
-mod proxy;
 
 use std::collections::BTreeSet;
 use std::ops::Deref;

@@ -3,6 +3,7 @@
 pub mod database;
 pub mod invariants;
 pub mod postgres;
+pub mod proxy;
 pub mod rows;
 pub mod scenario;
 pub mod sqlite;

@@ -6,8 +6,8 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use url::Url;
 
-use super::proxy::{Proxy, Reserved};
 use super::*;
+use crate::support::proxy::{Proxy, Reserved};
 
 /// host:port of the broker.
 fn upstream() -> String {

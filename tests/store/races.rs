@@ -240,14 +240,10 @@ async fn batches_that_share_accounts_in_opposite_orders_all_end(db: &TestDatabas
             let _ = again_while_busy!(stores[0].link(&child, &parent, &clerk()));
         }
     };
-    let workers = [
-        tokio::spawn(work(Arc::clone(&stores[0]), forward)),
-        tokio::spawn(work(Arc::clone(&stores[1]), backward)),
-    ];
+    let workers =
+        [tokio::spawn(work(Arc::clone(&stores[0]), forward)), tokio::spawn(work(Arc::clone(&stores[1]), backward))];
     let (workers, (), ()) = tokio::join!(join_all(workers), debits, links);
-    let done: usize = workers
-        .into_iter()
-        .map(|worker| worker.unwrap().iter().filter(|one| outcome_of(one).is_some()).count())
-        .sum();
+    let done: usize =
+        workers.into_iter().map(|worker| worker.unwrap().iter().filter(|one| outcome_of(one).is_some()).count()).sum();
     assert_eq!(done, numbers.len());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -119,6 +120,22 @@ impl TestDatabase {
         match self.raw {
             Raw::Postgres(_) => Engine::Postgres,
             Raw::Sqlite(_) => Engine::Sqlite,
+        }
+    }
+
+    /// As `DISCONNECTD_DATABASE_URL` takes it.
+    pub fn url(&self) -> String {
+        match &self.raw {
+            Raw::Postgres(database) => database.url.clone(),
+            Raw::Sqlite(database) => database.url(),
+        }
+    }
+
+    /// A folder of this test's own; it goes with the database.
+    pub fn folder(&self) -> &Path {
+        match &self.raw {
+            Raw::Postgres(database) => &database.folder,
+            Raw::Sqlite(database) => &database.folder,
         }
     }
 

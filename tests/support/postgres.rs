@@ -1,5 +1,7 @@
 //! Databases on the PostgreSQL server that `tests/run` started.
 
+use std::path::PathBuf;
+
 use disconnectd::store::Installations;
 use disconnectd::store::postgres::PostgresStore;
 use sqlx::postgres::PgPoolOptions;
@@ -11,6 +13,7 @@ const CONNECTIONS: u32 = 8;
 
 pub struct PostgresDatabase {
     pub url: String,
+    pub folder: PathBuf,
     name: String,
     raw: PgPool,
 }
@@ -46,7 +49,9 @@ impl PostgresDatabase {
     fn at(name: &str) -> Self {
         let url = url_of(name);
         let raw = PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
-        Self { url, name: name.to_owned(), raw }
+        let folder = std::env::temp_dir().join(format!("disconnectd_{name}"));
+        std::fs::create_dir(&folder).unwrap();
+        Self { url, folder, name: name.to_owned(), raw }
     }
 
     pub fn open(&self) -> PostgresStore {
@@ -56,6 +61,7 @@ impl PostgresDatabase {
     pub async fn remove(self) {
         self.raw.close().await;
         administer(&format!("drop database {} with (force)", self.name)).await;
+        std::fs::remove_dir_all(&self.folder).unwrap();
     }
 
     pub async fn execute(&self, sql: &str) -> sqlx::Result<u64> {

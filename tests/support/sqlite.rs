@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, SqlitePool};
 
 pub struct SqliteDatabase {
-    folder: PathBuf,
+    pub folder: PathBuf,
     raw: SqlitePool,
 }
 

@@ -1,0 +1,212 @@
+//! The program itself, run as its users run it: its own process, its environment, its exit code.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Nothing that a test waits for takes longer than this, also on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// One installation: a folder, a database and a queue, and commands that run there.
+pub struct Program {
+    folder: PathBuf,
+    database: String,
+    queue: String,
+    config: Option<PathBuf>,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// Checks the exit code, and shows everything where it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+}
+
+impl Program {
+    pub fn new(folder: &Path, database: impl Into<String>, queue: impl Into<String>) -> Self {
+        Self { folder: folder.to_owned(), database: database.into(), queue: queue.into(), config: None }
+    }
+
+    /// The same with a configuration file.
+    pub fn configured(mut self, toml: &str) -> Self {
+        self.config = Some(self.write("disconnectd.toml", toml));
+        self
+    }
+
+    /// Writes a file into the folder, where the commands run.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::write(&path, content).expect("the temporary folder can be written");
+        path
+    }
+
+    /// A command that is ready to be started, for what needs more than [`Program::run`].
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_disconnectd"));
+        command
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME" || name == "USER"))
+            .env("DISCONNECTD_DATABASE_URL", &self.database)
+            .env("DISCONNECTD_QUEUE_URL", &self.queue)
+            .env("DISCONNECTD_HTTP_LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null());
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        command.args(arguments);
+        command
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Answer {
+        self.run_with_input(arguments, "")
+    }
+
+    #[track_caller]
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Answer {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = input.to_owned();
+        let writer = std::thread::spawn(move || {
+            // A command that does not read it closes the pipe.
+            let _ = stdin.write_all(input.as_bytes());
+        });
+        let output = child.wait_with_output().expect("the program ends");
+        writer.join().expect("the input was written");
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that has to answer JSON and to exit with 0.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        self.run(&[&["--json"], arguments].concat()).exits(0).json()
+    }
+
+    /// Starts `serve`, and returns once it says where it listens.
+    #[track_caller]
+    pub fn serve(&self, arguments: &[&str]) -> Served {
+        let mut child = self
+            .command(&[&["serve"], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut log = child.stderr.take().expect("piped");
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = log.read_to_string(&mut text);
+            text
+        });
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("the output can be read");
+        let Some(address) = line.trim().strip_prefix("listening on http://").and_then(|a| a.parse().ok()) else {
+            let _ = child.wait();
+            panic!("serve did not start; it said `{line}` and {}", log.join().unwrap_or_default());
+        };
+        Served { child, address, log: Some(log) }
+    }
+}
+
+/// A process that serves. Killed when dropped.
+pub struct Served {
+    child: Child,
+    pub address: SocketAddr,
+    log: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Served {
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "the process is there to be signalled");
+    }
+
+    /// Waits for the end. Answers the exit code (`None` where a signal ended it) and everything that was logged.
+    #[track_caller]
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the process can be asked") {
+                let log = self.log.take().map(|log| log.join().unwrap_or_default()).unwrap_or_default();
+                return (status.code(), log);
+            }
+            assert!(begun.elapsed() < DEADLINE, "the process did not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Asks over HTTP. Answers the status and the body.
+    pub fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = std::net::TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        Ok((status, body))
+    }
+
+    /// Waits until `/readyz` says that the process is stopping.
+    #[track_caller]
+    pub fn until_stopping(&self) {
+        let begun = Instant::now();
+        while !self.ask("/readyz").is_ok_and(|(_, body)| body.contains("\"stopping\":true")) {
+            assert!(begun.elapsed() < DEADLINE, "the process did not say that it is stopping");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until `/readyz` answers with this status.
+    #[track_caller]
+    pub fn until_ready_is(&self, wanted: u16) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Ok((status, body)) = self.ask("/readyz")
+                && status == wanted
+            {
+                return body;
+            }
+            assert!(begun.elapsed() < DEADLINE, "/readyz did not answer {wanted}: {:?}", self.ask("/readyz"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
