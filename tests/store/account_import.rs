@@ -136,7 +136,11 @@ async fn an_address_that_changes_leaves_its_history(db: &TestDatabase) {
 async fn an_import_is_all_or_nothing(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
     let report = db
-        .refused_accounts([account("new").address("1 Main St"), account("A-1").name("Other"), account("bad").status("Gone")])
+        .refused_accounts([
+            account("new").address("1 Main St"),
+            account("A-1").name("Other"),
+            account("bad").status("Gone"),
+        ])
         .await;
     assert_problems(&report, &[(4, "status", "Gone")]);
     assert_eq!(report.rows, 3);
@@ -163,7 +167,8 @@ async fn a_line_that_could_not_be_read_stops_the_import_and_the_rest_is_looked_a
 
 async fn a_dry_run_writes_nothing_and_reports_the_same(db: &TestDatabase) {
     db.accounts([account("A-1"), account("A-2")]).await;
-    let rows = || [account("A-1").name("New"), account("A-2"), account("A-3").parent("A-4"), account("A-4").groups(&["g"])];
+    let rows =
+        || [account("A-1").name("New"), account("A-2"), account("A-3").parent("A-4"), account("A-4").groups(&["g"])];
     let before = db.dump().await;
     let dry = db.store.import_accounts(file(rows()), import_options(true)).await.unwrap();
     assert_eq!(db.dump().await, before);
@@ -183,8 +188,12 @@ async fn a_number_that_stands_twice_is_reported_with_its_first_line(db: &TestDat
 }
 
 async fn an_unknown_status_or_parent_is_reported(db: &TestDatabase) {
-    let report = db.refused_accounts([account("A-1").status("Gone").parent("A-1"), account("A-2").parent("nobody")]).await;
-    assert_problems(&report, &[(2, "parent_number", "its own parent"), (2, "status", "Gone"), (3, "parent_number", "nobody")]);
+    let report =
+        db.refused_accounts([account("A-1").status("Gone").parent("A-1"), account("A-2").parent("nobody")]).await;
+    assert_problems(
+        &report,
+        &[(2, "parent_number", "its own parent"), (2, "status", "Gone"), (3, "parent_number", "nobody")],
+    );
 }
 
 async fn a_parent_may_come_later_in_the_file(db: &TestDatabase) {
@@ -218,8 +227,7 @@ async fn a_file_may_turn_a_family_upside_down(db: &TestDatabase) {
 async fn rule_10_a_disconnected_account_keeps_its_status_address_and_parent(db: &TestDatabase) {
     db.accounts([account("P"), account("A-1").address("1 Main St")]).await;
     db.disconnected("A-1").await;
-    let report =
-        db.refused_accounts([account("A-1").status("Lead").address("2 Side St").parent("P")]).await;
+    let report = db.refused_accounts([account("A-1").status("Lead").address("2 Side St").parent("P")]).await;
     assert_problems(
         &report,
         &[(2, "address", "disconnected"), (2, "parent_number", "disconnected"), (2, "status", "disconnected")],

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use disconnectd::domain::event::{Attempt, Change, EventId, Order, State};
-use disconnectd::store::{Redispatch};
+use disconnectd::store::Redispatch;
 
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
@@ -97,7 +97,8 @@ async fn an_attempt_never_goes_down(db: &TestDatabase) {
         last = next;
     }
     let later = db.store.now().await.unwrap() + Duration::from_secs(3600);
-    let change = Change::Reschedule { due_at: later, planned: disconnectd::domain::calendar::Planned::default(), late: false };
+    let change =
+        Change::Reschedule { due_at: later, planned: disconnectd::domain::calendar::Planned::default(), late: false };
     let event = db.store.change(last.event_id, &change, &clerk(), None).await.unwrap();
     assert_eq!((event.state, event.attempt), (State::Scheduled, last.attempt));
 }

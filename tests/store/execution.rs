@@ -43,7 +43,8 @@ async fn rule_1_a_disconnect_closes_the_books_frees_the_address_and_says_so(db: 
 
     let executed = db.disconnect(&[order]).await;
 
-    let [Executed::Completed { event_id, outcome: Outcome::Disconnected, final_invoice: Some(summary) }] = &executed[..]
+    let [Executed::Completed { event_id, outcome: Outcome::Disconnected, final_invoice: Some(summary) }] =
+        &executed[..]
     else {
         panic!("{executed:?}")
     };
@@ -61,8 +62,11 @@ async fn rule_1_a_disconnect_closes_the_books_frees_the_address_and_says_so(db: 
     assert_eq!((invoice.kind, invoice.event_id), (InvoiceKind::Final, Some(order.event_id)));
     assert_eq!(invoice.account_number, number("A-1"));
     assert_eq!((invoice.amount.minor, invoice.tax.minor, invoice.total.minor), (12_000, 150, 12_150));
-    let lines: Vec<_> =
-        invoice.lines.iter().map(|line| (line.description.as_str(), line.charged_on.to_string(), line.total.minor)).collect();
+    let lines: Vec<_> = invoice
+        .lines
+        .iter()
+        .map(|line| (line.description.as_str(), line.charged_on.to_string(), line.total.minor))
+        .collect();
     assert_eq!(
         lines,
         [("Charge early", "2026-11-01".to_owned(), 10_000), ("Charge late", "2026-11-20".to_owned(), 2_150)]
@@ -72,13 +76,7 @@ async fn rule_1_a_disconnect_closes_the_books_frees_the_address_and_says_so(db: 
     let kinds: Vec<_> = log.iter().map(|entry| entry.kind).collect();
     assert_eq!(
         kinds,
-        [
-            LogKind::Created,
-            LogKind::Scheduled,
-            LogKind::FinalInvoice,
-            LogKind::AddressReleased,
-            LogKind::Disconnected,
-        ]
+        [LogKind::Created, LogKind::Scheduled, LogKind::FinalInvoice, LogKind::AddressReleased, LogKind::Disconnected,]
     );
     for entry in &log[2..] {
         assert_eq!(entry.event_id, Some(order.event_id), "{entry:?}");
@@ -271,11 +269,8 @@ async fn rule_9_cancelled_and_already_disconnected_are_outcomes(db: &TestDatabas
 
     let executed = db.disconnect(&[plain, cancelled, retried[0]]).await;
 
-    let already = Executed::Completed {
-        event_id: failed.event_id,
-        outcome: Outcome::AlreadyDisconnected,
-        final_invoice: None,
-    };
+    let already =
+        Executed::Completed { event_id: failed.event_id, outcome: Outcome::AlreadyDisconnected, final_invoice: None };
     assert_eq!(executed[0], already);
     assert_eq!(executed[1], Executed::Stale { event_id: cancelled.event_id });
     assert_eq!(outcome_of(&executed[2]), Some(Outcome::Disconnected));

@@ -105,8 +105,7 @@ async fn failures_are_written_each_for_itself(db: &TestDatabase) {
     db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
     let orders = [db.queued("A-1").await, db.queued("A-2").await, db.queued("A-3").await];
     let stale = Order { attempt: Attempt(0), ..orders[1] };
-    let failures =
-        [(failed(orders[2], 0), Verdict::GiveUp), (failed(stale, 0), SOON), (failed(orders[0], 0), SOON)];
+    let failures = [(failed(orders[2], 0), Verdict::GiveUp), (failed(stale, 0), SOON), (failed(orders[0], 0), SOON)];
     let mut written = db.store.record_failures(&failures).await.unwrap();
     written.sort_unstable();
     assert_eq!(written, [orders[0].event_id, orders[2].event_id]);

@@ -99,8 +99,7 @@ async fn a_date_is_kept_as_given_beside_the_instant_it_resolves_to(db: &TestData
     let event = db.event(db.scheduled("company").await).await;
     assert_eq!(event.due_at.to_rfc3339(), "2126-12-01T00:00:00+00:00");
     assert_eq!(event.planned, planned("2126-12-01", "UTC"));
-    let given =
-        DisconnectRequest { zone: Some(chrono_tz::Europe::Berlin), ..request("given", "2126-12-01T09:30") };
+    let given = DisconnectRequest { zone: Some(chrono_tz::Europe::Berlin), ..request("given", "2126-12-01T09:30") };
     let Requested::Created(id) = db.store.request(&given).await.unwrap() else { panic!("it is new") };
     let event = db.event(id).await;
     assert_eq!(event.due_at.to_rfc3339(), "2126-12-01T08:30:00+00:00");
@@ -264,9 +263,7 @@ async fn only_a_failed_event_is_retried(db: &TestDatabase) {
     db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
     let cancelled = db.scheduled("A-4").await;
     db.cancel(cancelled).await;
-    for event in
-        [db.disconnected("A-1").await, db.scheduled("A-2").await, db.queued("A-3").await.event_id, cancelled]
-    {
+    for event in [db.disconnected("A-1").await, db.scheduled("A-2").await, db.queued("A-3").await.event_id, cancelled] {
         let refused = db.refused_change(event, &Change::Retry).await;
         assert!(matches!(refused, Refusal::NotFailed { .. }), "{refused}");
     }
@@ -276,10 +273,7 @@ async fn a_retry_beside_another_open_event_names_it(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
     let failed = db.failed("A-1").await;
     let open = db.scheduled("A-1").await;
-    assert_eq!(
-        db.refused_change(failed, &Change::Retry).await,
-        Refusal::OtherOpenEvent { event: failed, other: open }
-    );
+    assert_eq!(db.refused_change(failed, &Change::Retry).await, Refusal::OtherOpenEvent { event: failed, other: open });
     db.cancel(open).await;
     db.store.change(failed, &Change::Retry, &clerk(), None).await.unwrap();
     assert_eq!(db.account("A-1").await.open_event, Some(failed));

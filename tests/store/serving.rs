@@ -51,8 +51,7 @@ async fn the_second_to_serve(db: &TestDatabase) {
 
 async fn what_was_queued_when_serving_begins(db: &TestDatabase) {
     db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
-    let (queued, scheduled, done) =
-        (db.queued("A-1").await, db.scheduled("A-2").await, db.disconnected("A-3").await);
+    let (queued, scheduled, done) = (db.queued("A-1").await, db.scheduled("A-2").await, db.disconnected("A-3").await);
     let serving = db.open().await.serve().await.unwrap();
     assert_eq!(db.state(scheduled).await, State::Scheduled);
     assert_eq!(db.state(done).await, State::Completed);

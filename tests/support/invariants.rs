@@ -1,6 +1,5 @@
 //! What must hold after every test, whatever it did. Looked at with plain SQL, and by the store itself.
 
-
 use super::database::TestDatabase;
 
 /// What may never be, and the query that counts it.

@@ -10,9 +10,7 @@ use disconnectd::domain::import::ImportReport;
 use disconnectd::domain::plan::plan_disconnect;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::request::DisconnectRequest;
-use disconnectd::store::{
-    Executed, ImportOptions, Page, Redispatch, Requested, Store, StoreError, StoreResult,
-};
+use disconnectd::store::{Executed, ImportOptions, Page, Redispatch, Requested, Store, StoreError, StoreResult};
 
 use super::database::TestDatabase;
 use super::rows::{Account, Debit, file, number};
