@@ -284,9 +284,10 @@ mod tests {
         for migration in migrations::postgres().iter() {
             for line in migration.sql.as_str().lines() {
                 let mut words = line.split([' ', '(']);
-                let made = match (words.next(), words.next(), words.next()) {
-                    (Some("create"), Some("table" | "sequence" | "function"), Some(made)) => made,
-                    _ => continue,
+                let (Some("create"), Some("table" | "sequence" | "function"), Some(made)) =
+                    (words.next(), words.next(), words.next())
+                else {
+                    continue;
                 };
                 assert!(dropped.contains(&made.trim_end_matches(';')), "{made} is not dropped");
             }
