@@ -67,6 +67,8 @@ impl PostgresStore {
             // Waiting longer is answered as a conflict: an import may hold many accounts for minutes.
             ("lock_timeout", "20s"),
             ("statement_timeout", "0"),
+            // Compiling a plan takes longer here than running it.
+            ("jit", "off"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))

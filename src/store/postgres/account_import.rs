@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::Failure;
-use super::imports::{Intake, finish};
+use super::imports::{Intake, finish, plan_each_chunk};
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, family, installation, rows, within};
 use crate::domain::account::{AccountId, AccountNumber, Contact};
 use crate::domain::import::{
@@ -28,6 +28,7 @@ pub(super) async fn run(
     let rows = stage(&mut tx, file, &mut report).await?;
     let now = within(BULK_LIMIT, lock(&mut tx)).await?;
     let context = within(VERB_LIMIT, context(&mut tx)).await?;
+    within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
     let step = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
     let mut first = 0;
     while first < rows {
@@ -170,11 +171,11 @@ async fn read_chunk(db: &mut PgConnection, first: i64, end: i64) -> Result<Vec<S
                     where f.number = r.number and f.seq < r.seq
                     order by f.seq limit 1) as first_line,
                   a.id, a.name as old_name, s.name as old_status, p.number as old_parent, a.currency as old_currency,
-                  a.zone as old_zone, l.address as old_address, a.email as old_email,
+                  a.zone as old_zone, o.address as old_address, a.email as old_email,
                   a.mailing_address as old_mailing_address,
                   array(select g.name from account_groups m join groups g on g.id = m.group_id
                          where m.account_id = a.id order by g.name collate "C") as old_groups,
-                  exists (select from debits d where d.account_id = a.id) as has_debits,
+                  (select true from debits d where d.account_id = a.id limit 1) is not null as has_debits,
                   a.disconnected_at, b.name as status_before,
                   -- The one that the disconnect released, at the instant that it dates everything with.
                   (select h.address from address_assignments t join serviceable_addresses h on h.id = t.address_id
@@ -187,8 +188,10 @@ async fn read_chunk(db: &mut PgConnection, first: i64, end: i64) -> Result<Vec<S
              left join account_statuses b on b.id = a.status_before_id
              left join accounts p on p.id = a.parent_id
              left join accounts u on u.id = a.unlinked_from_id
-             left join address_assignments o on o.account_id = a.id and o.assigned_until is null
-             left join serviceable_addresses l on l.id = o.address_id
+             -- By its limit one look-up for each row, whatever the planner believes about open assignments.
+             left join lateral (select l.address
+                                  from address_assignments o join serviceable_addresses l on l.id = o.address_id
+                                 where o.account_id = a.id and o.assigned_until is null limit 1) o on true
             where r.seq >= $1 and r.seq < $2
             order by r.seq"#,
     )

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::{Failure, expect_rows};
-use super::imports::{Intake, finish};
+use super::imports::{Intake, finish, plan_each_chunk};
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, rows, within};
 use crate::domain::account::{AccountId, AccountNumber};
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
@@ -20,6 +20,7 @@ pub(super) async fn run(
     let mut tx = within(VERB_LIMIT, store.begin()).await?;
     let rows = stage(&mut tx, file, &mut report).await?;
     within(BULK_LIMIT, lock_accounts(&mut tx)).await?;
+    within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
     let step = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
     let mut first = 0;
     while first < rows {
