@@ -1,4 +1,26 @@
-//! disconnectd disconnects customer accounts: now, at a date, or in campaigns of any size.
+//! disconnectd disconnects customer accounts: now, at a date, or in campaigns of any size. This page is the map.
+//!
+//! ```text
+//!   main -> cli ----------------> store (port) --> store/postgres, store/sqlite
+//!       \-> serve -> scheduler ->   |    ^             |
+//!                \-> worker ----> queue (port) --> queue/rabbitmq, queue/memory
+//!                \-> api            domain (pure: what the stores and the worker ask)
+//! ```
+//!
+//! A disconnect's way through it:
+//! 1. [`cli`] shows an overview ([`domain::overview`]) and asks; [`store::Events::request`] makes an event, if
+//!    [`domain::request::admit`] lets it.
+//! 2. The [`scheduler`] claims what is due ([`store::Dispatch`]), commits, and publishes its id to the [`queue`].
+//! 3. The [`worker`] takes deliveries in batches and calls [`store::Execution::disconnect`]: one transaction that locks,
+//!    loads a snapshot, asks [`domain::plan::plan_disconnect`], and writes the effects that it answers.
+//! 4. After the commit the batch is acknowledged. Whatever is lost on the way comes again by the event's `next_at`.
+//!
+//! Decisions are in [`domain`], which knows no runtime, database, broker or web. A store writes SQL and decides nothing;
+//! both are held to one contract suite (`tests/store`), and both queues to another (`tests/queue`). [`engines`] picks
+//! them from the [`config`]; [`demo`] runs the whole on sample data.
+//!
+//! Around it: [`import`] reads CSV, [`health`] and [`api`] tell how it goes, [`backoff`] and [`shutdown`] are how
+//! everything waits and stops, [`clock`] is the only source of the machine's now.
 
 pub mod api;
 pub mod backoff;
