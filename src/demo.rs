@@ -125,7 +125,7 @@ impl Demo {
             } else {
                 let step = LATER_SPREAD * i32::try_from(i - at_once).unwrap_or(0) / i32::try_from(LATER).unwrap_or(1);
                 let due = self.store.now().await? + LATER_BEGINS + step;
-                self.request_one(customer, When::Instant(due), by).await?;
+                self.request_one(customer, When::Instant(due.fixed_offset()), by).await?;
             }
             bar.inc(1);
         }

@@ -19,3 +19,4 @@ pub mod refusal;
 pub mod request;
 pub mod retry;
 pub mod settings;
+pub mod story;

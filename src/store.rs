@@ -3,6 +3,7 @@
 //! Locks are taken in one order everywhere: the tree (links alone), accounts by ascending id, then events. A
 //! transaction never leaks out of a verb. "Now" in predicates and effects is the database's.
 
+pub mod inspection;
 pub mod migrations;
 pub mod postgres;
 pub mod sqlite;
@@ -14,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use crate::domain::account::{AccountFilter, AccountNumber, AccountView, Contact, LogEntry, Status};
+use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, Status};
 use crate::domain::actor::Actor;
 use crate::domain::event::{Attempt, Change, EventId, EventView, Order, Outcome, State};
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
@@ -37,7 +38,7 @@ pub enum StoreError {
     #[error("the database does not answer: {0}")]
     Unavailable(String),
     /// A deadlock, a serialization failure, or SQLite's lock held by someone else for long. Try again at once.
-    #[error("the database was busy with something else: {0}")]
+    #[error("the database was busy with something else ({0}); try again in a moment")]
     Conflict(String),
     /// The database can't be used as it is: not migrated, newer than the program, or of another kind. A person has to
     /// do what the sentence says.
@@ -91,7 +92,7 @@ impl<T> Paged<T> {
     /// Cuts what was read with `limit + 1` to the page, and names the cursor of its last item where there is more.
     #[must_use]
     pub fn cut(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
-        let limit = limit as usize;
+        let limit = limit.clamp(1, PAGE_MAX) as usize;
         let more = items.len() > limit;
         items.truncate(limit);
         let next_cursor = if more { items.last().map(cursor) } else { None };
@@ -174,7 +175,8 @@ pub trait Installations: Send + Sync {
 
     async fn add_status(&self, status: &Status) -> StoreResult<()>;
 
-    /// Looks for what should never be, for `doctor`: each answer is a sentence. Empty where all is well.
+    /// Looks for what should never be, for `doctor`: each [`inspection::Check`], and settings that can't be read. Each
+    /// answer is a sentence. Empty where all is well; what is merely late or failed is not looked at here.
     async fn inspect(&self) -> StoreResult<Vec<String>>;
 
     /// How many events are in each state, how many are overdue, and since when the oldest of them is.
@@ -234,11 +236,17 @@ pub trait Accounts: Send + Sync {
     /// Puts `child` under `parent`, from wherever it was. See [`crate::domain::family::link`].
     async fn link(&self, child: &AccountNumber, parent: &AccountNumber, by: &Actor) -> StoreResult<AccountView>;
 
-    /// Takes `child` from under its parent, and remembers which one. See [`crate::domain::family::unlink`].
+    /// Takes `child` from under its parent, and remembers which one until it is linked to that one again. See [`crate::domain::family::unlink`].
     async fn unlink(&self, child: &AccountNumber, by: &Actor) -> StoreResult<AccountView>;
 
-    /// Replaces the contact, whole.
-    async fn set_contact(&self, number: &AccountNumber, contact: &Contact, by: &Actor) -> StoreResult<AccountView>;
+    /// Changes the parts of the contact that are given, under the account's lock. Also of a disconnected account, which
+    /// may still get invoices.
+    async fn change_contact(
+        &self,
+        number: &AccountNumber,
+        change: &ContactChange,
+        by: &Actor,
+    ) -> StoreResult<AccountView>;
 }
 
 /// The rows of a file as they are read, in chunks. A row that could not be read is a problem: nothing will be written,
@@ -345,8 +353,8 @@ pub enum Executed {
     Completed { event_id: EventId, outcome: Outcome, final_invoice: Option<InvoiceSummary> },
     /// The event is not queued any more, or unknown: cancelled, rescheduled, done by another. Nothing to do.
     Stale { event_id: EventId },
-    /// The plan was to fail, or (in a call with this one order alone) the database refused its effects. Nothing was
-    /// written: [`Execution::record_failures`] comes next.
+    /// The plan was to fail, or (in a call with this one order alone) what it is decided from can't be read, or the
+    /// database refused its effects. Nothing was written: [`Execution::record_failures`] comes next.
     Failed(FailedAttempt),
 }
 
@@ -360,8 +368,9 @@ pub trait Execution: Send + Sync {
     /// Answers one [`Executed`] for each distinct event, in any order. A plan that fails leaves the others untouched.
     ///
     /// # Errors
-    /// [`StoreError::Rejected`] where the database refused the effects of more than one order: nothing was written, run
-    /// them one by one. Transient errors otherwise.
+    /// [`StoreError::Rejected`] where something of more than one order can't be read or is refused, and
+    /// [`StoreError::Conflict`] where somebody holds one of their accounts for long: nothing was written, run them one
+    /// by one. Transient errors otherwise.
     async fn disconnect(&self, orders: &[Order], decide: Decide<'_>) -> StoreResult<Vec<Executed>>;
 
     /// Writes failures, each only while its event is queued with that attempt: the error, failures + 1, and by its

@@ -127,8 +127,9 @@ impl Worker {
         match self.try_execute(orders, stop).await? {
             Ok(executed) => self.settle(executed, stop).await,
             Err(error) if orders.len() == 1 => {
-                // The store answers Failed for what it could attribute; this is the rest.
-                tracing::error!(event = %orders[0].event_id, %error, "event {} could not run", orders[0].event_id);
+                // Somebody holds its account for long, or the store could not say whose fault it is. It stays queued,
+                // and its `next_at` brings it back; meanwhile it holds up nobody else.
+                tracing::warn!(event = %orders[0].event_id, %error, "event {} is left for later", orders[0].event_id);
                 Ok(())
             }
             Err(error) => {
@@ -142,7 +143,7 @@ impl Worker {
         }
     }
 
-    /// Tries again until the database answers: with what was done, or with a refusal of the batch.
+    /// Tries again until the database answers: with what was done, or with why this batch can't be done now.
     async fn try_execute(
         &self,
         orders: &[Order],
@@ -160,7 +161,7 @@ impl Worker {
                     self.health.database_is_up();
                     return Ok(Ok(executed));
                 }
-                Err(error @ StoreError::Rejected(_)) => return Ok(Err(error)),
+                Err(error @ (StoreError::Rejected(_) | StoreError::Conflict(_))) => return Ok(Err(error)),
                 Err(error) => self.wait_out(&error, &mut backoff, stop).await?,
             }
         }

@@ -77,6 +77,25 @@ impl Contact {
     }
 }
 
+/// What to change of a contact; what is not given stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContactChange {
+    /// `Some(None)`: remove it.
+    pub email: Option<Option<String>>,
+    /// `Some(None)`: remove it.
+    pub mailing_address: Option<Option<String>>,
+}
+
+impl ContactChange {
+    #[must_use]
+    pub fn of(&self, contact: &Contact) -> Contact {
+        Contact {
+            email: self.email.clone().unwrap_or_else(|| contact.email.clone()),
+            mailing_address: self.mailing_address.clone().unwrap_or_else(|| contact.mailing_address.clone()),
+        }
+    }
+}
+
 /// An account as it is shown to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AccountView {
@@ -138,13 +157,12 @@ pub enum LogKind {
     FinalInvoice,
     NothingToInvoice,
     AddressReleased,
-    StatusChanged,
     Disconnected,
     AlreadyDisconnected,
 }
 
 impl LogKind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Created,
         Self::Changed,
         Self::Linked,
@@ -159,7 +177,6 @@ impl LogKind {
         Self::FinalInvoice,
         Self::NothingToInvoice,
         Self::AddressReleased,
-        Self::StatusChanged,
         Self::Disconnected,
         Self::AlreadyDisconnected,
     ];
@@ -181,7 +198,6 @@ impl LogKind {
             Self::FinalInvoice => "final_invoice",
             Self::NothingToInvoice => "nothing_to_invoice",
             Self::AddressReleased => "address_released",
-            Self::StatusChanged => "status_changed",
             Self::Disconnected => "disconnected",
             Self::AlreadyDisconnected => "already_disconnected",
         }

@@ -5,7 +5,10 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeZone, Utc};
+use chrono::{
+    DateTime, Duration, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeZone, Timelike,
+    Utc,
+};
 use chrono_tz::Tz;
 use serde::{Serialize, Serializer};
 
@@ -21,13 +24,13 @@ pub enum When {
     Now,
     Date(NaiveDate),
     Local(NaiveDateTime),
-    Instant(DateTime<Utc>),
+    Instant(DateTime<FixedOffset>),
 }
 
 /// The date as it was given, kept beside the instant that it resolved to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Planned {
-    /// As the person wrote it; null for "now".
+    /// As the person gave it, seconds only where there are some; null for "now".
     pub planned_for: Option<String>,
     /// The IANA zone that it was read in; null where it did not matter.
     pub zone: Option<String>,
@@ -48,7 +51,7 @@ impl When {
         } else if let Some(local) = parse_local(text) {
             Self::Local(local)
         } else if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-            Self::Instant(to_micros(at.to_utc()))
+            Self::Instant(at.trunc_subsecs(6))
         } else {
             return Err(format!(
                 "`{text}` is not a date that can be read; write 2026-12-01, 2026-12-01T09:00, \
@@ -83,9 +86,19 @@ impl When {
             Self::Local(local) => {
                 (first_instant(local, zone), planned(local.format("%Y-%m-%dT%H:%M:%S%.f").to_string(), Some(zone)))
             }
-            Self::Instant(at) => (at, planned(at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true), None)),
+            Self::Instant(at) => (at.to_utc(), planned(at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true), None)),
         }
     }
+}
+
+/// Without seconds where there are none, as people write it.
+fn shortest(local: NaiveDateTime) -> String {
+    let format = if local.time().num_seconds_from_midnight().is_multiple_of(60) && local.time().nanosecond() == 0 {
+        "%Y-%m-%dT%H:%M"
+    } else {
+        "%Y-%m-%dT%H:%M:%S%.f"
+    };
+    local.format(format).to_string()
 }
 
 fn parse_local(text: &str) -> Option<NaiveDateTime> {

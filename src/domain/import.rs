@@ -158,7 +158,7 @@ pub struct ExistingAccount {
     pub groups: Vec<String>,
     pub has_debits: bool,
     pub disconnected: Option<BeforeDisconnect>,
-    /// The parent that a person unlinked it from.
+    /// The parent that a person unlinked it from, until a person links it to that one again.
     pub unlinked_from: Option<AccountNumber>,
 }
 
@@ -262,6 +262,14 @@ pub fn decide_account(
     } else {
         keep_unlinked(&mut write, &row, existing, &mut problems, &mut notes);
     }
+    if let (ParentWrite::Clear, Some(parent), true) = (&write.parent, &existing.parent, write.contact.is_empty()) {
+        let message = format!(
+            "account {} has neither an email nor a mailing address, so nobody would get its invoices after it is \
+             unlinked from {parent}",
+            row.number
+        );
+        problems.push(Problem::new(row.line, "parent_number", message));
+    }
     if write.currency != existing.currency && existing.has_debits {
         let message = format!("account {} has debits in {}, its currency can't change", row.number, existing.currency);
         problems.push(Problem::new(row.line, "currency", message));
@@ -344,7 +352,7 @@ fn keep_unlinked(
     notes: &mut Vec<Problem>,
 ) {
     let (Some(from), Some(parent)) = (&existing.unlinked_from, &row.parent) else { return };
-    if existing.parent.is_some() {
+    if existing.parent.as_ref() == Some(parent) || (existing.parent.is_some() && parent != from) {
         return;
     }
     if parent == from {
@@ -453,7 +461,7 @@ pub fn decide_debit(
         notes: vec![],
     };
     let Some(account) = account else {
-        return refuse("account_number", format!("there is no account {}", row.account));
+        return refuse("account_number", format!("there is no account {}; import it first", row.account));
     };
     if let Some(first) = first_line {
         let problems = vec![Problem::duplicate(row.line, "reference", &row.reference, first)];

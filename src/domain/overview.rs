@@ -147,6 +147,9 @@ fn recipient(facts: &OverviewFacts) -> Option<Recipient> {
         .map(|(number, contact)| Recipient { account_number: number.to_string(), contact: contact.clone() })
 }
 
+/// How many children a warning names; the family lists all of them.
+const CHILDREN_NAMED: usize = 20;
+
 fn warnings(facts: &OverviewFacts, on: DateTime<Utc>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(open) = &facts.open_event {
@@ -155,7 +158,10 @@ fn warnings(facts: &OverviewFacts, on: DateTime<Utc>) -> Vec<String> {
     let connected: Vec<_> =
         facts.children.iter().filter(|child| child.disconnected_at.is_none()).map(|c| c.number.as_str()).collect();
     if !connected.is_empty() {
-        warnings.push(format!("these children stay connected: {}", connected.join(", ")));
+        let more = connected.len().saturating_sub(CHILDREN_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = connected.iter().take(CHILDREN_NAMED).copied().collect::<Vec<_>>().join(", ");
+        warnings.push(format!("these children stay connected: {named}{more}"));
     }
     if on < facts.now && facts.account.disconnected_at.is_none() {
         warnings.push(format!("{} is in the past", instant(&on)));

@@ -17,7 +17,7 @@ pub enum Refusal {
     #[error("there is no invoice {number}; `disconnectd invoices list` shows them")]
     UnknownInvoice { number: String },
 
-    #[error("account {account} has been disconnected since {}; nothing of it can be changed", instant(.disconnected_at))]
+    #[error("account {account} has been disconnected since {}, so this can't be done with it any more", instant(.disconnected_at))]
     Disconnected { account: AccountNumber, disconnected_at: DateTime<Utc> },
 
     #[error(
@@ -60,7 +60,7 @@ pub enum Refusal {
     )]
     DisconnectStatusActivates { name: String },
 
-    #[error("there is a status `{name}` already")]
+    #[error("there is a status `{name}` already; choose another name")]
     StatusExists { name: String },
 
     #[error("account {child} can't be its own parent")]
@@ -69,7 +69,7 @@ pub enum Refusal {
     #[error("account {child} can't be put under {parent}, because {parent} is below {child}")]
     LinkCycle { child: AccountNumber, parent: AccountNumber },
 
-    #[error("account {child} has no parent to be unlinked from")]
+    #[error("account {child} has no parent to be unlinked from; `disconnectd accounts show {child}` shows it")]
     NotLinked { child: AccountNumber },
 
     #[error(

@@ -51,7 +51,8 @@ pub struct OpenEvent {
 pub enum Admission {
     /// A new event in lane 0, next looked at when it is due.
     Create { due_at: DateTime<Utc>, planned: Planned },
-    /// The account's open event: to `scheduled` in lane 0, due at `due_at`, looked at now.
+    /// The account's open event: to `scheduled` in lane 0, due at `due_at`, looked at now. It is a plan for now from here
+    /// on: what was planned for is forgotten, and requester and reason are those of this request (the log keeps the old).
     BringForward { event: EventId, due_at: DateTime<Utc> },
     /// The account's open event is in the queue for single disconnects already. Nothing to write.
     UnderWay { event: EventId },
