@@ -7,7 +7,7 @@ use super::page::{PageArgs, note_more};
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
-use crate::domain::account::{AccountFilter, AccountNumber, AccountView, Contact};
+use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange};
 use crate::domain::event::EventView;
 use crate::domain::family::Relative;
 use crate::domain::overview::OverviewFacts;
@@ -236,12 +236,11 @@ pub(super) fn open_event(event: &EventView) -> String {
 }
 
 async fn contact(args: ContactArgs, session: &Session) -> Result<(), CliError> {
-    let now = session.store.account(&args.number).await?.contact;
-    let contact = Contact {
-        email: if args.no_email { None } else { args.email.or(now.email) },
-        mailing_address: if args.no_mailing_address { None } else { args.mailing_address.or(now.mailing_address) },
+    let change = ContactChange {
+        email: if args.no_email { Some(None) } else { args.email.map(Some) },
+        mailing_address: if args.no_mailing_address { Some(None) } else { args.mailing_address.map(Some) },
     };
-    let account = session.store.set_contact(&args.number, &contact, &session.actor).await?;
+    let account = session.store.change_contact(&args.number, &change, &session.actor).await?;
     session.answer(&account, || {
         let pairs = [
             ("Account", account.number.to_string()),

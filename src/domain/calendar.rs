@@ -83,9 +83,7 @@ impl When {
         match self {
             Self::Now => (now, Planned::default()),
             Self::Date(date) => (first_instant(date.and_time(cutoff), zone), planned(date.to_string(), Some(zone))),
-            Self::Local(local) => {
-                (first_instant(local, zone), planned(local.format("%Y-%m-%dT%H:%M:%S%.f").to_string(), Some(zone)))
-            }
+            Self::Local(local) => (first_instant(local, zone), planned(shortest(local), Some(zone))),
             Self::Instant(at) => (at.to_utc(), planned(at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true), None)),
         }
     }

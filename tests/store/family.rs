@@ -1,6 +1,6 @@
 //! Links and unlinks: a person's choice, never a cycle.
 
-use disconnectd::domain::account::{Contact, LogKind};
+use disconnectd::domain::account::{ContactChange, LogKind};
 use disconnectd::domain::refusal::Refusal;
 
 use crate::support::both_engines;
@@ -17,7 +17,8 @@ both_engines!(
     a_child_is_unlinked_only_with_a_contact_of_its_own,
     an_unlink_needs_a_parent_and_a_served_child,
     a_link_of_unknown_accounts_is_refused,
-    a_contact_is_replaced_whole,
+    a_contact_is_changed_in_the_parts_that_are_given,
+    two_people_who_change_a_contact_at_once_lose_nothing,
 );
 
 impl TestDatabase {
@@ -101,8 +102,8 @@ async fn a_child_is_unlinked_only_with_a_contact_of_its_own(db: &TestDatabase) {
     db.accounts([account("P").email("p@example.com"), account("C").parent("P")]).await;
     let refused = db.refused_unlink("C").await;
     assert_eq!(refused, Refusal::UnlinkWithoutContact { child: number("C"), parent: number("P") });
-    let contact = Contact { email: None, mailing_address: Some("PO Box 1".into()) };
-    db.store.set_contact(&number("C"), &contact, &clerk()).await.unwrap();
+    let change = ContactChange { email: None, mailing_address: Some(Some("PO Box 1".into())) };
+    db.store.change_contact(&number("C"), &change, &clerk()).await.unwrap();
     db.store.unlink(&number("C"), &clerk()).await.unwrap();
 }
 
@@ -120,19 +121,36 @@ async fn a_link_of_unknown_accounts_is_refused(db: &TestDatabase) {
     assert_eq!(db.refused_link("nobody", "A-1").await, unknown);
     assert_eq!(db.refused_link("A-1", "nobody").await, unknown);
     assert_eq!(db.refused_unlink("nobody").await, unknown);
-    assert_eq!(refusal(db.store.set_contact(&number("nobody"), &Contact::default(), &clerk()).await), unknown);
+    assert_eq!(refusal(db.store.change_contact(&number("nobody"), &ContactChange::default(), &clerk()).await), unknown);
 }
 
-async fn a_contact_is_replaced_whole(db: &TestDatabase) {
+async fn a_contact_is_changed_in_the_parts_that_are_given(db: &TestDatabase) {
     db.accounts([account("A-1").email("old@example.com")]).await;
-    let contact = Contact { email: None, mailing_address: Some("PO Box 1".into()) };
-    let view = db.store.set_contact(&number("A-1"), &contact, &clerk()).await.unwrap();
-    assert_eq!(view.contact, contact);
+    let box_one = ContactChange { email: None, mailing_address: Some(Some("PO Box 1".into())) };
+    let view = db.store.change_contact(&number("A-1"), &box_one, &clerk()).await.unwrap();
+    assert_eq!(view.contact.email.as_deref(), Some("old@example.com"), "what is not given stays");
+    assert_eq!(view.contact.mailing_address.as_deref(), Some("PO Box 1"));
     assert_eq!(db.account("A-1").await, view);
     let entry = db.log("A-1").await.pop().unwrap();
     assert_eq!((entry.kind, entry.actor.as_str()), (LogKind::Changed, "clerk"));
     db.disconnected("A-1").await;
-    let later = Contact { email: Some("new@example.com".into()), mailing_address: None };
-    let view = db.store.set_contact(&number("A-1"), &later, &clerk()).await.unwrap();
-    assert_eq!(view.contact, later, "the final invoice may need one after the disconnect");
+    let none = ContactChange { email: Some(None), mailing_address: None };
+    let view = db.store.change_contact(&number("A-1"), &none, &clerk()).await.unwrap();
+    assert_eq!(view.contact.email, None, "the final invoice may need another recipient after the disconnect");
+}
+
+async fn two_people_who_change_a_contact_at_once_lose_nothing(db: &TestDatabase) {
+    for round in 0..20 {
+        let name = format!("A-{round}");
+        db.accounts([account(&name)]).await;
+        let (number, by) = (number(&name), clerk());
+        let email = ContactChange { email: Some(Some("a@example.com".into())), mailing_address: None };
+        let mail = ContactChange { email: None, mailing_address: Some(Some("PO Box 1".into())) };
+        let (one, other) =
+            tokio::join!(db.store.change_contact(&number, &email, &by), db.store.change_contact(&number, &mail, &by));
+        one.unwrap();
+        other.unwrap();
+        let contact = db.account(&name).await.contact;
+        assert_eq!((contact.email.is_some(), contact.mailing_address.is_some()), (true, true), "{contact:?}");
+    }
 }

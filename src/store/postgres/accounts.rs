@@ -6,11 +6,12 @@ use sqlx::postgres::PgConnection;
 
 use super::failure::Failure;
 use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
-use crate::domain::account::{AccountFilter, AccountNumber, AccountView, Contact, LogEntry, LogKind};
+use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
+use crate::domain::story;
 use crate::store::{Accounts, Page, Paged, StoreResult};
 
 #[async_trait]
@@ -47,8 +48,13 @@ impl Accounts for PostgresStore {
         within(VERB_LIMIT, family::unlink(self, child, by)).await
     }
 
-    async fn set_contact(&self, number: &AccountNumber, contact: &Contact, by: &Actor) -> StoreResult<AccountView> {
-        within(VERB_LIMIT, set_contact(self, number, contact, by)).await
+    async fn change_contact(
+        &self,
+        number: &AccountNumber,
+        change: &ContactChange,
+        by: &Actor,
+    ) -> StoreResult<AccountView> {
+        within(VERB_LIMIT, change_contact(self, number, change, by)).await
     }
 }
 
@@ -153,10 +159,10 @@ async fn log(store: &PostgresStore, number: &AccountNumber, page: &Page) -> Resu
     Ok(Paged { items: items.into_iter().map(|(_, entry)| entry).collect(), next_cursor })
 }
 
-async fn set_contact(
+async fn change_contact(
     store: &PostgresStore,
     number: &AccountNumber,
-    contact: &Contact,
+    change: &ContactChange,
     by: &Actor,
 ) -> Result<AccountView, Failure> {
     let mut tx = store.begin().await?;
@@ -168,7 +174,8 @@ async fn set_contact(
     .await?
     .ok_or_else(|| unknown(number))?;
     let before = rows::contact(&found)?;
-    if before != *contact {
+    let contact = change.of(&before);
+    if before != contact {
         let id: i64 = found.try_get("id")?;
         sqlx::query("/* contact: change */ update accounts set email = $2, mailing_address = $3 where id = $1")
             .bind(id)
@@ -176,24 +183,11 @@ async fn set_contact(
             .bind(&contact.mailing_address)
             .execute(&mut *tx)
             .await?;
-        write_log(&mut tx, id, LogKind::Changed, &contact_changes(&before, contact), by).await?;
+        write_log(&mut tx, id, LogKind::Changed, &story::contact_changed(&before, &contact), by).await?;
     }
     let view = view(&mut tx, number).await?;
     tx.commit().await?;
     Ok(view)
-}
-
-fn contact_changes(before: &Contact, after: &Contact) -> String {
-    let mut changes = Vec::new();
-    let mut change = |what: &str, before: &Option<String>, after: &Option<String>| {
-        if before != after {
-            let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
-            changes.push(format!("{what} {} -> {}", shown(before), shown(after)));
-        }
-    };
-    change("email", &before.email, &after.email);
-    change("mailing address", &before.mailing_address, &after.mailing_address);
-    format!("contact changed: {}", changes.join(", "))
 }
 
 /// What a person did to one account, apart from its disconnect.

@@ -8,13 +8,16 @@ use sqlx::SqliteConnection;
 use super::SqliteStore;
 use super::failure::failure;
 use super::rows::{at, currency, cursor, get, json, limit, number, optional_number, saturated, texts, word, zone};
-use crate::domain::account::{AccountFilter, AccountId, AccountNumber, AccountView, Contact, LogEntry, LogKind};
+use crate::domain::account::{
+    AccountFilter, AccountId, AccountNumber, AccountView, Contact, ContactChange, LogEntry, LogKind,
+};
 use crate::domain::actor::Actor;
 use crate::domain::event::EventId;
 use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::money::Money;
 use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
+use crate::domain::story;
 use crate::store::{Accounts, Page, Paged, StoreError, StoreResult};
 
 #[async_trait]
@@ -106,11 +109,17 @@ impl Accounts for SqliteStore {
         self.take_from_parent(child, by).await
     }
 
-    async fn set_contact(&self, number: &AccountNumber, contact: &Contact, by: &Actor) -> StoreResult<AccountView> {
+    async fn change_contact(
+        &self,
+        number: &AccountNumber,
+        change: &ContactChange,
+        by: &Actor,
+    ) -> StoreResult<AccountView> {
         let mut tx = self.write().await?;
         let account = id(&mut tx, number).await?;
         let before = view(&mut tx, account).await?;
-        if before.contact == *contact {
+        let contact = change.of(&before.contact);
+        if before.contact == contact {
             return Ok(before);
         }
         sqlx::query("/* contact: set */ update accounts set email = ?2, mailing_address = ?3 where id = ?1")
@@ -120,14 +129,7 @@ impl Accounts for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(failure)?;
-        let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
-        let message = format!(
-            "contact changed: email {} -> {}, mailing address {} -> {}",
-            shown(&before.contact.email),
-            shown(&contact.email),
-            shown(&before.contact.mailing_address),
-            shown(&contact.mailing_address)
-        );
+        let message = story::contact_changed(&before.contact, &contact);
         let entry = Entry { account, kind: LogKind::Changed, message, by, event: None, reason: None };
         self.write_log(&mut tx, entry).await?;
         let after = view(&mut tx, account).await?;

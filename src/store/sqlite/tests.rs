@@ -228,7 +228,14 @@ async fn who_serves_hears_of_another_connections_work() {
     within(Duration::from_secs(5), hints.changed()).await.unwrap();
     requested(&other, "A").await;
     within(Duration::from_secs(5), hints.changed()).await.unwrap();
-    other.set_contact(&number("A"), &Contact::default(), &clerk()).await.unwrap();
+    other
+        .change_contact(
+            &number("A"),
+            &crate::domain::account::ContactChange { email: Some(None), mailing_address: Some(None) },
+            &clerk(),
+        )
+        .await
+        .unwrap();
     within(Duration::from_secs(5), hints.changed()).await.unwrap();
 }
 
