@@ -15,8 +15,14 @@ pub struct Reserved {
 
 impl Reserved {
     pub fn new() -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// Where a proxy was before.
+    pub fn at(at: SocketAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap(); // not listening: connecting is refused
+        socket.set_reuseaddr(true).unwrap(); // its old connections are remembered for a while
+        socket.bind(at).unwrap(); // not listening: connecting is refused
         let at = socket.local_addr().unwrap();
         Self { socket, at }
     }

@@ -111,7 +111,7 @@ impl Link {
                 () = sleep(backoff.next()) => {}
             }
         }
-        self.board.set(self.role, Connectivity::Down("the queue was closed".to_owned()));
+        self.board.closed(self.role);
     }
 
     /// One attempt: a connection with the queues declared, or why not.

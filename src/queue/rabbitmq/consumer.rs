@@ -63,7 +63,8 @@ impl Consumer {
                     Err(End::Quiet) => State::New,
                     Err(End::Broken(reason)) => {
                         let lane = self.lane.as_str();
-                        tracing::warn!(
+                        // With its connection it goes all the time; the board tells of outages.
+                        tracing::debug!(
                             lane,
                             "a consumer of the {lane} queue was ended ({reason}); it subscribes again"
                         );
