@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::session::RunOwn;
 use crate::config::{Config, DatabaseUrl};
@@ -38,7 +39,7 @@ impl OwnEvent {
 
 #[async_trait]
 impl RunOwn for OwnEvent {
-    async fn run_own(&self, event: EventId) -> bool {
+    async fn run_own(&self, event: EventId, _deadline: Instant) -> bool {
         if !self.is_embedded {
             return false;
         }
