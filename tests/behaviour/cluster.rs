@@ -53,7 +53,8 @@ async fn two_databases_on_one_broker_never_meet() {
             let (here, there) = (installed(one).await, installed(other).await);
             load(one, 200).await;
             load(other, 200).await;
-            // One database has a scheduler alone, the other a worker alone: nothing may be done in either.
+            // The other's are what its worker would run if a message came for them, and no message of its own will.
+            other.sql("update disconnect_events set state = 'queued', next_at = now() + interval '1 day'").await;
             let scheduler = here.serve(&["--roles", "scheduler"]);
             let worker = there.serve(&["--roles", "worker"]);
             worker.until_ready_is(200);
@@ -64,6 +65,14 @@ async fn two_databases_on_one_broker_never_meet() {
             let own_worker = here.serve(&["--roles", "worker"]);
             wait_until(DEADLINE, "its own worker does them", async || queued(one).await == 0).await;
             assert_eq!(other.number("select count(*) from accounts where disconnected_at is not null").await, 0);
+            assert_eq!(queued(other).await, 200);
+            let (_, metrics) = worker.ask("/metrics").unwrap();
+            for unwanted in ["disconnectd_stale_deliveries_total", "disconnectd_queue_rejected_total"] {
+                let counted = metrics.lines().filter(|line| line.starts_with(unwanted));
+                let counted: f64 = counted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+                assert!(counted.abs() < f64::EPSILON, "{unwanted} is {counted}: {metrics}");
+            }
+            assert!(metrics.contains("disconnectd_"), "they are the metrics: {metrics}");
             drop((scheduler, worker, own_worker));
         })
         .await;
