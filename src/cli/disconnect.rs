@@ -217,8 +217,7 @@ struct AlreadyDisconnected {
 }
 
 impl AlreadyDisconnected {
-    fn of(account_number: AccountNumber, disconnected_at: DateTime<Utc>, by: Option<EventView>) -> Self {
-        let by = by.as_ref();
+    fn of(account_number: AccountNumber, disconnected_at: DateTime<Utc>, by: Option<&EventView>) -> Self {
         Self {
             id: by.map(|event| event.id),
             account_number,
@@ -253,7 +252,7 @@ async fn already_disconnected(
         Some(event) => Some(session.store.event(event).await?),
         None => None,
     };
-    let answer = AlreadyDisconnected::of(account, disconnected_at, by);
+    let answer = AlreadyDisconnected::of(account, disconnected_at, by.as_ref());
     session.answer(&answer, || {
         let by = answer.id.map(|event| format!(", by event {event}")).unwrap_or_default();
         let at = instant(&disconnected_at);
@@ -365,7 +364,7 @@ mod tests {
         let mut wanted = to_value(&event).unwrap();
         wanted["outcome"] = "already_disconnected".into();
         wanted["disconnected_at"] = to_value(at).unwrap();
-        let answer = to_value(AlreadyDisconnected::of(number.clone(), at, Some(event))).unwrap();
+        let answer = to_value(AlreadyDisconnected::of(number.clone(), at, Some(&event))).unwrap();
         assert_eq!(answer, wanted);
 
         let without = to_value(AlreadyDisconnected::of(number, at, None)).unwrap();
