@@ -145,6 +145,15 @@ async fn a_failed_event_says_why_and_a_retry_brings_it_back(db: &TestDatabase) {
     assert_eq!(doctor.code, 1, "{doctor:#?}");
 
     db.sql("update account_statuses set activates_account = not activates_account where name = 'Inactive'").await;
+    let doctor = program.run(&["--json", "doctor"]).exits(0).json();
+    let row = |name: &str| doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();
+    assert_eq!(
+        row("events")["finding"],
+        "warning",
+        "a failed event is worth knowing, and no fault of the data: {doctor}"
+    );
+    assert_eq!(row("data")["finding"], "ok", "{doctor}");
+
     program.run(&["events", "retry", &id]).exits(0);
     state("completed").await;
     assert_eq!(program.json(&["accounts", "show", "1001"])["status"], "Inactive");
