@@ -49,7 +49,6 @@ impl Scheduler {
                     continue;
                 }
             };
-            self.health.database_is_up();
             backoff = Backoff::new();
             let sleep = next.unwrap_or(SLEEP_MAX).min(self.until_sweep()).min(SLEEP_MAX);
             tokio::select! {
@@ -87,6 +86,7 @@ impl Scheduler {
 
     async fn claim(&self) -> StoreResult<Vec<Order>> {
         let orders = self.store.claim(self.config.claim_max, self.config.redispatch).await?;
+        self.health.database_is_up();
         metrics::counter!("disconnectd_claimed_total").increment(orders.len() as u64);
         Ok(orders)
     }
@@ -124,7 +124,10 @@ impl Scheduler {
     fn report(&self, error: &StoreError) {
         match error {
             StoreError::Conflict(_) => tracing::debug!(%error, "the scheduler tries again"),
-            _ => self.health.database_is_down(&error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Unusable(_) => self.health.database_is_down(&error.to_string()),
+            StoreError::Rejected(_) | StoreError::Refused(_) => {
+                tracing::error!(%error, "the scheduler can't go on; it tries again");
+            }
         }
     }
 }

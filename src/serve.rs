@@ -3,6 +3,7 @@
 //! Nothing here ends because a server is away: it says so once, tries again with backoff, tells `/readyz`, and goes on
 //! by itself when the server is back.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,15 +76,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until a stop is asked for, then finishes what has begun within the grace period.
+    /// Serves until a stop is asked for, then finishes what has begun within the grace period. `announce` is told where
+    /// it listens.
     ///
     /// # Errors
     /// What trying again can't mend: the address is taken, the database is unusable or another process has it.
-    pub async fn run(self) -> Result<(), ServeError> {
+    pub async fn run(self, announce: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
         let address = self.config.http_listen.to_string();
         let listening = |error| ServeError::Listen { address: address.clone(), error };
         let listener = TcpListener::bind(self.config.http_listen).await.map_err(listening)?;
-        println!("listening on http://{}", listener.local_addr().map_err(listening)?);
+        announce(listener.local_addr().map_err(listening)?);
 
         let health = Arc::new(Health::default());
         let (queue_sender, queue) = watch::channel(None);
@@ -101,7 +103,8 @@ impl Server {
         http_stop.stop();
         // Connections that are kept open are not worth waiting for.
         let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
-        self.store.close().await;
+        // The process ends: a statement that is stuck is not worth waiting for either.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.store.close()).await;
         result
     }
 
@@ -112,13 +115,14 @@ impl Server {
     ) -> Result<(), ServeError> {
         let Some(installation) = self.reach_database(health).await? else { return Ok(()) };
         let queue = engines::open_queue(&self.config, &installation)?;
-        queue_sender.send_replace(Some(queue.clone()));
         let serving = if self.roles.scheduler || self.roles.worker {
             let Some(serving) = self.take_over(health).await? else { return Ok(()) };
             Some(serving)
         } else {
             None
         };
+        // From here on it is ready, as far as it depends on itself.
+        queue_sender.send_replace(Some(queue.clone()));
         tracing::info!(installation = installation.id, roles = ?self.roles, "serving");
 
         let mut tasks = JoinSet::new();

@@ -45,6 +45,7 @@ impl Worker {
     pub async fn run(self, queue: Arc<dyn Queue>, stop: Shutdown) {
         let mut loops = JoinSet::new();
         let mut lanes = HashMap::new();
+        let mut backoff = Backoff::new();
         let start = |loops: &mut JoinSet<()>, lane| {
             let (worker, queue, stop) = (self.clone(), queue.clone(), stop.clone());
             loops.spawn(async move { worker.consume(queue, lane, &stop).await }).id()
@@ -62,6 +63,8 @@ impl Worker {
             {
                 tracing::error!(%error, lane = lane.as_str(), "a worker loop ended by itself; another takes its place");
                 metrics::counter!("disconnectd_worker_panics_total").increment(1);
+                // What ended it may end the next one as well.
+                backoff.wait(&stop).await;
                 lanes.insert(start(&mut loops, lane), lane);
             }
         }
@@ -216,6 +219,7 @@ impl Worker {
         }
     }
 
+    /// An execution that fails after all counts twice, so that an event which kills workers is given up sooner.
     async fn execute_suspect(&self, order: Order, returns: u32, stop: &Shutdown) -> Result<(), Stopped> {
         let error = format!("its message came back {returns} times, as if it had killed its worker");
         tracing::warn!(event = %order.event_id, returns, "event {} runs alone: {error}", order.event_id);
@@ -226,6 +230,10 @@ impl Worker {
                 Ok(Some(attempt)) => {
                     return self.execute(&[Order { event_id: order.event_id, attempt }], stop).await;
                 }
+                Err(error @ StoreError::Rejected(_)) => {
+                    tracing::error!(event = %order.event_id, %error, "event {} is left for later", order.event_id);
+                    return Ok(());
+                }
                 Err(error) => self.wait_out(&error, &mut backoff, stop).await?,
             }
         }
@@ -233,8 +241,10 @@ impl Worker {
 
     async fn wait_out(&self, error: &StoreError, backoff: &mut Backoff, stop: &Shutdown) -> Result<(), Stopped> {
         match error {
-            StoreError::Conflict(_) => tracing::debug!(%error, "the worker tries again"),
-            _ => self.health.database_is_down(&error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Unusable(_) => self.health.database_is_down(&error.to_string()),
+            StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Refused(_) => {
+                tracing::debug!(%error, "the worker tries again");
+            }
         }
         if backoff.wait(stop).await { Ok(()) } else { Err(Stopped) }
     }
