@@ -190,7 +190,7 @@ struct LogFile {
 
 impl Default for LogFile {
     fn default() -> Self {
-        Self { format: "text".into(), filter: "info,lapin=off".into() }
+        Self { format: "text".into(), filter: "info,lapin=off,sqlx=off".into() }
     }
 }
 

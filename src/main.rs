@@ -107,7 +107,8 @@ async fn serve(config: Config, args: ServeArgs) -> Result<Exit, CliError> {
 }
 
 async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, CliError> {
-    telemetry::init_logs(&LogConfig { json: false, filter: "warn,lapin=off".into() }).map_err(CliError::Usage)?;
+    telemetry::init_logs(&LogConfig { json: false, filter: "warn,lapin=off,sqlx=off".into() })
+        .map_err(CliError::Usage)?;
     let clock = Clock::system();
     let store = engines::open_store(&config, clock.clone()).await?;
     let demo = Demo { config: config.clone(), store: store.clone(), clock, quiet: screen.json };
