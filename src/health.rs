@@ -7,11 +7,14 @@ use tokio::sync::watch;
 
 use crate::backoff::Backoff;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{Store, StoreError, StoreResult};
 
 /// How often a database that was there is asked whether it still is: one that falls silent without closing its
 /// connections answers nobody, and no verb notices for long.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
+
+/// How long an answer may still come once the database is back.
+const LATE_ANSWER: Duration = Duration::from_secs(2);
 
 /// One part: the database, the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,6 +73,21 @@ impl Health {
 
     pub fn database_failed(&self, asked: Asked, reason: &str) {
         self.set(asked, Condition::Down(reason.to_owned()));
+    }
+
+    /// Waits for what a verb of the store answers, but not for an answer that an outage took: where the database went
+    /// and came back meanwhile, the connection that it was asked on may be dead without a word.
+    pub async fn answer<T>(&self, asked: Asked, verb: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        let lost = async {
+            let mut known = self.database.subscribe();
+            let back = |known: &Known| known.condition == Condition::Up && known.changes >= asked.changes + 2;
+            let _ = known.wait_for(back).await; // the sender is in self: never an error
+            tokio::time::sleep(LATE_ANSWER).await;
+        };
+        tokio::select! {
+            answer = verb => answer,
+            () = lost => Err(StoreError::Unavailable("its answer was lost when it went away".into())),
+        }
     }
 
     /// Waits until the database is away.

@@ -75,7 +75,8 @@ impl Scheduler {
             let (next, ()) = tokio::join!(self.claim(), self.publish(&last));
             claimed = next?;
             if claimed.is_empty() {
-                let next_due = self.store.next_due().await?;
+                let asked = self.health.asking();
+                let next_due = self.health.answer(asked, self.store.next_due()).await?;
                 if next_due != Some(Duration::ZERO) {
                     return Ok(next_due);
                 }
@@ -87,7 +88,7 @@ impl Scheduler {
 
     async fn claim(&self) -> StoreResult<Vec<Order>> {
         let asked = self.health.asking();
-        let orders = self.store.claim(self.config.claim_max, self.config.redispatch).await?;
+        let orders = self.health.answer(asked, self.store.claim(self.config.claim_max, self.config.redispatch)).await?;
         self.health.database_answered(asked);
         metrics::counter!("disconnectd_claimed_total").increment(orders.len() as u64);
         Ok(orders)
@@ -112,7 +113,7 @@ impl Scheduler {
             tracing::warn!(events = refused.len(), %first, "the queue refused events; they are released");
         } // else that was said already
         let asked = self.health.asking();
-        if let Err(error) = self.store.release(&refused, RELEASE_DELAY).await {
+        if let Err(error) = self.health.answer(asked, self.store.release(&refused, RELEASE_DELAY)).await {
             // They stay queued, and their `next_at` brings them back.
             self.report(asked, &error);
         }

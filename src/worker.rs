@@ -157,7 +157,7 @@ impl Worker {
         let mut backoff = Backoff::new();
         loop {
             let (begun, asked) = (Instant::now(), self.health.asking());
-            match self.store.disconnect(orders, &decide).await {
+            match self.health.answer(asked, self.store.disconnect(orders, &decide)).await {
                 Ok(executed) => {
                     metrics::histogram!("disconnectd_batch_seconds").record(begun.elapsed());
                     metrics::histogram!("disconnectd_batch_events")
@@ -209,7 +209,7 @@ impl Worker {
         let mut backoff = Backoff::new();
         loop {
             let asked = self.health.asking();
-            match self.store.record_failures(&failures).await {
+            match self.health.answer(asked, self.store.record_failures(&failures)).await {
                 Ok(_) => return Ok(()),
                 Err(error @ StoreError::Rejected(_)) => {
                     // They stay queued and come again by their `next_at`.
@@ -227,7 +227,7 @@ impl Worker {
         let mut backoff = Backoff::new();
         loop {
             let asked = self.health.asking();
-            match self.store.record_suspect(order.event_id, &error).await {
+            match self.health.answer(asked, self.store.record_suspect(order.event_id, &error)).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(attempt)) => {
                     return self.execute(&[Order { event_id: order.event_id, attempt }], stop).await;
