@@ -202,6 +202,29 @@ async fn a_database_that_falls_silent_is_told_within_seconds_and_work_goes_on_af
     .await;
 }
 
+/// Connections that are dead without a word, as after a failover: the next ones work.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_does_not_wait_for_answers_that_an_outage_took() {
+    on_postgres(async |db| {
+        const ACCOUNTS: i64 = 1_000;
+        load(db, ACCOUNTS).await;
+        let proxy = Proxy::start(host_and_port(&db.url()));
+        let program = Program::new(db.folder(), through(&db.url(), proxy.at), amqp_url()).configured(QUICK);
+        let served = program.serve(&[]);
+        wait_until(DEADLINE, "it has begun", async || done(db).await >= 50).await;
+        proxy.forget();
+        let begun = Instant::now();
+        assert!(done(db).await < ACCOUNTS, "they are dead in the middle");
+        until_all_are_done(db, ACCOUNTS).await;
+        assert!(begun.elapsed() < Duration::from_secs(30), "it took {:?}", begun.elapsed());
+        assert_eq!(db.number("select count(*) from disconnect_events where failures > 0").await, 0);
+        let log = stopped(served);
+        assert_eq!(lines(&log, DATABASE_IS_AWAY), 1, "{log}");
+        assert_eq!(lines(&log, DATABASE_IS_BACK), 1, "{log}");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_while_the_database_is_away_ends_soon_and_loses_nothing() {
     on_postgres(async |db| {

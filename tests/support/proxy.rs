@@ -38,6 +38,8 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
     /// Whether bytes pass.
     flowing: watch::Sender<bool>,
+    /// Changes for connections that are to be forgotten.
+    forgotten: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -50,19 +52,33 @@ impl Proxy {
         let accepted = Arc::clone(&connections);
         let flowing = watch::Sender::new(true);
         let flow = flowing.subscribe();
+        let forgotten = watch::Sender::new(());
+        let forgetting = forgotten.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (upstream, flow) = (upstream.clone(), flow.clone());
+                let (upstream, flow, mut forgotten) = (upstream.clone(), flow.clone(), forgetting.subscribe());
                 accepted.lock().unwrap().spawn(async move {
                     if let Ok(server) = TcpStream::connect(&upstream).await {
-                        let (from_client, to_client) = client.into_split();
-                        let (from_server, to_server) = server.into_split();
-                        tokio::join!(pass(from_client, to_server, flow.clone()), pass(from_server, to_client, flow),);
+                        let (mut from_client, mut to_client) = client.into_split();
+                        let (mut from_server, mut to_server) = server.into_split();
+                        let both = async {
+                            tokio::join!(
+                                pass(&mut from_client, &mut to_server, flow.clone()),
+                                pass(&mut from_server, &mut to_client, flow),
+                            )
+                        };
+                        tokio::select! {
+                            _ = both => {}
+                            _ = forgotten.changed() => {
+                                drop((from_server, to_server));
+                                std::future::pending::<()>().await; // the client's half stays open
+                            }
+                        }
                     }
                 });
             }
         });
-        Self { at, connections, accepting, flowing }
+        Self { at, connections, accepting, flowing, forgotten }
     }
 
     /// Breaks every connection, as a router that dies does. New ones are let through.
@@ -77,6 +93,12 @@ impl Proxy {
 
     pub fn speak(&self) {
         self.flowing.send_replace(true);
+    }
+
+    /// The server loses every connection and the client is not told: what it asked is never answered. New ones are let
+    /// through.
+    pub fn forget(&self) {
+        self.forgotten.send_replace(());
     }
 
     /// Breaks every connection and answers no more. The port stays taken, for a start later on.
