@@ -48,15 +48,15 @@ impl Api {
 }
 
 async fn ready(State(api): State<Api>) -> Response {
-    // What is found here is news for this process as well, which may not have asked for a while.
-    match tokio::time::timeout(PING_TIMEOUT, api.store.ping()).await {
-        // Until the schema is looked at, an answer alone does not make it ready.
-        Ok(Ok(())) if api.health.database() == Condition::Starting => {}
-        Ok(Ok(())) => api.health.database_is_up(),
-        Ok(Err(error)) => api.health.database_is_down(&error.to_string()),
-        Err(_) => api.health.database_is_down("the database does not answer in time"),
-    }
-    let database = api.health.database();
+    let database = match tokio::time::timeout(PING_TIMEOUT, api.store.ping()).await {
+        Ok(Ok(())) if api.health.database() == Condition::Starting => Condition::Starting,
+        Ok(Ok(())) => Condition::Up,
+        Ok(Err(error)) => Condition::Down(error.to_string()),
+        Err(_) => match api.health.database() {
+            known @ Condition::Down(_) => known,
+            _ => Condition::Down("the database does not answer in time".into()),
+        },
+    };
     let queue = match &*api.queue.borrow() {
         None => Condition::Starting,
         Some(queue) => match &*queue.connectivity().borrow() {

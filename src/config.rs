@@ -195,7 +195,7 @@ struct LogFile {
 
 impl Default for LogFile {
     fn default() -> Self {
-        Self { format: "text".into(), filter: "info,lapin=off,sqlx=warn".into() }
+        Self { format: "text".into(), filter: "info,lapin=off,sqlx=off".into() }
     }
 }
 

@@ -119,7 +119,7 @@ async fn serve(config: Config, args: ServeArgs, screen: &Screen) -> Result<Exit,
 }
 
 async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, CliError> {
-    let quiet = LogConfig { json: false, filter: "warn,lapin=off".into() };
+    let quiet = LogConfig { json: false, filter: "warn,lapin=off,sqlx=off".into() };
     telemetry::init_logs(&quiet).map_err(CliError::Usage)?;
     let store = open_store(&config, screen).await?;
     let tell = |line: &str| {

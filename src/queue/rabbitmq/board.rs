@@ -1,9 +1,10 @@
 //! Whether the queue can be used: both connections' states, said as one, logged and measured when they change.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::watch;
 
+use super::connection::locked;
 use crate::queue::Connectivity;
 
 /// Publishing and consuming have a connection each: while the broker is out of memory it stops reading from whoever
@@ -31,11 +32,13 @@ pub struct Board {
 struct States {
     publish: Connectivity,
     consume: Connectivity,
+    /// By us: no outage.
+    is_closed: bool,
 }
 
 impl Board {
     pub fn new() -> Self {
-        let states = States { publish: Connectivity::Starting, consume: Connectivity::Starting };
+        let states = States { publish: Connectivity::Starting, consume: Connectivity::Starting, is_closed: false };
         Self { states: Mutex::new(states), both: watch::Sender::new(Connectivity::Starting) }
     }
 
@@ -51,8 +54,14 @@ impl Board {
         }
     }
 
+    /// For ever.
+    pub fn close(&self, role: Role) {
+        locked(&self.states).is_closed = true;
+        self.set(role, Connectivity::Down("the queue was closed".to_owned()));
+    }
+
     pub fn set(&self, role: Role, now: Connectivity) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = locked(&self.states);
         let state = match role {
             Role::Publish => &mut states.publish,
             Role::Consume => &mut states.consume,
@@ -63,20 +72,24 @@ impl Board {
         let connection = role.as_str();
         let up = now == Connectivity::Up;
         metrics::gauge!("disconnectd_queue_up", "connection" => connection).set(if up { 1.0 } else { 0.0 });
-        match &now {
-            Connectivity::Up => tracing::info!(connection, "the {connection} connection to RabbitMQ is up"),
-            Connectivity::Down(reason) => {
-                tracing::warn!(connection, "the {connection} connection to RabbitMQ is down: {reason}");
-            }
-            Connectivity::Starting => {}
-        }
+        tracing::debug!(connection, ?now, "the {connection} connection to RabbitMQ changed");
         *state = now;
         let both = match (&states.publish, &states.consume) {
             (down @ Connectivity::Down(_), _) | (_, down @ Connectivity::Down(_)) => down.clone(),
             (Connectivity::Up, Connectivity::Up) => Connectivity::Up,
             _ => Connectivity::Starting,
         };
+        // An outage is said once, whatever number of connections and reasons it has.
         self.both.send_if_modified(|before| {
+            match (&*before, &both) {
+                _ if states.is_closed => {}
+                (Connectivity::Down(_), Connectivity::Down(_)) => {}
+                (_, Connectivity::Down(reason)) => {
+                    tracing::warn!(reason, "RabbitMQ is away; trying again until it is back");
+                }
+                (Connectivity::Down(_), Connectivity::Up) => tracing::info!("RabbitMQ is back"),
+                _ => {}
+            }
             let changed = *before != both;
             *before = both;
             changed
