@@ -1,12 +1,7 @@
 //! Stopping: the first SIGTERM or Ctrl-C asks, the second ends the process at once.
 
-use std::time::Duration;
-
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-
-/// Signals this close together are one.
-const ECHO: Duration = Duration::from_millis(50);
 
 /// A stop that was asked for, or not yet. Clones see the same.
 #[derive(Debug, Clone)]
@@ -45,12 +40,6 @@ impl Shutdown {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             tracing::info!("stopping: finishing what has begun; a second signal ends at once");
             handle.stop();
-            // Some senders signal the process and then its group: that is one signal, not two.
-            let echo = tokio::time::sleep(ECHO);
-            tokio::pin!(echo);
-            loop {
-                tokio::select! { () = &mut echo => break, _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            }
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             tracing::warn!("a second signal: ending at once; what was under way will be done again");
             std::process::exit(1);
