@@ -12,6 +12,7 @@ mod installation;
 mod invoices;
 mod lists;
 mod migrations;
+mod plans;
 mod races;
 mod requests;
 mod serving;
