@@ -17,3 +17,4 @@ mod races;
 mod requests;
 mod serving;
 mod settings;
+mod story;
