@@ -105,7 +105,7 @@ async fn a_date_is_kept_as_given_beside_the_instant_it_resolves_to(db: &TestData
     let event = db.event(id).await;
     assert_eq!(event.due_at.to_rfc3339(), "2126-12-01T08:30:00+00:00");
     assert_eq!(event.next_at, Some(event.due_at));
-    assert_eq!(event.planned, planned("2126-12-01T09:30:00", "Europe/Berlin"));
+    assert_eq!(event.planned, planned("2126-12-01T09:30", "Europe/Berlin"));
 }
 
 async fn a_date_in_the_past_must_be_meant(db: &TestDatabase) {
