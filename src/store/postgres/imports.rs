@@ -66,6 +66,13 @@ pub(super) async fn plan_each_chunk(db: &mut PgConnection) -> Result<(), Failure
     Ok(())
 }
 
+/// An import was asked for by a person who watches it, and it waits for what is under way rather than to have read its
+/// file for nothing. For the locks to come in this transaction.
+pub(super) async fn be_patient(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql("/* import: be patient */ set local lock_timeout = '2min'").execute(db).await?;
+    Ok(())
+}
+
 /// Commits what is without a problem and not a dry run; undoes it otherwise.
 pub(super) async fn finish(tx: Transaction, mut report: ImportReport, dry_run: bool) -> Result<ImportReport, Failure> {
     let by_line = |problem: &Problem| problem.line;
