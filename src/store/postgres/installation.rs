@@ -265,7 +265,7 @@ const DROP: &str = "/* demo: drop everything of ours */
         serviceable_addresses, account_groups, groups, accounts, account_statuses, settings, installation,
         _sqlx_migrations;
     drop sequence if exists invoice_numbers;
-    drop function if exists refuse_change, refuse_after_disconnect;";
+    drop function if exists refuse_change, refuse_after_disconnect, refuse_unbalanced;";
 
 async fn drop_demo(store: &PostgresStore) -> Result<Option<String>, Failure> {
     let mut tx = store.begin().await?;
