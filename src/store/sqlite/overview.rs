@@ -46,9 +46,7 @@ pub async fn snapshots(
 ) -> StoreResult<HashMap<AccountId, Snapshot>> {
     let ids: Vec<i64> = accounts.iter().map(|account| account.0).collect();
     let ids = json(&ids)?;
-    let settings = settings::settings(connection).await?;
-    let statuses = settings::statuses(connection).await?;
-    let target = settings.target(&statuses).cloned();
+    let target = settings::target(connection).await?;
     let rows = sqlx::query(
         "/* snapshot: accounts */ select a.id, a.number, s.name as status, s.activates_account, a.disconnected_at,
                 a.currency, g.id as assignment_id, sa.address, g.assigned_from
