@@ -641,3 +641,17 @@ async fn a_claim_that_waited_for_the_lock_counts_from_when_it_got_it() {
     let next_at = store.event(event).await.unwrap().next_at.unwrap();
     assert_eq!(next_at, scratch.clock.now() + REDISPATCH.base);
 }
+
+#[tokio::test]
+async fn rule_4_no_line_is_added_to_an_invoice_that_was_issued() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    assert_eq!(store.invoice_all(&clerk()).await.unwrap(), 1);
+    assert!(import_debits(&store, vec![debit(2, "A", "r3", "1")]).await.applied);
+    let added = "insert into invoice_lines
+                     (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
+                 select 1, 3, id, description, charged_on, amount, tax, amount + tax from debits where reference = 'r3'";
+    let error = sqlx::query(added).execute(&mut raw(&store).await).await.unwrap_err().to_string();
+    assert!(error.contains("beyond its total is refused"), "{error}");
+}
