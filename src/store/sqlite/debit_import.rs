@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::failure;
-use super::rows::{at, currency, get, json, number};
+use super::rows::{at, currency, expect_rows, get, json, number};
 use crate::domain::account::AccountId;
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
 use crate::domain::invoice::{DebitId, InvoiceNumber};
@@ -149,7 +149,7 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
     let new: Vec<_> =
         writes.iter().filter(|write| write.id.is_none()).map(|write| row(write.account.0, write)).collect();
     if !new.is_empty() {
-        sqlx::query(
+        let written = sqlx::query(
             "/* import debits: insert */ insert into debits
                     (account_id, reference, description, amount, tax, charged_on, created_at)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?2
@@ -160,10 +160,11 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
         .execute(&mut *connection)
         .await
         .map_err(failure)?;
+        expect_rows(&written, new.len(), "import debits: insert")?;
     }
     let known: Vec<_> = writes.iter().filter_map(|write| Some(row(write.id?.0, write))).collect();
     if !known.is_empty() {
-        sqlx::query(
+        let written = sqlx::query(
             "/* import debits: update */ update debits
                 set description = w.value ->> 2, amount = w.value ->> 3, tax = w.value ->> 4, charged_on = w.value ->> 5
                from json_each(?1) as w where debits.id = w.value ->> 0",
@@ -172,6 +173,7 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
         .execute(connection)
         .await
         .map_err(failure)?;
+        expect_rows(&written, known.len(), "import debits: update")?;
     }
     Ok(())
 }
