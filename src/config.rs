@@ -398,8 +398,8 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
-        let file =
-            toml::from_str(text).map_err(|e| ConfigError::Malformed { path: "x.toml".into(), error: e.to_string() })?;
+        let file = toml::from_str(text)
+            .map_err(|error| ConfigError::Malformed { path: "x.toml".into(), error: sentence(text, &error) })?;
         Config::resolve(file, "x.toml: ", &Environment::default())
     }
 

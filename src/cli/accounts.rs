@@ -128,7 +128,8 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         || filter.status.is_some()
         || filter.group.is_some()
         || filter.parent.is_some()
-        || filter.disconnected.is_some();
+        || filter.disconnected.is_some()
+        || args.page.after.is_some();
     let page = session.store.accounts(&filter, &args.page.page()).await?;
     session.answer(&page, || match (page.items.is_empty(), is_filtered) {
         (true, true) => "No account matches; ask for less, or see them all: disconnectd accounts list".into(),

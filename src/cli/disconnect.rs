@@ -12,8 +12,9 @@ use super::session::{CliError, Exit, Session};
 use super::table::instant;
 use super::{values, wait};
 use crate::domain::account::AccountNumber;
-use crate::domain::calendar::{When, parse_zone};
-use crate::domain::event::{EventId, EventView, Outcome, State};
+use crate::domain::calendar::{Planned, When, parse_zone};
+use crate::domain::event::{Attempt, EventId, EventView, Outcome, State};
+use crate::domain::invoice::InvoiceSummary;
 use crate::domain::overview::Overview;
 use crate::domain::request::{Admission, DisconnectRequest, OpenEvent, RequestFacts, admit};
 use crate::store::Requested;
@@ -97,7 +98,7 @@ pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliErr
     }
     let event = match session.store.request(&request).await? {
         Requested::AlreadyDisconnected { disconnected_at, event } => {
-            return already_disconnected(session, request.account, disconnected_at, event);
+            return already_disconnected(session, request.account, disconnected_at, event).await;
         }
         Requested::Created(event) => event,
         Requested::BroughtForward(event) => {
@@ -131,7 +132,7 @@ pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, Cli
     }
     match session.store.request(&request).await? {
         Requested::AlreadyDisconnected { disconnected_at, event } => {
-            already_disconnected(session, request.account, disconnected_at, event)
+            already_disconnected(session, request.account, disconnected_at, event).await
         }
         Requested::Created(event) | Requested::BroughtForward(event) | Requested::UnderWay(event) => {
             left_for_later(session, event).await
@@ -189,7 +190,8 @@ async fn propose(session: &Session, request: &DisconnectRequest) -> Result<(), C
     }
 }
 
-/// The answer for an account that has nothing left to be done. It has the fields of an event that a program looks at.
+/// The answer for an account that has nothing left to be done: the event that disconnected it, where there is one, with
+/// what came of asking again. It has all the fields of an [`EventView`], so that a program reads both alike.
 #[derive(Debug, Serialize)]
 struct AlreadyDisconnected {
     id: Option<EventId>,
@@ -197,23 +199,62 @@ struct AlreadyDisconnected {
     state: State,
     outcome: Outcome,
     disconnected_at: DateTime<Utc>,
+    due_at: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    planned: Planned,
+    next_at: Option<DateTime<Utc>>,
+    attempt: Option<Attempt>,
+    failures: Option<i32>,
+    failures_max: Option<i32>,
+    last_error: Option<String>,
+    reason: Option<String>,
+    requested_by: Option<String>,
+    requested_from: Option<String>,
+    campaign_id: Option<i64>,
+    final_invoice: Option<InvoiceSummary>,
+    created_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
 }
 
-fn already_disconnected(
+impl AlreadyDisconnected {
+    fn of(account_number: AccountNumber, disconnected_at: DateTime<Utc>, by: Option<&EventView>) -> Self {
+        Self {
+            id: by.map(|event| event.id),
+            account_number,
+            state: State::Completed,
+            outcome: Outcome::AlreadyDisconnected,
+            disconnected_at,
+            due_at: by.map(|event| event.due_at),
+            planned: by.map(|event| event.planned.clone()).unwrap_or_default(),
+            next_at: by.and_then(|event| event.next_at),
+            attempt: by.map(|event| event.attempt),
+            failures: by.map(|event| event.failures),
+            failures_max: by.map(|event| event.failures_max),
+            last_error: by.and_then(|event| event.last_error.clone()),
+            reason: by.and_then(|event| event.reason.clone()),
+            requested_by: by.map(|event| event.requested_by.clone()),
+            requested_from: by.map(|event| event.requested_from.clone()),
+            campaign_id: by.and_then(|event| event.campaign_id),
+            final_invoice: by.and_then(|event| event.final_invoice.clone()),
+            created_at: by.map(|event| event.created_at),
+            ended_at: by.and_then(|event| event.ended_at),
+        }
+    }
+}
+
+async fn already_disconnected(
     session: &Session,
-    account_number: AccountNumber,
+    account: AccountNumber,
     disconnected_at: DateTime<Utc>,
-    id: Option<EventId>,
+    by: Option<EventId>,
 ) -> Result<Exit, CliError> {
-    let answer = AlreadyDisconnected {
-        id,
-        account_number,
-        state: State::Completed,
-        outcome: Outcome::AlreadyDisconnected,
-        disconnected_at,
+    let by = match by {
+        Some(event) => Some(session.store.event(event).await?),
+        None => None,
     };
+    let answer = AlreadyDisconnected::of(account, disconnected_at, by.as_ref());
     session.answer(&answer, || {
-        let by = id.map(|event| format!(", by event {event}")).unwrap_or_default();
+        let by = answer.id.map(|event| format!(", by event {event}")).unwrap_or_default();
         let at = instant(&disconnected_at);
         format!("Account {} is disconnected already, since {at} UTC{by}. Nothing was done.", answer.account_number)
     })?;
@@ -276,5 +317,60 @@ fn sentence(event: &EventView) -> String {
             format!("Account {account} was not eligible any more when its turn came (event {id}). Nothing was done.")
         }
         (state, _) => format!("Account {account} is not disconnected: event {id} is {}.", state.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, to_value};
+
+    use super::*;
+    use crate::domain::money::{Currency, Money};
+
+    fn keys(value: &Value) -> BTreeSet<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// A program that reads an event reads this.
+    #[test]
+    fn what_was_done_before_is_answered_with_all_that_an_event_has() {
+        let number = AccountNumber::parse("1001").unwrap();
+        let at: DateTime<Utc> = "2026-11-01T05:00:00Z".parse().unwrap();
+        let event = EventView {
+            id: EventId(7),
+            account_number: number.clone(),
+            state: State::Completed,
+            outcome: Some(Outcome::Disconnected),
+            due_at: at,
+            planned: Planned { planned_for: Some("2026-11-01".into()), zone: Some("UTC".into()) },
+            next_at: None,
+            attempt: Attempt(2),
+            failures: 1,
+            failures_max: 8,
+            last_error: Some("it was locked".into()),
+            reason: Some("moved away".into()),
+            requested_by: "ada".into(),
+            requested_from: "cli".into(),
+            campaign_id: Some(3),
+            final_invoice: Some(InvoiceSummary {
+                number: crate::domain::invoice::InvoiceNumber(5),
+                total: Money::new(100, Currency::USD),
+            }),
+            created_at: at,
+            ended_at: Some(at),
+        };
+        let mut wanted = to_value(&event).unwrap();
+        wanted["outcome"] = "already_disconnected".into();
+        wanted["disconnected_at"] = to_value(at).unwrap();
+        let answer = to_value(AlreadyDisconnected::of(number.clone(), at, Some(&event))).unwrap();
+        assert_eq!(answer, wanted);
+
+        let without = to_value(AlreadyDisconnected::of(number, at, None)).unwrap();
+        assert_eq!(keys(&without), keys(&wanted));
+        assert_eq!((&without["id"], &without["state"]), (&Value::Null, &"completed".into()));
+        assert_eq!(without["outcome"], "already_disconnected");
+        assert!(without["final_invoice"].is_null() && without["due_at"].is_null() && without["attempt"].is_null());
     }
 }

@@ -1,12 +1,14 @@
 //! `doctor`: what is wrong with this configuration, database, broker or data.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::session::{CliError, Exit, Session};
-use super::table::{Column, table};
+use super::table::{Column, span, table};
 use crate::store::{EventCounts, StoreResult};
 
 /// Look for what is wrong with this configuration, database, broker or data
@@ -36,15 +38,28 @@ enum Finding {
     Wrong,
 }
 
+/// How long one look may take, so that the doctor answers also where a server does not. What it reads of the data may
+/// take its time: a big database is no failure.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
 pub async fn run(_: DoctorArgs, session: &Session) -> Result<Exit, CliError> {
     let mut diagnosis = Diagnosis { ok: true, checks: Vec::new() };
+    let database = within(LOOK_MAX, "the database", told(session.store.ping(), |()| "answers".into())).await;
     for probe in &session.probes {
-        diagnosis.add(probe.name(), probe.look().await);
+        let name = probe.name();
+        if database.is_err() && probe.needs_database() {
+            diagnosis.put(name, Finding::Warning, "not looked at: it needs the database, which is away");
+        } else {
+            diagnosis.add(name, within(LOOK_MAX, &format!("the {name}"), probe.look()).await);
+        }
     }
-    if diagnosis.add("database", sentence(session.store.ping().await, |()| "answers".into()))
-        && diagnosis.add("schema", sentence(session.store.check_schema().await, |()| "is up to date".into()))
-    {
-        examine(session, &mut diagnosis).await?;
+    if diagnosis.add("database", database) {
+        let schema = told(session.store.check_schema(), |()| "is up to date".into());
+        if diagnosis.add("schema", within(LOOK_MAX, "the database", schema).await)
+            && let Err(error) = examine(session, &mut diagnosis).await
+        {
+            diagnosis.add("database", Err(error.to_string()));
+        }
     }
     session.answer(&diagnosis, || {
         let columns = [Column::Firm("CHECK"), Column::Firm("FINDING"), Column::Left("")];
@@ -64,7 +79,7 @@ pub async fn run(_: DoctorArgs, session: &Session) -> Result<Exit, CliError> {
     Ok(if diagnosis.ok { Exit::Done } else { Exit::Failed })
 }
 
-async fn examine(session: &Session, diagnosis: &mut Diagnosis) -> Result<(), CliError> {
+async fn examine(session: &Session, diagnosis: &mut Diagnosis) -> StoreResult<()> {
     let store = &session.store;
     let installation = store.installation().await?;
     let demo = if installation.is_demo { ", the sample provider's" } else { "" };
@@ -114,13 +129,26 @@ fn backlog(counts: &EventCounts) -> (Finding, String) {
     }
     if *overdue > 0 && *lag_seconds > LAG_MAX_S {
         finding = Finding::Warning;
-        let _ = write!(message, "; {overdue} overdue, the oldest for {lag_seconds:.0} s"); // a String takes everything
+        let _ = write!(message, "; {overdue} overdue, the oldest for {}", span(*lag_seconds)); // a String takes everything
     }
     (finding, message)
 }
 
-fn sentence<T>(answer: StoreResult<T>, well: impl FnOnce(T) -> String) -> Result<String, String> {
-    answer.map(well).map_err(|error| error.to_string())
+async fn told<T>(
+    looking: impl Future<Output = StoreResult<T>>,
+    well: impl FnOnce(T) -> String,
+) -> Result<String, String> {
+    looking.await.map(well).map_err(|error| error.to_string())
+}
+
+async fn within(
+    limit: Duration,
+    what: &str,
+    looking: impl Future<Output = Result<String, String>>,
+) -> Result<String, String> {
+    timeout(limit, looking)
+        .await
+        .unwrap_or_else(|_| Err(format!("{what} does not answer within {} s; is it running?", limit.as_secs())))
 }
 
 impl Diagnosis {
@@ -137,5 +165,26 @@ impl Diagnosis {
         self.ok &= is_well;
         self.checks.push(Check { name, finding, message: message.into() });
         is_well
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_ended() {
+        let hanging = std::future::pending::<StoreResult<()>>();
+        let looked = within(Duration::ZERO, "the database", told(hanging, |()| String::new())).await;
+        assert_eq!(looked.unwrap_err(), "the database does not answer within 0 s; is it running?");
+    }
+
+    #[test]
+    fn what_is_late_or_failed_is_worth_knowing_and_not_wrong() {
+        let counts = EventCounts { failed: 1, overdue: 1, lag_seconds: 273_600.0, ..EventCounts::default() };
+        let (finding, message) = backlog(&counts);
+        assert_eq!(finding, Finding::Warning);
+        assert!(message.contains("the oldest for 3 d 4 h"), "{message}");
+        assert_eq!(backlog(&EventCounts::default()).0, Finding::Ok);
     }
 }

@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 
-use super::page::{PageArgs, note_more};
+use super::page::{NumberedPageArgs, note_more};
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
@@ -56,7 +56,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "NUMBER", value_parser = AccountNumber::parse, allow_hyphen_values = true)]
     account: Option<AccountNumber>,
     #[command(flatten)]
-    page: PageArgs,
+    page: NumberedPageArgs,
 }
 
 /// Move an open event to another date
@@ -104,7 +104,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         // An account without events is not an account that does not exist.
         session.store.account(number).await?;
     }
-    let is_filtered = args.account.is_some() || args.state.is_some();
+    let is_filtered = args.account.is_some() || args.state.is_some() || args.page.after.is_some();
     let filter = EventFilter { state: args.state, account: args.account };
     let page = session.store.events(&filter, &args.page.page()).await?;
     session.answer(&page, || match (page.items.is_empty(), is_filtered) {

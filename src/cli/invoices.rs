@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::page::{PageArgs, note_more};
+use super::page::{NumberedPageArgs, note_more};
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, indented, instant, sheet, table};
 use super::values;
@@ -28,7 +28,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "NUMBER", value_parser = AccountNumber::parse, allow_hyphen_values = true)]
     account: Option<AccountNumber>,
     #[command(flatten)]
-    page: PageArgs,
+    page: NumberedPageArgs,
 }
 
 pub async fn run(command: InvoicesCommand, session: &Session) -> Result<Exit, CliError> {
@@ -47,9 +47,12 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         // An account without invoices is not an account that does not exist.
         session.store.account(number).await?;
     }
+    let is_rest = args.page.after.is_some();
     let page = session.store.invoices(args.account.as_ref(), &args.page.page()).await?;
     session.answer(&page, || {
-        if page.items.is_empty() {
+        if page.items.is_empty() && is_rest {
+            "There are no more invoices.".into()
+        } else if page.items.is_empty() {
             "There are no invoices; a disconnect issues the final one: disconnectd overview NUMBER".into()
         } else {
             listed(&page.items, session.screen.width)

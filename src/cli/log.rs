@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::page::{PageArgs, note_more};
+use super::page::{NumberedPageArgs, note_more};
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, table};
 use crate::domain::account::{AccountNumber, LogEntry};
@@ -14,7 +14,7 @@ pub struct LogArgs {
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
     number: AccountNumber,
     #[command(flatten)]
-    page: PageArgs,
+    page: NumberedPageArgs,
 }
 
 pub async fn run(args: LogArgs, session: &Session) -> Result<Exit, CliError> {

@@ -50,6 +50,11 @@ impl Probe for Broker {
         "queue"
     }
 
+    /// For the installation's id, which is in the queues' names.
+    fn needs_database(&self) -> bool {
+        self.config.queue != QueueUrl::Memory
+    }
+
     async fn look(&self) -> Result<String, String> {
         if self.config.queue == QueueUrl::Memory {
             return Ok("in the process that serves".into());

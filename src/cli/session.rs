@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::screen::Screen;
 use crate::domain::actor::{Actor, Source};
@@ -44,14 +45,20 @@ pub const UNSERVED: &str = "nothing is serving this database now: start `disconn
 #[async_trait]
 pub trait RunOwn: Send + Sync {
     /// Runs `event` if it is due and nobody serves the database. `true` if it was run, whatever came of it. Called
-    /// again and again while the command waits, and never cancelled.
-    async fn run_own(&self, event: EventId) -> bool;
+    /// again and again while the command waits, and never cancelled: it returns at `deadline` at the latest, also where
+    /// what it began goes on.
+    async fn run_own(&self, event: EventId, deadline: Instant) -> bool;
 }
 
 /// Something that `doctor` looks at.
 #[async_trait]
 pub trait Probe: Send + Sync {
     fn name(&self) -> &'static str;
+
+    /// Whether there is nothing to find out while the database is away.
+    fn needs_database(&self) -> bool {
+        false
+    }
 
     /// # Errors
     /// A sentence that says what is wrong and what to do.

@@ -21,6 +21,9 @@ async fn unknown_names_are_refused(db: &TestDatabase) {
         (&["schedule", "1001", "--on", "tomorrow", "--yes"], 2, "2026-12-01"),
         (&["schedule", "1001", "--on", "2099-02-30", "--yes"], 2, "2099-02-30"),
         (&["schedule", "1001", "--on", "2099-01-01", "--zone", "Mars/Olympus", "--yes"], 2, "Mars/Olympus"),
+        (&["events", "list", "--after", "zzz"], 2, "--after"),
+        (&["invoices", "list", "--after", "zzz"], 2, "--after"),
+        (&["log", "1001", "--after", "zzz"], 2, "--after"),
         (&["settings", "set", "disconnect_status", "Active"], 3, "activates accounts"),
         (&["settings", "set", "disconnect_status", "Gone"], 3, "`Gone`"),
         (&["settings", "set", "company_zone", "Nowhere"], 2, "`Nowhere`"),
@@ -37,6 +40,10 @@ async fn unknown_names_are_refused(db: &TestDatabase) {
         assert!(!refused.stderr.contains("panicked"), "{refused:#?}");
     }
     assert_eq!(db.number("select count(*) from disconnect_events").await, 0);
+    for (list, part) in [("accounts", "No account matches"), ("events", "No event matches"), ("invoices", "no more")] {
+        let rest = program.run(&[list, "list", "--after", "999999999"]).exits(0);
+        assert!(rest.stdout.contains(part), "behind the last is not nothing at all: {rest:#?}");
+    }
 }
 
 /// A header, then lines; the line and the column that the report must name.

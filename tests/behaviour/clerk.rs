@@ -61,9 +61,16 @@ async fn one_account_from_overview_to_final_invoice(db: &TestDatabase) {
     assert_eq!(log["items"][4]["reason"], "moved away");
 
     let again = program.run(&["disconnect", "1001", "--yes"]).exits(0);
-    assert!((again.stdout + &again.stderr).contains("disconnected"), "it says that it was done before");
-    let again = program.json(&["disconnect", "1001", "--yes"]);
-    assert_eq!(again["outcome"], "already_disconnected");
+    assert!(again.stdout.contains("disconnected already"), "it says that it was done before: {again:#?}");
+    for verb in [&["disconnect", "1001", "--yes"][..], &["schedule", "1001", "--on", "2099-01-01", "--yes"]] {
+        let mut again = program.json(verb);
+        assert_eq!(again["outcome"], "already_disconnected");
+        assert_eq!(again["disconnected_at"], account["disconnected_at"]);
+        // Else it is the event that did it, in all its fields.
+        again["outcome"] = "disconnected".into();
+        again.as_object_mut().unwrap().remove("disconnected_at");
+        assert_eq!(again, event);
+    }
     assert_eq!(program.json(&["invoices", "list", "--account", "1001"])["items"].as_array().map(Vec::len), Some(1));
 
     let nothing = program.json(&["disconnect", "1003", "--yes"]);
