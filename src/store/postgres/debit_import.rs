@@ -107,14 +107,14 @@ async fn stage_chunk(db: &mut PgConnection, staged: i64, chunk: &[DebitRow]) -> 
 async fn lock_accounts(db: &mut PgConnection) -> Result<(), Failure> {
     be_patient(db).await?;
     sqlx::raw_sql(
-        r#"/* import debits: lock accounts */
+        "/* import debits: lock accounts */
            create temp table import_debit_accounts on commit drop as
            select id, number from accounts
             where number in (select account from import_debits)
             order by id
               for no key update;
            create unique index on import_debit_accounts (number);
-           analyze import_debit_accounts"#,
+           analyze import_debit_accounts",
     )
     .execute(db)
     .await?;
