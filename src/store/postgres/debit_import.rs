@@ -107,7 +107,7 @@ async fn stage_chunk(db: &mut PgConnection, staged: i64, chunk: &[DebitRow]) -> 
 async fn lock_accounts(db: &mut PgConnection) -> Result<(), Failure> {
     be_patient(db).await?;
     sqlx::raw_sql(
-        r"/* import debits: lock accounts */
+        "/* import debits: lock accounts */
            create temp table import_debit_accounts on commit drop as
            select id, number from accounts
             where number in (select account from import_debits)
