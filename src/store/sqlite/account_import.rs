@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::failure::{failure, unreadable};
 use super::import_parents;
+use super::imports::Intake;
 use super::rows::{at, currency, expect_count, expect_rows, get, json, number, optional_number, texts, zone};
 use super::settings::{settings, statuses};
 use crate::domain::account::{AccountId, AccountNumber, Contact};
@@ -38,26 +39,23 @@ pub async fn stage(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    while let Some(chunk) = rows.recv().await {
-        let mut staged = Vec::with_capacity(chunk.len());
-        for row in chunk {
-            match row {
-                Err(problem) => report.add_problem(problem),
-                Ok(row) => staged.push((
-                    row.line,
-                    row.number,
-                    row.name,
-                    row.status,
-                    row.parent,
-                    row.currency,
-                    row.zone,
-                    row.address,
-                    row.contact.email,
-                    row.contact.mailing_address,
-                    row.groups,
-                )),
-            }
-        }
+    let mut intake = Intake::new(rows);
+    while let Some(chunk) = intake.next(report).await {
+        let staged = chunk.into_iter().map(|row| {
+            (
+                row.line,
+                row.number,
+                row.name,
+                row.status,
+                row.parent,
+                row.currency,
+                row.zone,
+                row.address,
+                row.contact.email,
+                row.contact.mailing_address,
+                row.groups,
+            )
+        });
         sqlx::query(
             "/* import accounts: stage */ insert into temp.staged
                     (line, number, name, status, parent, currency, zone, address, email, mailing_address, groups)
@@ -65,7 +63,7 @@ pub async fn stage(
                     value ->> 7, value ->> 8, value ->> 9, value ->> 10
                from json_each(?1) order by key",
         )
-        .bind(json(&staged)?)
+        .bind(json(&staged.collect::<Vec<_>>())?)
         .execute(&mut *connection)
         .await
         .map_err(failure)?;

@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::failure;
+use super::imports::Intake;
 use super::rows::{at, currency, expect_rows, get, json, number};
 use crate::domain::account::AccountId;
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
@@ -28,29 +29,18 @@ pub async fn stage(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    while let Some(chunk) = rows.recv().await {
-        let mut staged = Vec::with_capacity(chunk.len());
-        for row in chunk {
-            match row {
-                Err(problem) => report.add_problem(problem),
-                Ok(row) => staged.push((
-                    row.line,
-                    row.account,
-                    row.reference,
-                    row.description,
-                    row.amount,
-                    row.tax,
-                    row.charged_on,
-                )),
-            }
-        }
+    let mut intake = Intake::new(rows);
+    while let Some(chunk) = intake.next(report).await {
+        let staged = chunk
+            .into_iter()
+            .map(|row| (row.line, row.account, row.reference, row.description, row.amount, row.tax, row.charged_on));
         sqlx::query(
             "/* import debits: stage */ insert into temp.staged
                     (line, account, reference, description, amount, tax, charged_on)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
                from json_each(?1) order by key",
         )
-        .bind(json(&staged)?)
+        .bind(json(&staged.collect::<Vec<_>>())?)
         .execute(&mut *connection)
         .await
         .map_err(failure)?;

@@ -655,3 +655,30 @@ async fn rule_4_no_line_is_added_to_an_invoice_that_was_issued() {
     let error = sqlx::query(added).execute(&mut raw(&store).await).await.unwrap_err().to_string();
     assert!(error.contains("beyond its total is refused"), "{error}");
 }
+
+#[tokio::test]
+async fn a_line_that_cannot_be_read_is_one_row_of_the_report() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let bad = |line, column| Err(Problem::new(line, column, "no"));
+    let rows = vec![Ok(account(2, "A")), bad(3, "zone"), bad(3, "currency"), bad(4, "zone"), Ok(account(5, "B"))];
+    let report = import(&store, rows).await;
+    assert_eq!((report.rows, report.created, report.problems.len()), (4, 2, 3), "{report:?}");
+}
+
+#[tokio::test]
+async fn cycles_of_any_length_are_found_and_long_lines_are_none() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let under = |n: u64, parent: Option<u64>| {
+        let parent = parent.map(|parent| number(&format!("N{parent}")));
+        Ok(AccountRow { parent, address: None, groups: vec![], ..account(n + 2, &format!("N{n}")) })
+    };
+    let line = (0..100).map(|n| under(n, n.checked_sub(1)));
+    assert!(import(&store, line.collect()).await.applied);
+    for length in [2, 3, 5, 8, 64, 100] {
+        let report = import(&store, vec![under(0, Some(length - 1)), under(100, Some(99))]).await;
+        let lines: Vec<_> = report.problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [2], "{length}: {report:?}");
+    }
+}
