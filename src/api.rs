@@ -52,7 +52,10 @@ async fn ready(State(api): State<Api>) -> Response {
         Ok(Ok(())) if api.health.database() == Condition::Starting => Condition::Starting,
         Ok(Ok(())) => Condition::Up,
         Ok(Err(error)) => Condition::Down(error.to_string()),
-        Err(_) => Condition::Down("the database does not answer in time".into()),
+        Err(_) => match api.health.database() {
+            known @ Condition::Down(_) => known,
+            _ => Condition::Down("the database does not answer in time".into()),
+        },
     };
     let queue = match &*api.queue.borrow() {
         None => Condition::Starting,

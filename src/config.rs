@@ -2,6 +2,7 @@
 //!
 //! Secrets stand in the two URLs alone, and those are never printed: see [`Secret`].
 
+use std::env::VarError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,12 @@ pub enum ConfigError {
     Unreadable { path: PathBuf, error: std::io::Error },
     #[error("the configuration file {path} is wrong: {error}")]
     Malformed { path: PathBuf, error: String },
+    /// A value, by the file's key or the variable's name.
     #[error("{place}: {error}")]
-    Invalid { place: String, error: String },
+    Invalid { place: String, error: String, in_file: bool },
+    /// Two values that do not go together.
+    #[error("{place}: {error}")]
+    Unfit { place: String, error: String },
 }
 
 /// A text that `{:?}` does not show, since it may hold a password.
@@ -190,7 +195,7 @@ struct LogFile {
 
 impl Default for LogFile {
     fn default() -> Self {
-        Self { format: "text".into(), filter: "info,lapin=off".into() }
+        Self { format: "text".into(), filter: "info,lapin=off,sqlx=off".into() }
     }
 }
 
@@ -207,14 +212,22 @@ pub struct Environment {
 
 impl Environment {
     /// An empty variable counts as none.
-    #[must_use]
-    pub fn read() -> Self {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        Self {
-            database_url: variable("DISCONNECTD_DATABASE_URL"),
-            queue_url: variable("DISCONNECTD_QUEUE_URL"),
-            http_listen: variable("DISCONNECTD_HTTP_LISTEN"),
-        }
+    ///
+    /// # Errors
+    /// A variable that is not UTF-8.
+    pub fn read() -> Result<Self, ConfigError> {
+        let variable = |name: &str| match std::env::var(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                Err(ConfigError::Invalid { place: name.to_owned(), error: "it is not UTF-8".into(), in_file: false })
+            }
+        };
+        Ok(Self {
+            database_url: variable("DISCONNECTD_DATABASE_URL")?,
+            queue_url: variable("DISCONNECTD_QUEUE_URL")?,
+            http_listen: variable("DISCONNECTD_HTTP_LISTEN")?,
+        })
     }
 }
 
@@ -229,7 +242,7 @@ impl Config {
                     .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
                 let file = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
                     path: path.to_owned(),
-                    error: error.to_string().trim_end().to_owned(),
+                    error: sentence(&text, &error),
                 })?;
                 (file, format!("{}: ", path.display()))
             }
@@ -238,11 +251,12 @@ impl Config {
     }
 
     fn resolve(file: File, file_name: &str, environment: &Environment) -> Result<Self, ConfigError> {
-        let in_file = |key: &str| format!("{file_name}{key}");
-        let invalid = |place: String, error: String| ConfigError::Invalid { place, error };
+        let in_file = |key: &str| Place { name: format!("{file_name}{key}"), in_file: true };
+        let invalid =
+            |place: Place, error: String| ConfigError::Invalid { place: place.name, error, in_file: place.in_file };
         // The environment's value, else the file's, with the place to name in an error.
         let pick = |variable: &Option<String>, name: &str, value: Option<String>, key: &str| match variable {
-            Some(value) => Some((value.clone(), name.to_owned())),
+            Some(value) => Some((value.clone(), Place { name: name.to_owned(), in_file: false })),
             None => value.map(|value| (value, in_file(key))),
         };
 
@@ -256,30 +270,33 @@ impl Config {
         let (queue, queue_place) =
             match pick(&environment.queue_url, "DISCONNECTD_QUEUE_URL", file.queue.url, "queue.url") {
                 None => (QueueUrl::Memory, String::new()),
-                Some((url, place)) => (parse_queue(&url).map_err(|error| invalid(place.clone(), error))?, place),
+                Some((url, place)) => {
+                    let name = place.name.clone();
+                    (parse_queue(&url).map_err(|error| invalid(place, error))?, name)
+                }
             };
         if matches!((&database, &queue), (DatabaseUrl::Sqlite(_), QueueUrl::Amqp(_))) {
             let error = "a SQLite database goes with the queue `memory:` only; use PostgreSQL with RabbitMQ";
-            return Err(invalid(queue_place, error.into()));
+            return Err(ConfigError::Unfit { place: queue_place, error: error.into() });
         }
         let (listen, listen_place) =
             pick(&environment.http_listen, "DISCONNECTD_HTTP_LISTEN", file.http.listen, "http.listen")
-                .unwrap_or_else(|| ("127.0.0.1:8080".into(), String::new()));
+                .unwrap_or_else(|| ("127.0.0.1:8080".into(), in_file("http.listen")));
         let http_listen = listen.parse().map_err(|_| {
             invalid(listen_place, format!("`{listen}` is not an address and a port, such as 127.0.0.1:8080"))
         })?;
 
-        let positive = |key: &str, value: u64| match value {
+        let within = |key: &str, value: u64, max: u64| match value {
             0 => Err(invalid(in_file(key), "it must be at least 1".into())),
+            value if value > max => Err(invalid(in_file(key), format!("it must be at most {max}"))),
             value => Ok(value),
         };
-        positive("database.max_connections", file.database.max_connections.into())?;
-        positive("scheduler.claim_max", file.scheduler.claim_max.into())?;
-        positive("worker.batch_max", file.worker.batch_max as u64)?;
-        positive("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0))?;
-        if let Some(loops) = file.worker.loops {
-            positive("worker.loops", loops as u64)?;
-        }
+        within("database.max_connections", file.database.max_connections.into(), CONNECTIONS_MAX)?;
+        within("scheduler.claim_max", file.scheduler.claim_max.into(), CLAIM_MAX)?;
+        within("worker.batch_max", file.worker.batch_max as u64, BATCH_MAX)?;
+        within("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0), FAILURES_MAX)?;
+        within("worker.loops", file.worker.loops.unwrap_or(1) as u64, LOOPS_MAX)?;
+        let seconds = |key: &str, value: u64| within(key, value, SECONDS_MAX).map(Duration::from_secs);
         let json = match file.log.format.as_str() {
             "text" => false,
             "json" => true,
@@ -299,30 +316,46 @@ impl Config {
                     .map_err(|error| invalid(in_file("scheduler.sweep"), error))?,
                 hints: file.scheduler.hints,
                 redispatch: Redispatch {
-                    base: Duration::from_secs(positive(
-                        "scheduler.redispatch_seconds",
-                        file.scheduler.redispatch_seconds,
-                    )?),
-                    max: Duration::from_secs(positive(
-                        "scheduler.redispatch_max_seconds",
-                        file.scheduler.redispatch_max_seconds,
-                    )?),
+                    base: seconds("scheduler.redispatch_seconds", file.scheduler.redispatch_seconds)?,
+                    max: seconds("scheduler.redispatch_max_seconds", file.scheduler.redispatch_max_seconds)?,
                 },
             },
             worker: WorkerConfig {
                 loops,
                 batch_max: file.worker.batch_max,
-                linger: Duration::from_millis(file.worker.linger_ms),
+                linger: Duration::from_millis(file.worker.linger_ms.min(LINGER_MAX_MS)),
                 retry: RetryPolicy {
-                    base: Duration::from_secs(file.worker.retry_seconds),
-                    max: Duration::from_secs(file.worker.retry_max_seconds),
+                    base: seconds("worker.retry_seconds", file.worker.retry_seconds)?,
+                    max: seconds("worker.retry_max_seconds", file.worker.retry_max_seconds)?,
                 },
             },
             failures_max: file.worker.failures_max,
-            grace: Duration::from_secs(file.shutdown.grace_seconds),
+            grace: seconds("shutdown.grace_seconds", file.shutdown.grace_seconds)?,
             log: LogConfig { json, filter: file.log.filter },
         })
     }
+}
+
+/// Where a value stands.
+struct Place {
+    name: String,
+    in_file: bool,
+}
+
+/// More would only be a slip of the finger: no server takes as many, no statement as large, and nobody waits as long.
+const CONNECTIONS_MAX: u64 = 1_000;
+const CLAIM_MAX: u64 = 10_000;
+const BATCH_MAX: u64 = 1_000;
+const FAILURES_MAX: u64 = 1_000;
+const LOOPS_MAX: u64 = 256;
+const SECONDS_MAX: u64 = 7 * 24 * 3600;
+const LINGER_MAX_MS: u64 = 1_000;
+
+/// What is wrong and in which line, without the line itself: it may hold a password.
+fn sentence(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message().trim_end();
+    line.map_or_else(|| message.to_owned(), |line| format!("line {line}: {message}"))
 }
 
 fn parse_database(url: &str) -> Result<DatabaseUrl, String> {
@@ -365,8 +398,8 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
-        let file =
-            toml::from_str(text).map_err(|e| ConfigError::Malformed { path: "x.toml".into(), error: e.to_string() })?;
+        let file = toml::from_str(text)
+            .map_err(|error| ConfigError::Malformed { path: "x.toml".into(), error: sentence(text, &error) })?;
         Config::resolve(file, "x.toml: ", &Environment::default())
     }
 
@@ -385,9 +418,9 @@ mod tests {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
             Config::load(Some(&path), &Environment::default()).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.contains("\nmax_connections ="), name == "at-scale.toml", "SQLite has none to choose");
             for key in [
                 "url",
-                "max_connections",
                 "listen",
                 "claim_max",
                 "sweep",
@@ -420,6 +453,11 @@ mod tests {
             ("[queue]\nurl = \"amqp://h\"", "`memory:` only"),
             ("[http]\nlisten = \"8080\"", "x.toml: http.listen"),
             ("[log]\nformat = \"xml\"", "neither `text` nor `json`"),
+            ("[queue]\nuri = \"amqp://u:secret@h\"", "line 2: unknown field `uri`"),
+            ("\n[queue]\nurl = \"amqp://u:secret@h", "line 3"),
+            ("[scheduler]\nredispatch_seconds = 9223372036854775807", "at most 604800"),
+            ("[worker]\nloops = 100000000", "at most 256"),
+            ("[worker]\nbatch_max = -1", "line 2"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

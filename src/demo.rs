@@ -18,6 +18,7 @@ use crate::config::{Config, DatabaseUrl};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::calendar::When;
 use crate::domain::import::{ImportReport, Problem};
+use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
 use crate::engines;
 use crate::health::Health;
@@ -47,13 +48,27 @@ const QUEUE_WAIT: Duration = Duration::from_secs(5);
 const RUN_MAX: Duration = Duration::from_secs(300);
 
 /// One run of the demo.
-pub struct Demo {
-    pub config: Config,
+pub struct Demo<'a> {
+    pub config: &'a Config,
     pub store: Arc<dyn Store>,
     pub clock: Clock,
-    /// The steps are told on standard output; with JSON only the summary is.
-    pub quiet: bool,
+    /// Told of each step that is done.
+    pub tell: &'a (dyn Fn(&str) + Send + Sync),
 }
+
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the queue can't be used, and nothing was begun: {0}")]
+    Queue(String),
+    #[error("another process serves the demo's database; stop that one first")]
+    Served,
+    #[error("only {ended} of {events} disconnects ended within {} s; `disconnectd doctor` may tell why", RUN_MAX.as_secs())]
+    Stuck { ended: usize, events: usize },
+}
+
+type DemoResult<T> = Result<T, DemoError>;
 
 /// The configuration that the demo runs with: its own file, unless a database is named.
 #[must_use]
@@ -64,15 +79,16 @@ pub fn configuration(mut config: Config) -> Config {
     config
 }
 
-impl Demo {
+impl Demo<'_> {
     /// Starts over, loads, disconnects, counts.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] for a database that is not the demo's, or a server that is away.
-    pub async fn run(&self, user: &str) -> StoreResult<Summary> {
-        let installation = self.start_over().await?;
-        let queue = engines::open_queue(&self.config, &installation)?;
+    /// A database that is not the demo's, or a server that is away: then nothing was begun.
+    pub async fn run(&self, user: &str) -> DemoResult<Summary> {
+        let installation = self.claim_database().await?;
+        let queue = engines::open_queue(self.config, &installation)?;
         wait_until_up(&*queue).await?;
+        self.start_over(&installation).await?;
         let serving = self.store.serve().await?;
 
         let by = Actor::new(user, Source::Demo);
@@ -84,20 +100,37 @@ impl Demo {
 
         queue.close().await;
         drop(serving);
-        Summary::count(&*self.store, &customers, run).await
+        Ok(Summary::count(&*self.store, &customers, run).await?)
     }
 
-    async fn start_over(&self) -> StoreResult<Installation> {
+    /// The demo's database, from before or made of an empty one. Nothing is dropped yet.
+    async fn claim_database(&self) -> DemoResult<Installation> {
         if self.store.is_served().await? {
-            return Err(StoreError::Unusable("another process serves the demo's database; stop that one first".into()));
+            return Err(DemoError::Served);
         }
-        let id = self.store.drop_demo().await?;
-        self.store.migrate().await?;
-        self.store.mark_demo(id.as_deref()).await?;
-        self.store.installation().await
+        match self.store.installation().await {
+            Ok(installation) if installation.is_demo => Ok(installation),
+            Ok(_) => Err(StoreError::Refused(Refusal::NotTheDemo).into()),
+            Err(error) if error.is_transient() => Err(error.into()),
+            // No schema of ours: an empty database is taken, another one refused.
+            Err(_) => {
+                self.store.drop_demo().await?;
+                self.store.migrate().await?;
+                self.store.mark_demo(None).await?;
+                Ok(self.store.installation().await?)
+            }
+        }
     }
 
-    async fn load(&self, customers: &[Customer], by: &Actor) -> StoreResult<()> {
+    /// Empties it; it goes on as the same installation, whose queues are there already.
+    async fn start_over(&self, installation: &Installation) -> DemoResult<()> {
+        self.store.drop_demo().await?;
+        self.store.migrate().await?;
+        self.store.mark_demo(Some(&installation.id)).await?;
+        Ok(())
+    }
+
+    async fn load(&self, customers: &[Customer], by: &Actor) -> DemoResult<()> {
         let begun = Instant::now();
         let rows = feed(customers.iter().map(Customer::account_row));
         checked(&self.store.import_accounts(rows, options(by)).await?)?;
@@ -106,7 +139,7 @@ impl Demo {
         let invoices = self.store.invoice_all(by).await?;
         let rows = feed(customers.iter().map(Customer::debit_now));
         checked(&self.store.import_debits(rows, options(by)).await?)?;
-        self.say(&format!(
+        (self.tell)(&format!(
             "loaded     {} customers, {invoices} earlier invoices, a monthly charge each ({:.1} s)",
             customers.len(),
             begun.elapsed().as_secs_f64()
@@ -115,9 +148,9 @@ impl Demo {
     }
 
     /// Asks for the disconnect of each of `leaving`. Answers how many are due at once.
-    async fn request(&self, leaving: &[&Customer], by: &Actor) -> StoreResult<usize> {
+    async fn request(&self, leaving: &[&Customer], by: &Actor) -> DemoResult<usize> {
         let begun = Instant::now();
-        let bar = self.bar(leaving.len(), "scheduling");
+        let bar = bar(leaving.len(), "scheduling");
         let at_once = leaving.len() - LATER;
         for (i, customer) in leaving.iter().enumerate() {
             if i < at_once {
@@ -130,7 +163,7 @@ impl Demo {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        self.say(&format!(
+        (self.tell)(&format!(
             "scheduled  {} who left: {at_once} now, {LATER} a few seconds later ({:.1} s)",
             leaving.len(),
             begun.elapsed().as_secs_f64()
@@ -152,7 +185,7 @@ impl Demo {
     }
 
     /// Runs a scheduler and a worker until everything has ended.
-    async fn disconnect(&self, queue: Arc<dyn Queue>, events: usize, at_once: usize) -> StoreResult<Run> {
+    async fn disconnect(&self, queue: Arc<dyn Queue>, events: usize, at_once: usize) -> DemoResult<Run> {
         let (stop_handle, stop) = Shutdown::new();
         let health = Arc::new(Health::default());
         let scheduler = Scheduler {
@@ -167,7 +200,7 @@ impl Demo {
         let scheduling = tokio::spawn(scheduler.run(stop.clone()));
         let working = tokio::spawn(worker.run(queue, stop));
 
-        let bar = self.bar(events, "disconnecting");
+        let bar = bar(events, "disconnecting");
         let mut at_once_took = None;
         let ended = loop {
             let counts = self.store.event_counts().await?;
@@ -185,28 +218,17 @@ impl Demo {
         stop_handle.stop();
         let _ = tokio::join!(scheduling, working);
         if ended < events {
-            let error = format!("only {ended} of {events} disconnects ended within {} s", RUN_MAX.as_secs());
-            return Err(StoreError::Unavailable(error));
+            return Err(DemoError::Stuck { ended, events });
         }
         Ok(Run { at_once, at_once_took: at_once_took.unwrap_or_default(), took: begun.elapsed() })
     }
+}
 
-    fn bar(&self, length: usize, what: &'static str) -> ProgressBar {
-        if self.quiet {
-            return ProgressBar::hidden();
-        }
-        let style =
-            ProgressStyle::with_template("{msg:10} [{bar:40}] {human_pos} of {human_len} {per_sec:>12} {eta:>4}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-        // It draws on standard error, and only where that is a terminal.
-        ProgressBar::new(length as u64).with_style(style.progress_chars("=> ")).with_message(what)
-    }
-
-    fn say(&self, line: &str) {
-        if !self.quiet {
-            println!("{line}");
-        }
-    }
+/// It draws on standard error, and only where that is a terminal.
+fn bar(length: usize, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:10} [{bar:40}] {human_pos} of {human_len} {per_sec:>12} {eta:>4}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length as u64).with_style(style.progress_chars("=> ")).with_message(what)
 }
 
 /// How the disconnects went.
@@ -217,16 +239,18 @@ pub struct Run {
     pub took: Duration,
 }
 
-async fn wait_until_up(queue: &dyn Queue) -> StoreResult<()> {
+async fn wait_until_up(queue: &dyn Queue) -> DemoResult<()> {
     let mut connectivity = queue.connectivity();
     let up = connectivity.wait_for(|connectivity| *connectivity == Connectivity::Up);
     if matches!(tokio::time::timeout(QUEUE_WAIT, up).await, Ok(Ok(_))) {
         return Ok(());
     }
-    Err(StoreError::Unavailable(match &*queue.connectivity().borrow() {
-        Connectivity::Down(reason) => format!("and the queue neither: {reason}"),
-        _ => "and the queue neither: no answer in time".into(),
-    }))
+    let reason = match &*queue.connectivity().borrow() {
+        Connectivity::Down(reason) => reason.clone(),
+        _ => format!("no answer within {} s", QUEUE_WAIT.as_secs()),
+    };
+    queue.close().await;
+    Err(DemoError::Queue(reason))
 }
 
 fn options(by: &Actor) -> ImportOptions<'static> {

@@ -11,16 +11,16 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Installation, Store, StoreError, StoreResult};
 
-/// Opens the store. A PostgreSQL server that is away is no error yet.
+/// Opens the store. A PostgreSQL server that is away is no error yet. `note` is told of a file that had to be made.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] for a URL or a file that can't be used.
-pub async fn open_store(config: &Config, clock: Clock) -> StoreResult<Arc<dyn Store>> {
+pub async fn open_store(config: &Config, clock: Clock, note: impl Fn(&str)) -> StoreResult<Arc<dyn Store>> {
     Ok(match &config.database {
         DatabaseUrl::Sqlite(url) => {
             let store = SqliteStore::open(url, clock).await?;
             if store.was_created() {
-                eprintln!("made a new database: {}", url.trim_start_matches("sqlite://"));
+                note(&format!("made a new database: {}", url.trim_start_matches("sqlite://")));
             }
             Arc::new(store)
         }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use clap::Parser;
 use disconnectd::cli::{self, Cli, CliError, Command, DemoArgs, Exit, Screen, ServeArgs, Session, Verb};
 use disconnectd::clock::Clock;
-use disconnectd::config::{Config, ConfigError, Environment, LogConfig};
-use disconnectd::demo::{self, Demo};
+use disconnectd::config::{Config, ConfigError, DatabaseUrl, Environment, LogConfig};
+use disconnectd::demo::{self, Demo, DemoError};
 use disconnectd::serve::{Roles, ServeError, Server};
 use disconnectd::shutdown::Shutdown;
+use disconnectd::store::Store;
 use disconnectd::{engines, telemetry};
 use serde_json::json;
 
@@ -30,13 +31,14 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Exit {
     let screen = Screen::of_process(cli.json);
-    let environment = Environment::read();
-    let config = match Config::load(cli.config.as_deref(), &environment) {
+    let config = match Environment::read().and_then(|environment| Config::load(cli.config.as_deref(), &environment)) {
         Ok(config) => config,
         Err(error) => {
             let error = match error {
-                ConfigError::Invalid { .. } => CliError::Usage(error.to_string()),
-                ConfigError::Unreadable { .. } | ConfigError::Malformed { .. } => CliError::Failed(error.to_string()),
+                ConfigError::Unfit { .. } | ConfigError::Invalid { in_file: false, .. } => {
+                    CliError::Usage(error.to_string())
+                }
+                _ => CliError::Failed(error.to_string()),
             };
             screen.fail(&error);
             return error.exit();
@@ -44,7 +46,7 @@ async fn run(cli: Cli) -> Exit {
     };
     let done = match cli.command {
         Command::Demo(args) => demo(demo::configuration(config), args, &screen).await,
-        Command::Serve(args) => serve(config, args).await,
+        Command::Serve(args) => serve(config, args, &screen).await,
         Command::Migrate(_) => migrate(&config, &screen).await,
         Command::Verb(verb) => match session(&config, &verb, &screen).await {
             Ok(session) => return cli::run(verb, &session).await,
@@ -60,11 +62,10 @@ async fn run(cli: Cli) -> Exit {
 async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Session, CliError> {
     // What a command itself logs belongs to its answer; these are for someone who asks for more.
     telemetry::init_logs(&LogConfig { json: false, filter: "off".into() }).map_err(CliError::Usage)?;
-    let store = engines::open_store(config, Clock::system()).await?;
-    let prepared = engines::prepare(config, &*store).await;
+    let store = open_store(config, screen).await?;
     // The doctor says itself what is wrong with the schema.
-    if !matches!(verb, Verb::Doctor(_)) {
-        prepared?;
+    if !matches!(verb, Verb::Doctor(_)) || matches!(config.database, DatabaseUrl::Sqlite(_)) {
+        engines::prepare(config, &*store).await?;
     }
     Ok(Session {
         run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
@@ -76,8 +77,12 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
     })
 }
 
+async fn open_store(config: &Config, screen: &Screen) -> Result<Arc<dyn Store>, CliError> {
+    Ok(engines::open_store(config, Clock::system(), |note| screen.note(note)).await?)
+}
+
 async fn migrate(config: &Config, screen: &Screen) -> Result<Exit, CliError> {
-    let store = engines::open_store(config, Clock::system()).await?;
+    let store = open_store(config, screen).await?;
     let applied = store.migrate().await?;
     if screen.json {
         screen.print_json(&json!({ "applied": applied }))?;
@@ -90,16 +95,23 @@ async fn migrate(config: &Config, screen: &Screen) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-async fn serve(config: Config, args: ServeArgs) -> Result<Exit, CliError> {
+async fn serve(config: Config, args: ServeArgs, screen: &Screen) -> Result<Exit, CliError> {
     let roles = Roles::of(&args.roles, &config.queue).map_err(CliError::Usage)?;
     telemetry::init_logs(&config.log).map_err(CliError::Usage)?;
     let metrics = telemetry::init_metrics().map_err(CliError::Failed)?;
     let stop =
         Shutdown::on_signals().map_err(|error| CliError::Failed(format!("signals can't be followed: {error}")))?;
-    let clock = Clock::system();
-    let store = engines::open_store(&config, clock.clone()).await?;
-    let server = Server { config, store, clock, roles, metrics, stop };
-    server.run().await.map_err(|error| match error {
+    let server =
+        Server { store: open_store(&config, screen).await?, config, clock: Clock::system(), roles, metrics, stop };
+    let announce = |address| {
+        // Nobody who reads it is no reason not to serve.
+        let _ = if screen.json {
+            screen.print_json(&json!({ "listening": format!("http://{address}") }))
+        } else {
+            screen.print(&format!("listening on http://{address}"))
+        };
+    };
+    server.run(announce).await.map_err(|error| match error {
         ServeError::Store(error) => error.into(),
         error @ ServeError::Listen { .. } => CliError::Failed(error.to_string()),
     })?;
@@ -107,11 +119,20 @@ async fn serve(config: Config, args: ServeArgs) -> Result<Exit, CliError> {
 }
 
 async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, CliError> {
-    telemetry::init_logs(&LogConfig { json: false, filter: "warn,lapin=off".into() }).map_err(CliError::Usage)?;
-    let clock = Clock::system();
-    let store = engines::open_store(&config, clock.clone()).await?;
-    let demo = Demo { config: config.clone(), store: store.clone(), clock, quiet: screen.json };
-    let summary = demo.run(&cli::system_user().name).await?;
+    let quiet = LogConfig { json: false, filter: "warn,lapin=off,sqlx=off".into() };
+    telemetry::init_logs(&quiet).map_err(CliError::Usage)?;
+    let store = open_store(&config, screen).await?;
+    let tell = |line: &str| {
+        if !screen.json {
+            // A reader who has gone away misses it, no more.
+            let _ = screen.print(line);
+        }
+    };
+    let demo = Demo { config: &config, store: store.clone(), clock: Clock::system(), tell: &tell };
+    let summary = demo.run(&cli::system_user().name).await.map_err(|error| match error {
+        DemoError::Store(error) => error.into(),
+        error => CliError::Failed(error.to_string()),
+    })?;
     store.close().await;
     if screen.json {
         screen.print_json(&summary)?;
@@ -122,7 +143,7 @@ async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, C
     }
     let exit = if summary.failed == 0 { Exit::Done } else { Exit::Failed };
     if args.serve && exit == Exit::Done {
-        return serve(config, ServeArgs { roles: Vec::new() }).await;
+        return serve(config, ServeArgs { roles: Vec::new() }, screen).await;
     }
     Ok(exit)
 }

@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::SchedulerConfig;
 use crate::domain::event::Order;
-use crate::health::Health;
+use crate::health::{Asked, Health};
 use crate::queue::{Connectivity, LaneKind, Published, Queue};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError, StoreResult};
@@ -41,15 +41,15 @@ impl Scheduler {
             // Before looking, so that a hint which comes while we look is not lost.
             hints.borrow_and_update();
             connectivity.borrow_and_update();
+            let asked = self.health.asking();
             let next = match self.dispatch(&stop).await {
                 Ok(next) => next,
                 Err(error) => {
-                    self.report(&error);
+                    self.report(asked, &error);
                     backoff.wait(&stop).await;
                     continue;
                 }
             };
-            self.health.database_is_up();
             backoff = Backoff::new();
             let sleep = next.unwrap_or(SLEEP_MAX).min(self.until_sweep()).min(SLEEP_MAX);
             tokio::select! {
@@ -75,7 +75,8 @@ impl Scheduler {
             let (next, ()) = tokio::join!(self.claim(), self.publish(&last));
             claimed = next?;
             if claimed.is_empty() {
-                let next_due = self.store.next_due().await?;
+                let asked = self.health.asking();
+                let next_due = self.health.answer(asked, self.store.next_due()).await?;
                 if next_due != Some(Duration::ZERO) {
                     return Ok(next_due);
                 }
@@ -86,7 +87,9 @@ impl Scheduler {
     }
 
     async fn claim(&self) -> StoreResult<Vec<Order>> {
-        let orders = self.store.claim(self.config.claim_max, self.config.redispatch).await?;
+        let asked = self.health.asking();
+        let orders = self.health.answer(asked, self.store.claim(self.config.claim_max, self.config.redispatch)).await?;
+        self.health.database_answered(asked);
         metrics::counter!("disconnectd_claimed_total").increment(orders.len() as u64);
         Ok(orders)
     }
@@ -105,10 +108,14 @@ impl Scheduler {
         if refused.is_empty() {
             return;
         }
-        tracing::warn!(events = refused.len(), first = %refused[0].event_id, "the queue refused events; they are released");
-        if let Err(error) = self.store.release(&refused, RELEASE_DELAY).await {
+        if self.queue_is_up() {
+            let first = refused[0].event_id;
+            tracing::warn!(events = refused.len(), %first, "the queue refused events; they are released");
+        } // else that was said already
+        let asked = self.health.asking();
+        if let Err(error) = self.health.answer(asked, self.store.release(&refused, RELEASE_DELAY)).await {
             // They stay queued, and their `next_at` brings them back.
-            self.report(&error);
+            self.report(asked, &error);
         }
     }
 
@@ -121,10 +128,15 @@ impl Scheduler {
         self.config.sweep.next_after(now).and_then(|at| (at - now).to_std().ok()).unwrap_or(SLEEP_MAX)
     }
 
-    fn report(&self, error: &StoreError) {
+    fn report(&self, asked: Asked, error: &StoreError) {
         match error {
             StoreError::Conflict(_) => tracing::debug!(%error, "the scheduler tries again"),
-            _ => self.health.database_is_down(&error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Unusable(_) => {
+                self.health.database_failed(asked, &error.to_string());
+            }
+            StoreError::Rejected(_) | StoreError::Refused(_) => {
+                tracing::error!(%error, "the scheduler can't go on; it tries again");
+            }
         }
     }
 }

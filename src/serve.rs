@@ -3,6 +3,7 @@
 //! Nothing here ends because a server is away: it says so once, tries again with backoff, tells `/readyz`, and goes on
 //! by itself when the server is back.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,12 @@ use crate::worker::Worker;
 
 /// How long a second process waits for the lock of a SQLite database before it says who has it.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for what has begun once the database is known to be away.
+const OUTAGE_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the connections to the database may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,15 +82,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until a stop is asked for, then finishes what has begun within the grace period.
+    /// Serves until a stop is asked for, then finishes what has begun within the grace period. `announce` is told where
+    /// it listens.
     ///
     /// # Errors
     /// What trying again can't mend: the address is taken, the database is unusable or another process has it.
-    pub async fn run(self) -> Result<(), ServeError> {
+    pub async fn run(self, announce: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
         let address = self.config.http_listen.to_string();
         let listening = |error| ServeError::Listen { address: address.clone(), error };
         let listener = TcpListener::bind(self.config.http_listen).await.map_err(listening)?;
-        println!("listening on http://{}", listener.local_addr().map_err(listening)?);
+        announce(listener.local_addr().map_err(listening)?);
 
         let health = Arc::new(Health::default());
         let (queue_sender, queue) = watch::channel(None);
@@ -101,7 +109,8 @@ impl Server {
         http_stop.stop();
         // Connections that are kept open are not worth waiting for.
         let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
-        self.store.close().await;
+        // A database that is away does not say goodbye.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await;
         result
     }
 
@@ -110,15 +119,24 @@ impl Server {
         health: &Arc<Health>,
         queue_sender: &watch::Sender<Option<Arc<dyn Queue>>>,
     ) -> Result<(), ServeError> {
-        let Some(installation) = self.reach_database(health).await? else { return Ok(()) };
+        let reached = tokio::select! {
+            reached = self.reach_database(health) => reached?,
+            () = self.stop.asked() => None,
+        };
+        let Some(installation) = reached else { return Ok(()) };
         let queue = engines::open_queue(&self.config, &installation)?;
-        queue_sender.send_replace(Some(queue.clone()));
         let serving = if self.roles.scheduler || self.roles.worker {
-            let Some(serving) = self.take_over(health).await? else { return Ok(()) };
+            let taken = tokio::select! {
+                taken = self.take_over(health) => taken?,
+                () = self.stop.asked() => None,
+            };
+            let Some(serving) = taken else { return Ok(()) };
             Some(serving)
         } else {
             None
         };
+        // From here on it is ready, as far as it depends on itself.
+        queue_sender.send_replace(Some(queue.clone()));
         tracing::info!(installation = installation.id, roles = ?self.roles, "serving");
 
         let mut tasks = JoinSet::new();
@@ -136,11 +154,27 @@ impl Server {
             let worker = Worker::new(self.store.clone(), health.clone(), self.config.worker.clone());
             tasks.spawn(worker.run(queue.clone(), self.stop.clone()));
         }
+        // Until the end, so that a database which goes away while work drains is noticed as well.
+        let (_until_the_end, end) = Shutdown::new();
+        let (store, probed) = (self.store.clone(), health.clone());
+        tokio::spawn(async move { probed.probe_database(&*store, &end).await });
+
         self.stop.asked().await;
-        let finished = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.config.grace, finished).await.is_err() {
-            tracing::warn!("the grace period is over; what is still under way will be done again by someone else");
+        let hopeless = async {
+            health.database_is_away().await;
+            tokio::time::sleep(OUTAGE_GRACE).await;
+        };
+        tokio::select! {
+            () = async { while tasks.join_next().await.is_some() {} } => {}
+            () = tokio::time::sleep(self.config.grace) => {
+                tracing::warn!("the grace period is over; what is still under way will be done again by someone else");
+            }
+            () = hopeless => {
+                tracing::warn!("the database is away; what is still under way will be done again by someone else");
+            }
         }
+        // What they held is given back.
+        tasks.shutdown().await;
         queue.close().await;
         drop(serving);
         tracing::info!("stopped");
@@ -151,6 +185,7 @@ impl Server {
     async fn reach_database(&self, health: &Health) -> Result<Option<Installation>, ServeError> {
         let mut backoff = Backoff::new();
         loop {
+            let asked = health.asking();
             let reached = async {
                 let applied = self.store.migrate().await?;
                 if applied > 0 {
@@ -160,10 +195,10 @@ impl Server {
             };
             match reached.await {
                 Ok(installation) => {
-                    health.database_is_up();
+                    health.database_answered(asked);
                     return Ok(Some(installation));
                 }
-                Err(error) if error.is_transient() => health.database_is_down(&error.to_string()),
+                Err(error) if error.is_transient() => health.database_failed(asked, &error.to_string()),
                 Err(error) => return Err(error.into()),
             }
             if !backoff.wait(&self.stop).await {
@@ -178,8 +213,10 @@ impl Server {
         let mut backoff = Backoff::new();
         let mut said = false;
         loop {
+            let asked = health.asking();
             match self.store.serve().await {
                 Ok(serving) => {
+                    health.database_answered(asked);
                     if serving.rescued > 0 {
                         tracing::info!(
                             events = serving.rescued,
@@ -196,7 +233,7 @@ impl Server {
                         tracing::warn!("{held}; waiting for it to end");
                     }
                 }
-                Err(error) if error.is_transient() => health.database_is_down(&error.to_string()),
+                Err(error) if error.is_transient() => health.database_failed(asked, &error.to_string()),
                 Err(error) => return Err(error.into()),
             }
             if !backoff.wait(&self.stop).await {

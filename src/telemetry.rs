@@ -47,13 +47,20 @@ pub fn init_metrics() -> Result<PrometheusHandle, String> {
         ("disconnectd_stale_deliveries_total", "Deliveries of events that were not queued any more."),
         ("disconnectd_batches_split_total", "Batches that failed and ran one by one."),
         ("disconnectd_worker_panics_total", "Worker loops that ended by themselves."),
+        ("disconnectd_queue_published_total", "Messages published, by what the broker said."),
+        ("disconnectd_queue_rejected_total", "Messages that were not ours, sent to the dead-letter queue, by lane."),
+        ("disconnectd_queue_reconnects_total", "Connections to the broker that were made anew."),
     ] {
         metrics::describe_counter!(name, help);
-        metrics::counter!(name).absolute(0);
+        // Those of the queue have labels, and register themselves.
+        if !name.starts_with("disconnectd_queue_") {
+            metrics::counter!(name).absolute(0);
+        }
     }
     metrics::describe_counter!("disconnectd_disconnects_total", "Events that this worker completed, by outcome.");
     metrics::describe_histogram!("disconnectd_batch_seconds", "From the first lock of a batch to its commit.");
     metrics::describe_histogram!("disconnectd_batch_events", "Events in a batch.");
+    metrics::describe_gauge!("disconnectd_queue_up", "1 while the broker takes messages, by connection.");
     metrics::describe_gauge!("disconnectd_database_up", "1 while the database answers.");
     metrics::gauge!("disconnectd_database_up").set(0.0);
     Ok(handle)

@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
 use crate::domain::event::{Event, Order};
 use crate::domain::plan::{Plan, Snapshot, plan_disconnect};
-use crate::health::{Condition, Health};
+use crate::health::{Asked, Condition, Health};
 use crate::queue::{Batch, Deliveries, Delivery, LaneKind, Queue, QueueError};
 use crate::shutdown::Shutdown;
 use crate::store::{Executed, Store, StoreError};
@@ -45,6 +45,7 @@ impl Worker {
     pub async fn run(self, queue: Arc<dyn Queue>, stop: Shutdown) {
         let mut loops = JoinSet::new();
         let mut lanes = HashMap::new();
+        let mut backoff = Backoff::new();
         let start = |loops: &mut JoinSet<()>, lane| {
             let (worker, queue, stop) = (self.clone(), queue.clone(), stop.clone());
             loops.spawn(async move { worker.consume(queue, lane, &stop).await }).id()
@@ -62,6 +63,8 @@ impl Worker {
             {
                 tracing::error!(%error, lane = lane.as_str(), "a worker loop ended by itself; another takes its place");
                 metrics::counter!("disconnectd_worker_panics_total").increment(1);
+                // What ended it may end the next one as well.
+                backoff.wait(&stop).await;
                 lanes.insert(start(&mut loops, lane), lane);
             }
         }
@@ -93,8 +96,13 @@ impl Worker {
             if !matches!(self.health.database(), Condition::Down(_)) {
                 return true;
             }
-            match self.store.ping().await {
-                Ok(()) => self.health.database_is_up(),
+            let asked = self.health.asking();
+            let answer = tokio::select! {
+                answer = self.store.ping() => answer,
+                () = stop.asked() => return false,
+            };
+            match answer {
+                Ok(()) => self.health.database_answered(asked),
                 Err(_) => {
                     backoff.wait(stop).await;
                 }
@@ -152,17 +160,17 @@ impl Worker {
         let decide = |snapshot: &Snapshot, event: &Event| self.decide(snapshot, event);
         let mut backoff = Backoff::new();
         loop {
-            let begun = Instant::now();
-            match self.store.disconnect(orders, &decide).await {
+            let (begun, asked) = (Instant::now(), self.health.asking());
+            match self.health.answer(asked, self.store.disconnect(orders, &decide)).await {
                 Ok(executed) => {
                     metrics::histogram!("disconnectd_batch_seconds").record(begun.elapsed());
                     metrics::histogram!("disconnectd_batch_events")
                         .record(u32::try_from(orders.len()).unwrap_or(u32::MAX));
-                    self.health.database_is_up();
+                    self.health.database_answered(asked);
                     return Ok(Ok(executed));
                 }
                 Err(error @ (StoreError::Rejected(_) | StoreError::Conflict(_))) => return Ok(Err(error)),
-                Err(error) => self.wait_out(&error, &mut backoff, stop).await?,
+                Err(error) => self.wait_out(asked, &error, &mut backoff, stop).await?,
             }
         }
     }
@@ -204,37 +212,54 @@ impl Worker {
         }
         let mut backoff = Backoff::new();
         loop {
-            match self.store.record_failures(&failures).await {
+            let asked = self.health.asking();
+            match self.health.answer(asked, self.store.record_failures(&failures)).await {
                 Ok(_) => return Ok(()),
                 Err(error @ StoreError::Rejected(_)) => {
                     // They stay queued and come again by their `next_at`.
                     tracing::error!(%error, events = failures.len(), "failures could not be written");
                     return Ok(());
                 }
-                Err(error) => self.wait_out(&error, &mut backoff, stop).await?,
+                Err(error) => self.wait_out(asked, &error, &mut backoff, stop).await?,
             }
         }
     }
 
+    /// An execution that fails after all counts twice, so that an event which kills workers is given up sooner.
     async fn execute_suspect(&self, order: Order, returns: u32, stop: &Shutdown) -> Result<(), Stopped> {
         let error = format!("its message came back {returns} times, as if it had killed its worker");
         tracing::warn!(event = %order.event_id, returns, "event {} runs alone: {error}", order.event_id);
         let mut backoff = Backoff::new();
         loop {
-            match self.store.record_suspect(order.event_id, &error).await {
+            let asked = self.health.asking();
+            match self.health.answer(asked, self.store.record_suspect(order.event_id, &error)).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(attempt)) => {
                     return self.execute(&[Order { event_id: order.event_id, attempt }], stop).await;
                 }
-                Err(error) => self.wait_out(&error, &mut backoff, stop).await?,
+                Err(error @ StoreError::Rejected(_)) => {
+                    tracing::error!(event = %order.event_id, %error, "event {} is left for later", order.event_id);
+                    return Ok(());
+                }
+                Err(error) => self.wait_out(asked, &error, &mut backoff, stop).await?,
             }
         }
     }
 
-    async fn wait_out(&self, error: &StoreError, backoff: &mut Backoff, stop: &Shutdown) -> Result<(), Stopped> {
+    async fn wait_out(
+        &self,
+        asked: Asked,
+        error: &StoreError,
+        backoff: &mut Backoff,
+        stop: &Shutdown,
+    ) -> Result<(), Stopped> {
         match error {
-            StoreError::Conflict(_) => tracing::debug!(%error, "the worker tries again"),
-            _ => self.health.database_is_down(&error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Unusable(_) => {
+                self.health.database_failed(asked, &error.to_string());
+            }
+            StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Refused(_) => {
+                tracing::debug!(%error, "the worker tries again");
+            }
         }
         if backoff.wait(stop).await { Ok(()) } else { Err(Stopped) }
     }

@@ -4,6 +4,8 @@ mod bad_input;
 mod clerk;
 mod cluster;
 mod demo;
+mod outages;
+mod poison;
 mod serving;
 
 use crate::program::Program;

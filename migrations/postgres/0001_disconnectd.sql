@@ -83,7 +83,7 @@ create table disconnect_events (
     -- 0: single disconnects. Others: a campaign each.
     lane           bigint not null default 0,
     -- The business instant; it prices the disconnect.
-    due_at         timestamptz not null,
+    due_at         timestamptz not null check (isfinite(due_at)),
     planned_for    text,
     zone           text,
     -- When the machine must look again.
@@ -101,7 +101,7 @@ create table disconnect_events (
     ended_at       timestamptz,
     -- Rule 7: every open event has a finite next_at, and nothing else has one.
     check ((state in ('scheduled', 'queued')) = (next_at is not null)),
-    check (next_at < 'infinity'),
+    check (isfinite(next_at)),
     check ((state = 'completed') = (outcome is not null)),
     check ((state in ('scheduled', 'queued')) = (ended_at is null))
 );
@@ -137,9 +137,9 @@ create table debits (
     description text not null,
     amount      bigint not null check (amount >= 0),
     tax         bigint not null check (tax >= 0),
-    charged_on  date not null,
+    charged_on  date not null check (isfinite(charged_on)),
     invoice_id  bigint references invoices,
-    created_at  timestamptz not null default now(),
+    created_at  timestamptz not null default clock_timestamp(),
     unique (account_id, reference)
 );
 create index debits_uninvoiced on debits (account_id) where invoice_id is null;
@@ -195,9 +195,10 @@ create trigger account_log_keep_all before truncate on account_log for each stat
 create trigger address_assignments_keep_all before truncate on address_assignments
     for each statement execute function refuse_change();
 
--- A debit that was invoiced is not touched any more; an uninvoiced one stays with its account.
+-- A debit that was invoiced is not touched any more; an uninvoiced one stays with its account, under its reference.
 create trigger debits_keep_invoiced before update on debits for each row
-    when (old.invoice_id is not null or new.account_id <> old.account_id or new.id <> old.id)
+    when (old.invoice_id is not null or new.account_id <> old.account_id or new.id <> old.id
+          or new.reference <> old.reference)
     execute function refuse_change();
 
 -- A disconnect is not taken back, and an account keeps its keys.
@@ -205,6 +206,27 @@ create trigger accounts_keep_disconnected before update on accounts for each row
     when (new.id <> old.id or new.number <> old.number
           or (old.disconnected_at is not null and new.disconnected_at is distinct from old.disconnected_at))
     execute function refuse_change();
+
+-- The lines of an invoice come in one statement and add up to it; so it is closed for later ones. Planned each time: a
+-- plan from when there were hardly any lines would read all of them for each invoice.
+create function refuse_unbalanced() returns trigger language plpgsql set plan_cache_mode = force_custom_plan as $$
+declare
+    refused bigint;
+begin
+    select i.number into refused
+      from (select distinct invoice_id from new_rows) n
+      join invoices i on i.id = n.invoice_id
+     where (select (sum(l.amount), sum(l.tax), sum(l.total)) is distinct from (i.amount, i.tax, i.total)
+              from invoice_lines l where l.invoice_id = i.id)
+     limit 1;
+    if found then
+        raise exception 'the lines of invoice % would not add up to it: a new row in invoice_lines is refused', refused
+            using errcode = 'restrict_violation';
+    end if;
+    return null;
+end $$;
+create trigger zz_invoice_lines_balance after insert on invoice_lines
+    referencing new table as new_rows for each statement execute function refuse_unbalanced();
 
 -- Rule 3: a later debit, and a later address, is refused, whoever writes it. Once per statement, after the foreign
 -- keys were checked: that check waits for the account's lock, so this one sees a disconnect that was under way.

@@ -196,6 +196,13 @@ when exists (select 1 from invoice_lines
               where (invoice_id = new.invoice_id and position = new.position) or debit_id = new.debit_id)
 begin select raise(abort, 'disconnectd keeps all history: replace of invoice_lines is refused'); end;
 
+-- Its lines come to its total once it is issued, and then there is no more to add. A line over nothing can still come;
+-- sum() fails where the lines overflow, which is as good.
+create trigger invoice_lines_closed before insert on invoice_lines
+when new.total + coalesce((select sum(total) from invoice_lines where invoice_id = new.invoice_id), 0)
+     > (select total from invoices where id = new.invoice_id)
+begin select raise(abort, 'the invoice is issued: a line beyond its total is refused'); end;
+
 create trigger debits_keep before delete on debits
 begin select raise(abort, 'disconnectd keeps all history: delete of debits is refused'); end;
 create trigger debits_keep_replaced before insert on debits

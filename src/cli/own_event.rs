@@ -39,10 +39,14 @@ impl OwnEvent {
 
 #[async_trait]
 impl RunOwn for OwnEvent {
-    async fn run_own(&self, event: EventId, _deadline: Instant) -> bool {
-        if !self.is_embedded {
-            return false;
-        }
+    async fn run_own(&self, event: EventId, deadline: Instant) -> bool {
+        // What is cut off there is rolled back, and whoever serves next schedules the event again.
+        self.is_embedded && tokio::time::timeout_at(deadline, self.run(event)).await.unwrap_or(false)
+    }
+}
+
+impl OwnEvent {
+    async fn run(&self, event: EventId) -> bool {
         // Held by somebody who serves: the event is theirs. Any other trouble shows itself where the event is read.
         let Ok(serving) = self.store.serve().await else { return false };
         let Ok(Some(order)) = self.store.claim_one(event, self.redispatch).await else { return false };

@@ -1,4 +1,4 @@
-//! The store on PostgreSQL 13 and later: any number of processes side by side. SQL only; the decisions are the
+//! The store on PostgreSQL 15 and later: any number of processes side by side. SQL only; the decisions are the
 //! domain's.
 //!
 //! Each transaction runs READ COMMITTED: it locks first and loads in the next statement, which sees everything that

@@ -107,12 +107,12 @@ async fn importing_the_same_file_again_changes_nothing(db: &TestDatabase) {
 
 async fn an_account_is_updated_by_its_number_and_the_log_says_how(db: &TestDatabase) {
     db.accounts([account("P"), account("A-1").email("old@example.com").groups(&["a", "b"]).parent("P")]).await;
-    let report =
-        db.import_accounts([account("A-1").name("New").status("Inactive").currency("EUR").groups(&["b", "c"])]).await;
+    let row = account("A-1").name("New").status("Inactive").currency("EUR").email("new@example.com");
+    let report = db.import_accounts([row.groups(&["b", "c"])]).await;
     assert_eq!((counts(&report), report.applied), ((1, 0, 1, 0), true));
     let view = db.account("A-1").await;
     assert_eq!((view.name.as_str(), view.status.as_str(), view.currency.code()), ("New", "Inactive", "EUR"));
-    assert_eq!((view.contact.email, view.parent_number), (None, None));
+    assert_eq!((view.contact.email.as_deref(), view.parent_number), (Some("new@example.com"), None));
     assert_eq!(view.groups, ["b", "c"]);
     assert_eq!(view.disconnected_at, None, "a status is not a disconnect");
     let entry = db.log("A-1").await.pop().unwrap();
@@ -219,7 +219,7 @@ async fn a_file_cannot_make_a_cycle_of_parents(db: &TestDatabase) {
 
 async fn a_file_may_turn_a_family_upside_down(db: &TestDatabase) {
     db.accounts([account("P"), account("C").parent("P")]).await;
-    db.accounts([account("P").parent("C"), account("C")]).await;
+    db.accounts([account("P").parent("C"), account("C").email("c@example.com")]).await;
     assert_eq!(db.account("P").await.parent_number, Some(number("C")));
     assert_eq!(db.account("C").await.parent_number, None);
 }
@@ -272,8 +272,12 @@ async fn rule_10_an_unlinked_child_is_not_linked_again(db: &TestDatabase) {
     // A person may.
     db.store.link(&number("C"), &number("Q"), &clerk()).await.unwrap();
     let report = db.import_accounts([child().parent("P")]).await;
-    assert!(report.applied, "it is linked again, so the file counts again: {report:?}");
-    assert_eq!(db.account("C").await.parent_number, Some(number("P")));
+    assert_said(&report.notes, &[(2, "parent_number", "was unlinked from P")]);
+    assert_eq!(db.account("C").await.parent_number, Some(number("Q")));
+    db.store.link(&number("C"), &number("P"), &clerk()).await.unwrap();
+    let report = db.import_accounts([child().parent("Q")]).await;
+    assert!(report.applied, "it is linked to that parent again, so the file counts again: {report:?}");
+    assert_eq!(db.account("C").await.parent_number, Some(number("Q")));
 }
 
 async fn rule_10_the_currency_of_an_account_with_debits_does_not_change(db: &TestDatabase) {

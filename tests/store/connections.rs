@@ -1,11 +1,15 @@
 //! Databases that can't be used: each engine has troubles of its own, and says which in a sentence without secrets.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use disconnectd::clock::Clock;
 use disconnectd::store::postgres::PostgresStore;
 use disconnectd::store::sqlite::SqliteStore;
 use disconnectd::store::{Installations as _, StoreError};
+
+use crate::support::database::{Engine, TestDatabase};
+use crate::support::scenario::import_options;
 
 /// What a command may take to say that its server is away.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +37,25 @@ async fn a_server_that_is_away_is_said_soon() {
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert!(error.is_transient() && asked.elapsed() < PATIENCE);
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_closed_soon_whatever_is_stuck() {
+    TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
+        let store = db.open().await;
+        // An import whose file does not end holds its connection. Once the second chunk went in, the first was taken.
+        let (file, rows) = tokio::sync::mpsc::channel(1);
+        let importing = Arc::clone(&store);
+        let import = tokio::spawn(async move { importing.import_debits(rows, import_options(false)).await });
+        for _ in 0..2 {
+            file.send(Vec::new()).await.unwrap();
+        }
+        let asked = Instant::now();
+        store.close().await;
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        import.abort();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use disconnectd::domain::account::LogKind;
-use disconnectd::domain::event::{Attempt, Change, EventId, Order, State};
-use disconnectd::domain::retry::{FailedAttempt, Verdict};
+use disconnectd::domain::event::{Attempt, Change, Event, EventId, Order, State};
+use disconnectd::domain::plan::{Effect, Plan, Snapshot};
+use disconnectd::domain::retry::{FailedAttempt, RetryPolicy, Verdict};
+use disconnectd::store::{Executed, StoreError};
 
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::account;
-use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, outcome_of};
+use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, disconnect, outcome_of};
 
 both_engines!(
     a_failure_is_written_and_the_event_waits_for_its_retry,
@@ -21,6 +23,8 @@ both_engines!(
     a_suspect_is_counted_before_it_runs_and_stays_queued,
     a_suspect_with_its_last_failure_is_given_up,
     only_a_queued_event_is_suspect,
+    what_cannot_be_read_is_the_events_own_failure_and_bounded,
+    a_plan_that_does_not_complete_the_event_fails_it,
 );
 
 fn failed(order: Order, failures: i32) -> FailedAttempt {
@@ -163,5 +167,42 @@ async fn only_a_queued_event_is_suspect(db: &TestDatabase) {
     for event in [done, scheduled, EventId(scheduled.0 + 1_000)] {
         assert_eq!(db.store.record_suspect(event, "killed").await.unwrap(), None);
     }
+    assert_eq!(db.dump().await, before);
+}
+
+async fn what_cannot_be_read_is_the_events_own_failure_and_bounded(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2"].map(account)).await;
+    let (mut order, other) = (db.queued("A-1").await, db.queued("A-2").await);
+    db.sql("update accounts set currency = 'ZZZ' where number = 'A-1'").await;
+    let before = db.dump().await;
+    let both = disconnect(&*db.store, &[order, other]).await;
+    assert!(matches!(both, Err(StoreError::Rejected(_))), "{both:?}");
+    assert_eq!(db.dump().await, before);
+    assert!(outcome_of(&db.disconnect(&[other]).await[0]).is_some(), "one account's trouble stays its own");
+    for failures in 0..FAILURES_MAX {
+        let executed = db.disconnect(&[order]).await;
+        let [Executed::Failed(failed)] = &executed[..] else { panic!("{executed:?}") };
+        assert_eq!((failed.event_id, failed.attempt), (order.event_id, order.attempt));
+        assert_eq!((failed.failures, failed.failures_max), (failures, FAILURES_MAX));
+        assert!(failed.error.contains("ZZZ"), "{}", failed.error);
+        let policy = RetryPolicy { base: Duration::ZERO, max: Duration::ZERO };
+        let verdict = policy.after_failure(failed);
+        assert_eq!(db.store.record_failures(&[(failed.clone(), verdict)]).await.unwrap(), [order.event_id]);
+        match db.store.claim_one(order.event_id, REDISPATCH).await.unwrap() {
+            Some(next) => order = next,
+            None => assert_eq!((failures, verdict), (FAILURES_MAX - 1, Verdict::GiveUp)),
+        }
+    }
+    assert_eq!(db.state(order.event_id).await, State::Failed);
+}
+
+async fn a_plan_that_does_not_complete_the_event_fails_it(db: &TestDatabase) {
+    db.accounts([account("A-1")]).await;
+    let order = db.queued("A-1").await;
+    let before = db.dump().await;
+    let decide = |_: &Snapshot, _: &Event| Plan::Apply(vec![Effect::Disconnect { status: "Inactive".into() }]);
+    let executed = db.store.disconnect(&[order], &decide).await.unwrap();
+    let [Executed::Failed(failed)] = &executed[..] else { panic!("{executed:?}") };
+    assert_eq!((failed.event_id, failed.error.as_str()), (order.event_id, "the plan does not complete the event"));
     assert_eq!(db.dump().await, before);
 }

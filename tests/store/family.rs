@@ -14,6 +14,7 @@ both_engines!(
     a_link_never_makes_a_cycle,
     a_disconnected_account_is_neither_linked_nor_linked_to,
     an_unlink_remembers_the_parent,
+    an_unlink_is_remembered_until_the_child_is_linked_to_that_parent_again,
     a_child_is_unlinked_only_with_a_contact_of_its_own,
     an_unlink_needs_a_parent_and_a_served_child,
     a_link_of_unknown_accounts_is_refused,
@@ -96,6 +97,16 @@ async fn an_unlink_remembers_the_parent(db: &TestDatabase) {
     let entry = db.log("C").await.pop().unwrap();
     assert_eq!(entry.kind, LogKind::Unlinked);
     assert!(entry.message.contains('P'), "{}", entry.message);
+}
+
+async fn an_unlink_is_remembered_until_the_child_is_linked_to_that_parent_again(db: &TestDatabase) {
+    db.accounts([account("P"), account("Q"), account("C").parent("P").email("c@example.com")]).await;
+    db.store.unlink(&number("C"), &clerk()).await.unwrap();
+    let remembered = "select count(*) from accounts where unlinked_from_id is not null";
+    db.link("C", "Q").await;
+    assert_eq!(db.number(remembered).await, 1, "another parent is no change of mind about the first");
+    db.link("C", "P").await;
+    assert_eq!(db.number(remembered).await, 0);
 }
 
 async fn a_child_is_unlinked_only_with_a_contact_of_its_own(db: &TestDatabase) {

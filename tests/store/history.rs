@@ -9,6 +9,7 @@ both_engines!(
     rule_4_no_table_of_the_history_is_emptied_or_replaced,
     rule_4_what_was_issued_or_logged_is_not_changed,
     rule_4_an_account_keeps_its_keys_and_its_disconnect,
+    rule_4_an_issued_invoice_gets_no_more_lines,
     rule_3_a_debit_or_address_for_a_disconnected_account_is_refused_by_the_database,
 );
 
@@ -87,6 +88,7 @@ async fn rule_4_what_was_issued_or_logged_is_not_changed(db: &TestDatabase) {
     ] {
         db.assert_refuses(change).await;
     }
+    db.assert_refuses("update debits set reference = 'other' where invoice_id is null").await;
     db.assert_refuses("update debits set account_id = (select id from accounts where number = 'A-1')").await;
     assert_eq!(db.sql("update debits set description = 'corrected' where invoice_id is null").await, 1);
 }
@@ -98,6 +100,32 @@ async fn rule_4_an_account_keeps_its_keys_and_its_disconnect(db: &TestDatabase) 
     let later = db.instant(60);
     db.assert_refuses(&format!("update accounts set disconnected_at = {later} where number = 'A-1'")).await;
     assert_eq!(db.sql("update accounts set name = 'x'").await, 2);
+}
+
+async fn rule_4_an_issued_invoice_gets_no_more_lines(db: &TestDatabase) {
+    db.lived().await;
+    let lines = |invoices: &str| {
+        format!(
+            "insert into invoice_lines (invoice_id, position, debit_id, description, charged_on, amount, tax, total) \
+             select i.id, d.id + 10, d.id, d.description, d.charged_on, d.amount, d.tax, d.amount + d.tax \
+             from {invoices} i, debits d where d.invoice_id is null"
+        )
+    };
+    db.assert_refuses(&lines("invoices")).await;
+    // One that is issued by SQL takes its line of 7.00, and no other.
+    let at = db.instant(0);
+    let issue = |amount: i64| {
+        format!(
+            "insert into invoices (number, kind, account_id, currency, amount, tax, total, issued_at) \
+             select {amount}, 'regular', id, 'USD', {amount}, 0, {amount}, {at} from accounts where number = 'A-2'"
+        )
+    };
+    db.sql(&issue(700)).await;
+    assert_eq!(db.sql(&lines("(select id from invoices where number = 700)")).await, 1);
+    db.sql("update debits set invoice_id = (select id from invoices where number = 700) where invoice_id is null")
+        .await;
+    db.debits([debit("A-2", "later", "1.00")]).await;
+    db.assert_refuses(&lines("(select id from invoices where number = 700)")).await;
 }
 
 async fn rule_3_a_debit_or_address_for_a_disconnected_account_is_refused_by_the_database(db: &TestDatabase) {

@@ -2,12 +2,13 @@
 
 use chrono::Timelike as _;
 use disconnectd::domain::refusal::Refusal;
+use disconnectd::domain::retry::{FailedAttempt, Verdict};
 use disconnectd::store::StoreError;
 
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit};
-use crate::support::scenario::{refusal, unusable};
+use crate::support::scenario::{FAILURES_MAX, refusal, unusable};
 
 both_engines!(
     now_is_cut_to_microseconds_and_goes_on,
@@ -16,6 +17,8 @@ both_engines!(
     a_database_with_tables_of_others_is_not_dropped,
     a_healthy_database_has_nothing_to_inspect,
     a_sum_that_went_wrong_is_found_by_the_doctor,
+    what_is_late_or_failed_is_not_the_inspections,
+    the_inspection_counts_all_and_names_a_few,
     a_closed_store_answers_with_an_error,
 );
 
@@ -83,7 +86,42 @@ async fn a_sum_that_went_wrong_is_found_by_the_doctor(db: &TestDatabase) {
     ))
     .await;
     let found = db.store.inspect().await.unwrap();
-    assert!(found.iter().any(|sentence| sentence.contains("77")), "an invoice without its lines: {found:?}");
+    assert_eq!(found, ["invoices that their lines do not add up to, 1 in all: 77"]);
+}
+
+async fn what_is_late_or_failed_is_not_the_inspections(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2"].map(account)).await;
+    let order = db.queued("A-1").await;
+    let failure = FailedAttempt {
+        event_id: order.event_id,
+        attempt: order.attempt,
+        failures: FAILURES_MAX - 1,
+        failures_max: FAILURES_MAX,
+        error: "it broke".into(),
+    };
+    db.store.record_failures(&[(failure, Verdict::GiveUp)]).await.unwrap();
+    let late = db.due("A-2").await;
+    db.make_overdue(late, 3_600).await;
+    db.sql("update settings set value = 'Gone' where key = 'disconnect_status'").await;
+    assert_eq!(db.store.inspect().await.unwrap(), Vec::<String>::new());
+}
+
+async fn the_inspection_counts_all_and_names_a_few(db: &TestDatabase) {
+    db.is_broken_on_purpose();
+    let numbers: Vec<_> = (0..7).map(|n| format!("A-{n}")).collect();
+    db.accounts(numbers.iter().map(|n| account(n).address("1 Main St"))).await;
+    db.debits(numbers.iter().map(|n| debit(n, &format!("d-{n}"), "1.00"))).await;
+    let at = db.instant(0);
+    db.sql(&format!("update accounts set disconnected_at = {at}")).await;
+    let few = "7 in all: A-0, A-1, A-2, A-3, A-4, ...";
+    assert_eq!(
+        db.store.inspect().await.unwrap(),
+        [
+            format!("disconnected accounts with an uninvoiced debit, {few}"),
+            format!("disconnected accounts with an address still assigned, {few}"),
+            format!("disconnected accounts that no event disconnected, or more than one, {few}"),
+        ]
+    );
 }
 
 async fn a_closed_store_answers_with_an_error(db: &TestDatabase) {

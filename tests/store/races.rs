@@ -1,9 +1,11 @@
 //! Many at once: whatever the order of things, the rules hold. Each test has many rounds, since one proves little.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use disconnectd::domain::event::{Change, Order, Outcome, State};
 use disconnectd::domain::refusal::Refusal;
+use disconnectd::domain::retry::{FailedAttempt, Verdict};
 use disconnectd::store::{Executed, Requested, Store, StoreError};
 use futures_util::future::join_all;
 
@@ -21,6 +23,8 @@ both_engines!(
     a_cancel_against_a_worker_has_a_definite_answer,
     a_link_against_the_parents_disconnect_is_made_before_it_or_refused,
     batches_that_share_accounts_in_opposite_orders_all_end,
+    failures_are_written_while_their_events_are_changed,
+    children_are_unlinked_while_their_families_are_disconnected,
 );
 
 /// As the callers of a store do: what is busy is tried again at once. A macro, because a future over an async closure
@@ -30,6 +34,8 @@ macro_rules! again_while_busy {
         let mut tries = 0;
         loop {
             match $verb.await {
+                // A database breaks a deadlock, so that all end; but who locks in one order never comes into one.
+                Err(StoreError::Conflict(error)) if error.contains("deadlock") => panic!("{error}"),
                 Err(StoreError::Conflict(error)) if tries == 100 => panic!("busy for a hundred times: {error}"),
                 Err(StoreError::Conflict(_)) => tries += 1,
                 answer => break answer,
@@ -246,4 +252,66 @@ async fn batches_that_share_accounts_in_opposite_orders_all_end(db: &TestDatabas
     let done: usize =
         workers.into_iter().map(|worker| worker.unwrap().iter().filter(|one| outcome_of(one).is_some()).count()).sum();
     assert_eq!(done, numbers.len());
+}
+
+async fn failures_are_written_while_their_events_are_changed(db: &TestDatabase) {
+    let stores = handles(db).await;
+    let numbers: Vec<_> = (0..40).map(|n| format!("N-{n:02}")).collect();
+    db.accounts(numbers.iter().map(|n| account(n))).await;
+    for _ in 0..3 {
+        for number in &numbers {
+            db.due(number).await;
+        }
+        let orders = db.claim(100).await;
+        let failed = |order: &Order| FailedAttempt {
+            event_id: order.event_id,
+            attempt: order.attempt,
+            failures: 0,
+            failures_max: 3,
+            error: "it broke".into(),
+        };
+        let (first, last) = orders.split_at(20);
+        let failures: Vec<_> = first.iter().map(|order| (failed(order), Verdict::RetryAfter(Duration::ZERO))).collect();
+        let recorded = async { again_while_busy!(stores[0].record_failures(&failures)).unwrap() };
+        let suspected = async {
+            for order in last {
+                again_while_busy!(stores[0].record_suspect(order.event_id, "it broke")).unwrap();
+            }
+        };
+        let cancels = join_all(orders.iter().rev().map(|order| {
+            let (store, event) = (Arc::clone(&stores[1]), order.event_id);
+            tokio::spawn(async move { again_while_busy!(store.change(event, &Change::Cancel, &clerk(), None)) })
+        }));
+        let (_, (), cancels) = tokio::join!(recorded, suspected, cancels);
+        for cancelled in cancels {
+            assert_eq!(cancelled.unwrap().unwrap().state, State::Cancelled);
+        }
+    }
+}
+
+async fn children_are_unlinked_while_their_families_are_disconnected(db: &TestDatabase) {
+    let stores = handles(db).await;
+    for round in 0..4 {
+        let parents: Vec<_> = (0..12).map(|n| format!("P-{round}-{n}")).collect();
+        let children: Vec<_> = (0..12).map(|n| format!("C-{round}-{n}")).collect();
+        db.accounts(parents.iter().map(|n| account(n))).await;
+        let rows = children.iter().zip(&parents);
+        db.accounts(rows.map(|(child, parent)| account(child).parent(parent).email("c@example.com"))).await;
+        for number in parents.iter().chain(&children) {
+            db.due(number).await;
+        }
+        let orders = db.claim(100).await;
+        let worker = tokio::spawn(work(Arc::clone(&stores[0]), orders));
+        let store = Arc::clone(&stores[1]);
+        let unlinks = async {
+            for child in children.iter().rev() {
+                match again_while_busy!(store.unlink(&number(child), &clerk())) {
+                    Ok(_) | Err(StoreError::Refused(Refusal::Disconnected { .. })) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        };
+        let (executed, ()) = tokio::join!(worker, unlinks);
+        assert!(executed.unwrap().iter().all(|one| outcome_of(one) == Some(Outcome::Disconnected)));
+    }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{TimeDelta, Timelike as _};
 use disconnectd::domain::account::LogKind;
+use disconnectd::domain::actor::{Actor, Source};
 use disconnectd::domain::calendar::Planned;
 use disconnectd::domain::event::{Change, EventId, Outcome, State};
 use disconnectd::domain::refusal::Refusal;
@@ -104,7 +105,7 @@ async fn a_date_is_kept_as_given_beside_the_instant_it_resolves_to(db: &TestData
     let event = db.event(id).await;
     assert_eq!(event.due_at.to_rfc3339(), "2126-12-01T08:30:00+00:00");
     assert_eq!(event.next_at, Some(event.due_at));
-    assert_eq!(event.planned, planned("2126-12-01T09:30:00", "Europe/Berlin"));
+    assert_eq!(event.planned, planned("2126-12-01T09:30", "Europe/Berlin"));
 }
 
 async fn a_date_in_the_past_must_be_meant(db: &TestDatabase) {
@@ -115,7 +116,9 @@ async fn a_date_in_the_past_must_be_meant(db: &TestDatabase) {
     assert_eq!(db.dump().await, before);
     let late = DisconnectRequest { late: true, ..past };
     let Requested::Created(id) = db.store.request(&late).await.unwrap() else { panic!("it is new") };
-    assert_eq!(db.event(id).await.due_at.to_rfc3339(), "2026-01-01T00:00:00+00:00");
+    let event = db.event(id).await;
+    assert_eq!(event.due_at.to_rfc3339(), "2026-01-01T00:00:00+00:00");
+    assert_eq!(event.next_at, Some(event.created_at), "due long ago, it is overdue only from now on");
     assert_eq!(db.claim(10).await.len(), 1);
 }
 
@@ -152,9 +155,14 @@ async fn rule_6_another_request_names_the_open_event(db: &TestDatabase) {
 async fn rule_6_now_brings_the_open_event_forward(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
     let open = db.scheduled("A-1").await;
-    let requested = db.store.request(&request("A-1", "now")).await.unwrap();
+    let by = Actor::new("manager", Source::Api);
+    let now = DisconnectRequest { reason: Some("unpaid".into()), by, ..request("A-1", "now") };
+    let requested = db.store.request(&now).await.unwrap();
     assert_eq!(requested, Requested::BroughtForward(open));
     let event = db.event(open).await;
+    assert_eq!(event.planned, Planned::default(), "what it was planned for is forgotten");
+    assert_eq!((event.requested_by.as_str(), event.requested_from.as_str()), ("manager", Source::Api.as_str()));
+    assert_eq!(event.reason.as_deref(), Some("unpaid"));
     let now = db.store.now().await.unwrap();
     assert!(event.due_at <= now && event.next_at.unwrap() <= now, "{event:?}");
     assert_eq!(db.count("disconnect_events").await, 1);

@@ -1,27 +1,27 @@
-//! A TCP proxy in front of the broker, whose line can be cut, and which may come up late.
+//! A TCP proxy in front of a server, whose line can be cut or fall silent, and which may come up late.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A port that is taken, and answers nobody until [`Reserved::start`].
 pub struct Reserved {
-    socket: tokio::net::TcpSocket,
+    socket: TcpSocket,
     pub at: SocketAddr,
 }
 
 impl Reserved {
     pub fn new() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap())
+        Self::bind("127.0.0.1:0".parse().unwrap())
     }
 
-    /// Where a proxy was before.
-    pub fn at(at: SocketAddr) -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap(); // its old connections are remembered for a while
+    fn bind(at: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap(); // connections of a proxy that was there before may linger
         socket.bind(at).unwrap(); // not listening: connecting is refused
         let at = socket.local_addr().unwrap();
         Self { socket, at }
@@ -36,6 +36,10 @@ pub struct Proxy {
     pub at: SocketAddr,
     connections: Arc<Mutex<JoinSet<()>>>,
     accepting: JoinHandle<()>,
+    /// Whether bytes pass.
+    flowing: watch::Sender<bool>,
+    /// Changes for connections that are to be forgotten.
+    forgotten: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -46,17 +50,35 @@ impl Proxy {
     fn run(listener: TcpListener, at: SocketAddr, upstream: String) -> Self {
         let connections = Arc::new(Mutex::new(JoinSet::new()));
         let accepted = Arc::clone(&connections);
+        let flowing = watch::Sender::new(true);
+        let flow = flowing.subscribe();
+        let forgotten = watch::Sender::new(());
+        let forgetting = forgotten.clone();
         let accepting = tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let upstream = upstream.clone();
+            while let Ok((client, _)) = listener.accept().await {
+                let (upstream, flow, mut forgotten) = (upstream.clone(), flow.clone(), forgetting.subscribe());
                 accepted.lock().unwrap().spawn(async move {
-                    if let Ok(mut server) = TcpStream::connect(&upstream).await {
-                        let _ = copy_bidirectional(&mut client, &mut server).await;
+                    if let Ok(server) = TcpStream::connect(&upstream).await {
+                        let (mut from_client, mut to_client) = client.into_split();
+                        let (mut from_server, mut to_server) = server.into_split();
+                        let both = async {
+                            tokio::join!(
+                                pass(&mut from_client, &mut to_server, flow.clone()),
+                                pass(&mut from_server, &mut to_client, flow),
+                            )
+                        };
+                        tokio::select! {
+                            _ = both => {}
+                            _ = forgotten.changed() => {
+                                drop((from_server, to_server));
+                                std::future::pending::<()>().await; // the client's half stays open
+                            }
+                        }
                     }
                 });
             }
         });
-        Self { at, connections, accepting }
+        Self { at, connections, accepting, flowing, forgotten }
     }
 
     /// Breaks every connection, as a router that dies does. New ones are let through.
@@ -64,10 +86,44 @@ impl Proxy {
         self.connections.lock().unwrap().abort_all();
     }
 
-    /// Breaks every connection and answers no more.
-    pub async fn stop(mut self) {
+    /// Connections stay open and new ones are taken, but no byte passes until [`Proxy::speak`].
+    pub fn fall_silent(&self) {
+        self.flowing.send_replace(false);
+    }
+
+    pub fn speak(&self) {
+        self.flowing.send_replace(true);
+    }
+
+    /// The server loses every connection and the client is not told: what it asked is never answered. New ones are let
+    /// through.
+    pub fn forget(&self) {
+        self.forgotten.send_replace(());
+    }
+
+    /// Breaks every connection and answers no more. The port stays taken, for a start later on.
+    pub async fn stop(mut self) -> Reserved {
         self.accepting.abort();
         let _ = (&mut self.accepting).await; // gone, and its port with it
         self.cut();
+        Reserved::bind(self.at)
+    }
+}
+
+/// One direction of a connection, until its end or an error.
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut flow: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await.unwrap_or(0);
+        if flow.wait_for(|flowing| *flowing).await.is_err() {
+            return;
+        }
+        if read == 0 {
+            let _ = to.shutdown().await; // the other side may be gone as well
+            return;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
     }
 }

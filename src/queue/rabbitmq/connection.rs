@@ -111,7 +111,7 @@ impl Link {
                 () = sleep(backoff.next()) => {}
             }
         }
-        self.board.closed(self.role);
+        self.board.close(self.role);
     }
 
     /// One attempt: a connection with the queues declared, or why not.
@@ -222,7 +222,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.connection.status().connected() && self.given_up.borrow().is_none()
     }
 

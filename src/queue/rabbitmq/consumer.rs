@@ -63,11 +63,13 @@ impl Consumer {
                     Err(End::Quiet) => State::New,
                     Err(End::Broken(reason)) => {
                         let lane = self.lane.as_str();
-                        // With its connection it goes all the time; the board tells of outages.
-                        tracing::debug!(
-                            lane,
-                            "a consumer of the {lane} queue was ended ({reason}); it subscribes again"
-                        );
+                        // Where its connection broke, that is said already.
+                        if subscription.wire.is_open() {
+                            tracing::warn!(
+                                lane,
+                                "a consumer of the {lane} queue was ended ({reason}); it subscribes again"
+                            );
+                        }
                         let (wait, subscribe) =
                             (self.backoff.next(), subscribe(Arc::clone(&self.shared), self.lane, max));
                         // What was taken and not handed out goes with the old subscription, and is delivered again.

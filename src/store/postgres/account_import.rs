@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::Failure;
-use super::imports::{Intake, finish, plan_each_chunk};
+use super::imports::{Intake, be_patient, finish, plan_each_chunk};
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, family, installation, rows, within};
 use crate::domain::account::{AccountId, AccountNumber, Contact};
 use crate::domain::import::{
@@ -132,6 +132,7 @@ async fn stage_chunk(db: &mut PgConnection, staged: i64, chunk: &[AccountRow]) -
 /// The tree, which also makes one import of accounts wait for another; then all accounts that the file touches or puts
 /// something under. Answers the instant that dates the import.
 async fn lock(db: &mut PgConnection) -> Result<DateTime<Utc>, Failure> {
+    be_patient(db).await?;
     family::lock_tree(db).await?;
     sqlx::query(
         "/* import accounts: lock accounts */

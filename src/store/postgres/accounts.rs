@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::failure::Failure;
+use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
 use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, LogKind};
 use crate::domain::actor::Actor;
@@ -177,12 +177,14 @@ async fn change_contact(
     let contact = change.of(&before);
     if before != contact {
         let id: i64 = found.try_get("id")?;
-        sqlx::query("/* contact: change */ update accounts set email = $2, mailing_address = $3 where id = $1")
-            .bind(id)
-            .bind(&contact.email)
-            .bind(&contact.mailing_address)
-            .execute(&mut *tx)
-            .await?;
+        let changed =
+            sqlx::query("/* contact: change */ update accounts set email = $2, mailing_address = $3 where id = $1")
+                .bind(id)
+                .bind(&contact.email)
+                .bind(&contact.mailing_address)
+                .execute(&mut *tx)
+                .await?;
+        expect_rows("accounts to change", 1, changed.rows_affected())?;
         write_log(&mut tx, id, LogKind::Changed, &story::contact_changed(&before, &contact), by).await?;
     }
     let view = view(&mut tx, number).await?;
@@ -198,7 +200,7 @@ pub(super) async fn write_log(
     message: &str,
     by: &Actor,
 ) -> Result<(), Failure> {
-    sqlx::query(
+    let written = sqlx::query(
         "/* account log: write */
          insert into account_log (account_id, at, kind, message, actor, source)
          values ($1, clock_timestamp(), $2, $3, $4, $5)",
@@ -210,7 +212,7 @@ pub(super) async fn write_log(
     .bind(by.source.as_str())
     .execute(db)
     .await?;
-    Ok(())
+    expect_rows("log entries", 1, written.rows_affected())
 }
 
 pub(super) fn unknown(number: &AccountNumber) -> Failure {

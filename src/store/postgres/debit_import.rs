@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::{Failure, expect_rows};
-use super::imports::{Intake, finish, plan_each_chunk};
+use super::imports::{Intake, be_patient, finish, plan_each_chunk};
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, rows, within};
 use crate::domain::account::{AccountId, AccountNumber};
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
@@ -102,14 +102,19 @@ async fn stage_chunk(db: &mut PgConnection, staged: i64, chunk: &[DebitRow]) -> 
 /// `for no key update` waits for a disconnect (`for update`) and makes one wait, so that a debit lands on the final
 /// invoice or is refused. It also waits for another import of debits of the same account, which `for key share` would
 /// not: both would insert the same reference. The foreign keys of others (`for key share`) pass it by.
+///
+/// Who was locked is kept: an account that was made during the wait is not, so the file does not know it yet.
 async fn lock_accounts(db: &mut PgConnection) -> Result<(), Failure> {
-    sqlx::query(
+    be_patient(db).await?;
+    sqlx::raw_sql(
         "/* import debits: lock accounts */
-         select count(*) from (
-             select id from accounts
-              where number in (select account from import_debits)
-              order by id
-                for no key update) locked",
+           create temp table import_debit_accounts on commit drop as
+           select id, number from accounts
+            where number in (select account from import_debits)
+            order by id
+              for no key update;
+           create unique index on import_debit_accounts (number);
+           analyze import_debit_accounts",
     )
     .execute(db)
     .await?;
@@ -136,7 +141,8 @@ async fn read_chunk(db: &mut PgConnection, first: i64, end: i64) -> Result<Vec<S
                 d.id as debit_id, d.description as old_description, d.amount as old_amount, d.tax as old_tax,
                 d.charged_on as old_charged_on, i.number as invoice_number
            from import_debits r
-           left join accounts a on a.number = r.account
+           left join import_debit_accounts k on k.number = r.account
+           left join accounts a on a.id = k.id
            left join debits d on d.account_id = a.id and d.reference = r.reference
            left join invoices i on i.id = d.invoice_id
           where r.seq >= $1 and r.seq < $2

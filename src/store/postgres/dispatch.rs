@@ -69,7 +69,7 @@ async fn claim_one(store: &PostgresStore, event: EventId, redispatch: Redispatch
             set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
                 next_at = clock_timestamp()
                         + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
-          where id = $1 and lane = 0 and state in ('scheduled', 'queued') and next_at <= statement_timestamp()
+          where id = $1 and state in ('scheduled', 'queued') and next_at <= statement_timestamp()
          returning id, attempt",
     )
     .bind(event.0)
@@ -83,6 +83,7 @@ async fn claim_one(store: &PostgresStore, event: EventId, redispatch: Redispatch
 async fn release(store: &PostgresStore, orders: &[Order], delay: Duration) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
     // Locked in ascending order first, as everywhere; what changed during the wait is looked at again and left out.
+    // No `=` for the state: see where a disconnect locks its events.
     sqlx::query(
         "/* release: back to scheduled */
          update disconnect_events
@@ -91,7 +92,7 @@ async fn release(store: &PostgresStore, orders: &[Order], delay: Duration) -> Re
                     select e.id
                       from unnest($1::bigint[], $2::integer[]) as o (id, attempt)
                       join disconnect_events e on e.id = o.id and e.attempt = o.attempt
-                     where e.state = 'queued'
+                     where e.state is not distinct from 'queued'
                      order by e.id
                        for update of e))",
     )

@@ -9,10 +9,11 @@ use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, accounts, hints, installation, rows, within};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
-use crate::domain::calendar::{Planned, When};
+use crate::domain::calendar::Planned;
 use crate::domain::event::{Change, EventFacts, EventId, EventView, State, Transition};
-use crate::domain::refusal::{Refusal, instant};
+use crate::domain::refusal::Refusal;
 use crate::domain::request::{Admission, DisconnectRequest, OpenEvent, RequestFacts, admit};
+use crate::domain::story;
 use crate::store::{EventFilter, Events, Page, Paged, Requested, StoreResult};
 
 #[async_trait]
@@ -102,21 +103,15 @@ async fn ask(store: &PostgresStore, request: &DisconnectRequest) -> Result<Reque
     let facts = request_facts(&mut tx, account).await?;
     let requested = match admit(request, &facts)? {
         Admission::Create { due_at, planned } => {
-            let event = create(&mut tx, account, request, due_at, &planned).await?;
-            let message = match (&request.when, &planned.planned_for) {
-                (When::Now, _) | (_, None) => "disconnect requested now".to_owned(),
-                (_, Some(given)) => {
-                    let zone = planned.zone.as_ref().map(|zone| format!(" {zone}")).unwrap_or_default();
-                    format!("disconnect scheduled for {} (as given: {given}{zone})", instant(&due_at))
-                }
-            };
+            let event = create(&mut tx, account, request, due_at, &planned, facts.now).await?;
+            let message = story::scheduled(&due_at, &planned);
             log(&mut tx, event, LogKind::Scheduled, &message, &request.by, request.reason.as_deref()).await?;
             Requested::Created(event)
         }
         Admission::BringForward { event, due_at } => {
-            bring_forward(&mut tx, event, due_at).await?;
-            let message = "disconnect brought forward to now";
-            log(&mut tx, event, LogKind::Rescheduled, message, &request.by, request.reason.as_deref()).await?;
+            bring_forward(&mut tx, event, request, due_at).await?;
+            let message = story::brought_forward(event);
+            log(&mut tx, event, LogKind::Rescheduled, &message, &request.by, request.reason.as_deref()).await?;
             Requested::BroughtForward(event)
         }
         Admission::UnderWay { event } => return Ok(Requested::UnderWay(event)),
@@ -167,12 +162,14 @@ async fn create(
     request: &DisconnectRequest,
     due_at: DateTime<Utc>,
     planned: &Planned,
+    now: DateTime<Utc>,
 ) -> Result<EventId, Failure> {
     let id = sqlx::query_scalar(
         "/* request: create */
          insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at, failures_max, reason,
                                         requested_by, requested_from, created_at)
-         values ($1, 'scheduled', $2, $3, $4, $2, $5, $6, $7, $8, clock_timestamp())
+         -- Meant for long ago, it is overdue only from now on.
+         values ($1, 'scheduled', $2, $3, $4, greatest($2, $9), $5, $6, $7, $8, $9)
          returning id",
     )
     .bind(account)
@@ -183,21 +180,31 @@ async fn create(
     .bind(&request.reason)
     .bind(&request.by.name)
     .bind(request.by.source.as_str())
+    .bind(now)
     .fetch_one(db)
     .await?;
     Ok(EventId(id))
 }
 
 /// A scheduler may have claimed it since it was read, which changes nothing: open it stays while the account is locked.
-async fn bring_forward(db: &mut PgConnection, event: EventId, due_at: DateTime<Utc>) -> Result<(), Failure> {
+async fn bring_forward(
+    db: &mut PgConnection,
+    event: EventId,
+    request: &DisconnectRequest,
+    due_at: DateTime<Utc>,
+) -> Result<(), Failure> {
     let brought = sqlx::query(
         "/* request: bring forward */
          update disconnect_events
-            set state = 'scheduled', lane = 0, due_at = $2, next_at = clock_timestamp(), dispatches = 0
+            set state = 'scheduled', lane = 0, due_at = $2, planned_for = null, zone = null,
+                next_at = clock_timestamp(), dispatches = 0, reason = $3, requested_by = $4, requested_from = $5
           where id = $1 and state in ('scheduled', 'queued')",
     )
     .bind(event.0)
     .bind(due_at)
+    .bind(&request.reason)
+    .bind(&request.by.name)
+    .bind(request.by.source.as_str())
     .execute(db)
     .await?;
     expect_rows("events to bring forward", 1, brought.rows_affected())
@@ -241,15 +248,15 @@ async fn change_plan(
     let (kind, message) = match event_facts(&mut tx, event).await?.change(change)? {
         Transition::Cancel => {
             cancel(&mut tx, event).await?;
-            (LogKind::Cancelled, "disconnect cancelled".to_owned())
+            (LogKind::Cancelled, story::cancelled(event))
         }
         Transition::Reschedule { due_at, planned } => {
             reschedule(&mut tx, event, due_at, &planned).await?;
-            (LogKind::Rescheduled, format!("disconnect rescheduled for {}", instant(&due_at)))
+            (LogKind::Rescheduled, story::rescheduled(event, &due_at, &planned))
         }
         Transition::Retry => {
             retry(&mut tx, event).await?;
-            (LogKind::Retried, "disconnect tried again".to_owned())
+            (LogKind::Retried, story::retried(event))
         }
     };
     log(&mut tx, event, kind, &message, by, reason).await?;
@@ -342,7 +349,7 @@ async fn log(
     by: &Actor,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
-    sqlx::query(
+    let written = sqlx::query(
         "/* event log: write */
          insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
          select account_id, clock_timestamp(), $2, $3, $4, $5, id, $6 from disconnect_events where id = $1",
@@ -355,5 +362,5 @@ async fn log(
     .bind(reason)
     .execute(db)
     .await?;
-    Ok(())
+    expect_rows("log entries", 1, written.rows_affected())
 }

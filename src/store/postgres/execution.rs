@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, failed_attempts, snapshot, within};
@@ -14,7 +14,7 @@ use crate::domain::actor::{Actor, Source};
 use crate::domain::address::Assignment;
 use crate::domain::event::{Attempt, Event, EventId, Order, Outcome};
 use crate::domain::invoice::{InvoiceDraft, InvoiceNumber, InvoiceSummary};
-use crate::domain::plan::{Decide, Effect, Plan, Snapshot};
+use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
 use crate::store::{Executed, Execution, StoreError, StoreResult};
 
@@ -48,92 +48,114 @@ impl Execution for PostgresStore {
 
 async fn disconnect(store: &PostgresStore, ids: &[i64], decide: Decide<'_>) -> Result<Vec<Executed>, Failure> {
     let mut tx = store.begin().await?;
-    let Held { events, snapshots, now } = lock_and_load(&mut tx, ids).await?;
+    let events = lock(&mut tx, ids).await?;
     let mut executed: Vec<Executed> = ids
         .iter()
         .map(|id| EventId(*id))
         .filter(|id| events.binary_search_by_key(id, |event| event.id).is_err())
         .map(|event_id| Executed::Stale { event_id })
         .collect();
-    let mut effects = Effects::default();
-    for event in &events {
-        // A foreign key ties each event to an account, and no account is ever deleted.
-        let Some(snapshot) = snapshots.get(&event.account_id) else { continue };
-        match decide(snapshot, event) {
-            Plan::Apply(plan) => effects.add(event, plan),
-            Plan::Fail(error) => executed.push(Executed::Failed(FailedAttempt::of(event, error))),
-        }
+    if events.is_empty() {
+        tx.rollback().await;
+        return Ok(executed);
     }
-    match effects.write(&mut tx, now).await {
-        Ok(completed) => {
-            tx.commit().await?;
-            executed.extend(completed);
-            Ok(executed)
-        }
+    let ended = match run(&mut tx, &events, decide).await {
+        Ok(done) => tx.commit().await.map(|()| done),
         Err(failure) => {
             tx.rollback().await;
-            match (StoreError::from(failure), events.as_slice()) {
-                (StoreError::Rejected(error), [event]) if ids.len() == 1 => {
-                    Ok(vec![Executed::Failed(FailedAttempt::of(event, error))])
-                }
-                (error, _) => Err(error.into()),
-            }
+            Err(failure)
         }
+    };
+    match (ended.map_err(StoreError::from), events.as_slice()) {
+        (Ok(done), _) => {
+            executed.extend(done);
+            Ok(executed)
+        }
+        // Alone, what can't be read or is refused is this event's own failure.
+        (Err(StoreError::Rejected(error)), [event]) if ids.len() == 1 => {
+            Ok(vec![Executed::Failed(FailedAttempt::of(event, error))])
+        }
+        (Err(error), _) => Err(error.into()),
     }
 }
 
-/// What a batch is decided from, with its locks held.
-struct Held {
-    /// Those that are queued, ascending by id.
-    events: Vec<Event>,
-    snapshots: HashMap<AccountId, Snapshot>,
-    now: DateTime<Utc>,
-}
-
-async fn lock_and_load(db: &mut PgConnection, ids: &[i64]) -> Result<Held, Failure> {
+/// Locks the accounts, then the events. Answers those that are queued, ascending by id.
+async fn lock(db: &mut PgConnection, ids: &[i64]) -> Result<Vec<Event>, Failure> {
     // The account of an event never changes, so it may be looked up before the locks. `for update` and nothing less:
     // it is what makes a debit that is being inserted (its foreign key takes `for key share`) wait, or be waited for.
-    let accounts: Vec<i64> = sqlx::query_scalar(
+    sqlx::query(
         "/* disconnect: lock accounts */
          select id from accounts
           where id = any(array(select account_id from disconnect_events where id = any($1)))
           order by id for update",
     )
     .bind(ids)
-    .fetch_all(&mut *db)
+    .execute(&mut *db)
     .await?;
+    // No `=` for the state: with statistics from when few were queued, the planner would go through all that are by an
+    // index of the states instead of looking up the ids (18 ms for 64 of 20,000). No index serves `is not distinct`.
+    // The statement begins once the accounts are locked, so its instant is after whatever they were waited for.
     let found = sqlx::query(
         "/* disconnect: lock events */
-         select id, account_id, attempt, failures, failures_max, due_at, reason, requested_by, requested_from
+         select id, account_id, attempt, failures, failures_max, due_at, statement_timestamp() as now, reason,
+                requested_by, requested_from
            from disconnect_events
-          where id = any($1) and state = 'queued'
+          where id = any($1) and state is not distinct from 'queued'
           order by id for update",
     )
     .bind(ids)
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
-    let (snapshots, now) = snapshot::load(db, &accounts).await?;
-    let mut events = Vec::with_capacity(found.len());
-    for row in &found {
-        let from: &str = row.try_get("requested_from")?;
-        events.push(Event {
-            id: EventId(row.try_get("id")?),
-            account_id: AccountId(row.try_get("account_id")?),
-            attempt: Attempt(row.try_get("attempt")?),
-            failures: row.try_get("failures")?,
-            failures_max: row.try_get("failures_max")?,
-            due_at: row.try_get("due_at")?,
-            now,
-            reason: row.try_get("reason")?,
-            requested_by: Actor::new(
-                row.try_get::<String, _>("requested_by")?,
-                Source::parse(from).unwrap_or(Source::Worker),
-            ),
-        });
-    }
+    let mut events = found.iter().map(event).collect::<Result<Vec<_>, _>>()?;
     // After a wait, a locking statement answers in the order that it began with.
     events.sort_unstable_by_key(|event| event.id);
-    Ok(Held { events, snapshots, now })
+    Ok(events)
+}
+
+fn event(row: &PgRow) -> Result<Event, Failure> {
+    let from: &str = row.try_get("requested_from")?;
+    Ok(Event {
+        id: EventId(row.try_get("id")?),
+        account_id: AccountId(row.try_get("account_id")?),
+        attempt: Attempt(row.try_get("attempt")?),
+        failures: row.try_get("failures")?,
+        failures_max: row.try_get("failures_max")?,
+        due_at: row.try_get("due_at")?,
+        now: row.try_get("now")?,
+        reason: row.try_get("reason")?,
+        requested_by: Actor::new(
+            row.try_get::<String, _>("requested_by")?,
+            Source::parse(from).unwrap_or(Source::Worker),
+        ),
+    })
+}
+
+/// Loads, decides, writes. Nothing is committed here.
+async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Result<Vec<Executed>, Failure> {
+    let accounts: Vec<i64> = events.iter().map(|event| event.account_id.0).collect();
+    let (snapshots, _) = snapshot::load(db, &accounts).await?;
+    let mut executed = Vec::with_capacity(events.len());
+    let mut effects = Effects::default();
+    for event in events {
+        // A foreign key ties each event to an account, and no account is ever deleted.
+        let snapshot = snapshots
+            .get(&event.account_id)
+            .ok_or_else(|| StoreError::Rejected(format!("event {} has no account", event.id)))?;
+        match decide(snapshot, event) {
+            Plan::Apply(plan) if plan.iter().any(|effect| matches!(effect, Effect::Complete(_))) => {
+                effects.add(event, plan);
+            }
+            Plan::Apply(_) => {
+                let error = "the plan does not complete the event".to_owned();
+                executed.push(Executed::Failed(FailedAttempt::of(event, error)));
+            }
+            Plan::Fail(error) => executed.push(Executed::Failed(FailedAttempt::of(event, error))),
+        }
+    }
+    if let [event, ..] = events {
+        executed.extend(effects.write(db, event.now).await?);
+    }
+    Ok(executed)
 }
 
 /// The effects of a batch, kind by kind: each kind is one statement.
@@ -329,7 +351,7 @@ async fn complete_events(
          update disconnect_events e
             set state = 'completed', outcome = o.outcome, ended_at = $3, next_at = null
            from unnest($1::bigint[], $2::text[]) as o (event_id, outcome)
-          where e.id = o.event_id and e.state = 'queued'",
+          where e.id = o.event_id and e.state is not distinct from 'queued'",
     )
     .bind(outcomes.iter().map(|(event, _)| event.id.0).collect::<Vec<_>>())
     .bind(outcomes.iter().map(|(_, outcome)| outcome.as_str()).collect::<Vec<_>>())

@@ -76,7 +76,13 @@ fn of_sqlstate(code: &str, message: String) -> StoreError {
         // Connection exceptions; out of resources; shutdown, crash and start; I/O; the idle transaction that was ended;
         // a server that turned into a standby.
         _ if ["08", "53", "57", "58"].contains(&code.get(..2).unwrap_or_default()) => StoreError::Unavailable(message),
-        "25P03" | "25006" => StoreError::Unavailable(message),
+        // 40003: nobody knows whether the statement was completed.
+        "25P03" | "25006" | "40003" => StoreError::Unavailable(message),
+        // Somebody migrated meanwhile; the next time it is planned afresh.
+        "0A000" if message.contains("cached plan") => StoreError::Conflict(message),
+        "XX001" | "XX002" => StoreError::Unusable(format!(
+            "the database is damaged: {message}; restore it from a backup, or ask who looks after the server"
+        )),
         _ if code.starts_with("28") => StoreError::Unusable(format!(
             "the database refuses the login ({message}): check the user and the password in the database URL"
         )),
@@ -99,13 +105,15 @@ mod tests {
 
     #[test]
     fn a_sqlstate_says_whether_to_try_again() {
-        for code in ["40001", "40P01", "55P03", "57P01", "57P03", "53300", "08006", "25P03", "25006"] {
+        for code in ["40001", "40P01", "55P03", "57P01", "57P03", "53300", "08006", "25P03", "25006", "40003"] {
             assert!(of_sqlstate(code, "x".into()).is_transient(), "{code}");
         }
-        for code in ["28P01", "28000", "3D000", "42P01", "42501"] {
+        let replanned = of_sqlstate("0A000", "cached plan must not change result type".into());
+        assert!(matches!(replanned, StoreError::Conflict(_)), "{replanned:?}");
+        for code in ["28P01", "28000", "3D000", "42P01", "42501", "XX001", "XX002"] {
             assert!(matches!(of_sqlstate(code, "x".into()), StoreError::Unusable(_)), "{code}");
         }
-        for code in ["22003", "22021", "23505", "23001", "P0001", "42601", ""] {
+        for code in ["22003", "22021", "23505", "23001", "P0001", "42601", "0A000", "XX000", ""] {
             assert!(matches!(of_sqlstate(code, "x".into()), StoreError::Rejected(_)), "{code}");
         }
     }

@@ -3,11 +3,12 @@
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::failure::Failure;
+use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, accounts, rows};
 use crate::domain::account::{AccountNumber, AccountView, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::family::{self, NewParent, TreeFacts};
+use crate::domain::story;
 
 pub(super) async fn link(
     store: &PostgresStore,
@@ -21,12 +22,17 @@ pub(super) async fn link(
     let (child_id, facts) = tree_facts(&mut tx, child).await?;
     let (parent_id, new_parent) = new_parent(&mut tx, parent).await?;
     if family::link(&facts, &new_parent)? {
-        sqlx::query("/* link */ update accounts set parent_id = $2, unlinked_from_id = null where id = $1")
-            .bind(child_id)
-            .bind(parent_id)
-            .execute(&mut *tx)
-            .await?;
-        accounts::write_log(&mut tx, child_id, LogKind::Linked, &format!("linked under {parent}"), by).await?;
+        // Under another parent, the one that it was unlinked from stays remembered.
+        let linked = sqlx::query(
+            "/* link */
+             update accounts set parent_id = $2, unlinked_from_id = nullif(unlinked_from_id, $2) where id = $1",
+        )
+        .bind(child_id)
+        .bind(parent_id)
+        .execute(&mut *tx)
+        .await?;
+        expect_rows("accounts to link", 1, linked.rows_affected())?;
+        accounts::write_log(&mut tx, child_id, LogKind::Linked, &story::linked(parent), by).await?;
     }
     let view = accounts::view(&mut tx, child).await?;
     tx.commit().await?;
@@ -36,14 +42,16 @@ pub(super) async fn link(
 pub(super) async fn unlink(store: &PostgresStore, child: &AccountNumber, by: &Actor) -> Result<AccountView, Failure> {
     let mut tx = store.begin().await?;
     lock_tree(&mut tx).await?;
-    lock_accounts(&mut tx, &[child]).await?;
+    lock_with_parent(&mut tx, child).await?;
     let (child_id, facts) = tree_facts(&mut tx, child).await?;
     let parent = family::unlink(&facts)?;
-    sqlx::query("/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = $1")
-        .bind(child_id)
-        .execute(&mut *tx)
-        .await?;
-    accounts::write_log(&mut tx, child_id, LogKind::Unlinked, &format!("unlinked from {parent}"), by).await?;
+    let unlinked =
+        sqlx::query("/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = $1")
+            .bind(child_id)
+            .execute(&mut *tx)
+            .await?;
+    expect_rows("accounts to unlink", 1, unlinked.rows_affected())?;
+    accounts::write_log(&mut tx, child_id, LogKind::Unlinked, &story::unlinked(&parent), by).await?;
     let view = accounts::view(&mut tx, child).await?;
     tx.commit().await?;
     Ok(view)
@@ -60,6 +68,21 @@ async fn lock_accounts(db: &mut PgConnection, numbers: &[&AccountNumber]) -> Res
         .bind(numbers.iter().map(|number| number.as_str()).collect::<Vec<_>>())
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// The child and its parent, which does not change while the tree is locked. The parent too: that the child was
+/// unlinked from it is a foreign key, whose check would lock it after the child, whichever comes first.
+async fn lock_with_parent(db: &mut PgConnection, child: &AccountNumber) -> Result<(), Failure> {
+    sqlx::query(
+        "/* tree: lock a child and its parent */
+         select id from accounts
+          where id = any(array(select unnest(array[id, parent_id]) from accounts where number = $1))
+          order by id for update",
+    )
+    .bind(child.as_str())
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -79,7 +79,9 @@ async fn stay(mut listener: PgListener, options: sqlx::postgres::PgConnectOption
     loop {
         let why = StoreError::from(listen(&mut listener, hints).await);
         drop(listener);
-        tracing::warn!(error = %why, "the connection that hears of due events was lost; connecting again");
+        // Said quietly: whoever asks the database for something says it once, for all. They had better look now.
+        tracing::debug!(error = %why, "the connection that hears of due events was lost; connecting again");
+        bump(hints);
         let mut backoff = *BACKOFF.start();
         listener = loop {
             match within(ACQUIRE_TIMEOUT, connect(options.clone())).await {
@@ -90,7 +92,7 @@ async fn stay(mut listener: PgListener, options: sqlx::postgres::PgConnectOption
             backoff = (backoff * 2).min(*BACKOFF.end());
         };
         listener.eager_reconnect(false);
-        tracing::info!("hearing of due events again");
+        tracing::debug!("hearing of due events again");
         // Something may have become due unheard.
         bump(hints);
     }

@@ -9,7 +9,9 @@ use super::{BULK_LIMIT, PostgresStore, account_import, debit_import, within};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
-use crate::store::{ImportOptions, Imports, Rows, StoreResult};
+use crate::domain::invoice::InvoiceNumber;
+use crate::domain::story;
+use crate::store::{CHUNK_ROWS, ImportOptions, Imports, Rows, StoreResult};
 
 #[async_trait]
 impl Imports for PostgresStore {
@@ -64,6 +66,13 @@ pub(super) async fn plan_each_chunk(db: &mut PgConnection) -> Result<(), Failure
     Ok(())
 }
 
+/// An import was asked for by a person who watches it, and it waits for what is under way rather than to have read its
+/// file for nothing. For the locks to come in this transaction.
+pub(super) async fn be_patient(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql("/* import: be patient */ set local lock_timeout = '2min'").execute(db).await?;
+    Ok(())
+}
+
 /// Commits what is without a problem and not a dry run; undoes it otherwise.
 pub(super) async fn finish(tx: Transaction, mut report: ImportReport, dry_run: bool) -> Result<ImportReport, Failure> {
     let by_line = |problem: &Problem| problem.line;
@@ -103,7 +112,12 @@ async fn invoice_all(store: &PostgresStore, by: &Actor) -> Result<u64, Failure> 
     .execute(&mut *tx)
     .await?
     .rows_affected();
-    sqlx::raw_sql("/* invoice all: count invoices */ analyze issued_invoices").execute(&mut *tx).await?;
+    sqlx::raw_sql(
+        "/* invoice all: index invoices */
+         create unique index on issued_invoices (account_id); analyze issued_invoices",
+    )
+    .execute(&mut *tx)
+    .await?;
     let lines = sqlx::query(
         "/* invoice all: lines */
          insert into invoice_lines (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
@@ -124,20 +138,42 @@ async fn invoice_all(store: &PostgresStore, by: &Actor) -> Result<u64, Failure> 
     .execute(&mut *tx)
     .await?;
     expect_rows("debits to invoice", debits, invoiced.rows_affected())?;
-    sqlx::query(
-        "/* invoice all: write log */
-         insert into account_log (account_id, at, kind, message, actor, source)
-         select account_id, issued_at, $1, format('regular invoice %s issued', number), $2, $3
-           from issued_invoices
-          order by account_id",
-    )
-    .bind(LogKind::Invoiced.as_str())
-    .bind(&by.name)
-    .bind(by.source.as_str())
-    .execute(&mut *tx)
-    .await?;
+    write_log(&mut tx, by).await?;
     tx.commit().await?;
     Ok(issued)
+}
+
+/// Chunk by chunk, in the words of the domain.
+async fn write_log(db: &mut PgConnection, by: &Actor) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let issued: Vec<(i64, i64)> = sqlx::query_as(
+            "/* invoice all: read a chunk of invoices */
+             select account_id, number from issued_invoices where account_id > $1 order by account_id limit $2",
+        )
+        .bind(after)
+        .bind(i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX))
+        .fetch_all(&mut *db)
+        .await?;
+        let Some((last, _)) = issued.last() else { return Ok(()) };
+        after = *last;
+        let written = sqlx::query(
+            "/* invoice all: write log */
+             insert into account_log (account_id, at, kind, message, actor, source)
+             select l.account_id, now.at, $3, l.message, $4, $5
+               from unnest($1::bigint[], $2::text[]) with ordinality as l (account_id, message, n)
+              cross join (select max(at) as at from invoiced_at) now
+              order by l.n",
+        )
+        .bind(issued.iter().map(|(account, _)| *account).collect::<Vec<_>>())
+        .bind(issued.iter().map(|(_, number)| story::invoiced(InvoiceNumber(*number))).collect::<Vec<_>>())
+        .bind(LogKind::Invoiced.as_str())
+        .bind(&by.name)
+        .bind(by.source.as_str())
+        .execute(&mut *db)
+        .await?;
+        expect_rows("log entries", issued.len(), written.rows_affected())?;
+    }
 }
 
 /// Locks the accounts that have uninvoiced debits, and answers how many debits those have. The locks come in a

@@ -1,5 +1,7 @@
 //! The database itself: schema, settings, statuses, the demo's mark.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrate;
@@ -7,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Executor, Row};
 use tokio::sync::watch;
 
-use super::failure::{Failure, store_error};
+use super::failure::{Failure, expect_rows, store_error};
 use super::{ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, hints, inspection, rows, within};
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
@@ -94,9 +96,13 @@ impl Installations for PostgresStore {
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        // What is stuck is left to end by itself: the server notices that its client is gone.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
     }
 }
+
+/// How long closing waits for the verbs under way.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The migrations that were applied.
 struct Applied {
@@ -135,19 +141,35 @@ async fn migrate(store: &PostgresStore) -> Result<usize, Failure> {
 }
 
 /// Those of the database over the defaults.
-pub(super) async fn settings(db: &mut PgConnection) -> Result<Settings, Failure> {
-    let stored: Vec<(String, String)> =
-        sqlx::query_as("/* settings */ select key, value from settings").fetch_all(db).await?;
-    let mut settings = Settings::default();
-    for (key, value) in stored {
+pub(super) struct Stored {
+    pub(super) settings: Settings,
+    /// A sentence for each that can't be read.
+    pub(super) unreadable: Vec<String>,
+}
+
+pub(super) async fn read_settings(db: &mut PgConnection) -> Result<Stored, Failure> {
+    let found: Vec<(String, String)> =
+        sqlx::query_as("/* settings */ select key, value from settings order by key").fetch_all(db).await?;
+    let mut stored = Stored { settings: Settings::default(), unreadable: Vec::new() };
+    for (key, value) in found {
         // A key that this program does not know belongs to a newer one.
         let Ok(key) = SettingKey::parse(&key) else { continue };
-        settings.set(key, &value).map_err(|error| {
+        if let Err(error) = stored.settings.set(key, &value) {
             let key = key.as_str();
-            StoreError::Unusable(format!("the setting {key} can't be read: {error}; `disconnectd settings set {key}`"))
-        })?;
+            stored
+                .unreadable
+                .push(format!("the setting {key} can't be read: {error}; `disconnectd settings set {key}`"));
+        }
     }
-    Ok(settings)
+    Ok(stored)
+}
+
+pub(super) async fn settings(db: &mut PgConnection) -> Result<Settings, Failure> {
+    let Stored { settings, unreadable } = read_settings(db).await?;
+    match unreadable.into_iter().next() {
+        Some(sentence) => Err(StoreError::Unusable(sentence).into()),
+        None => Ok(settings),
+    }
 }
 
 async fn change_setting(store: &PostgresStore, key: SettingKey, value: &str) -> Result<Settings, Failure> {
@@ -158,7 +180,7 @@ async fn change_setting(store: &PostgresStore, key: SettingKey, value: &str) -> 
     if key == SettingKey::DisconnectStatus {
         checked.target(&statuses(&mut tx).await?)?;
     }
-    sqlx::query(
+    let changed = sqlx::query(
         "/* settings: change */
          insert into settings (key, value) values ($1, $2)
          on conflict (key) do update set value = excluded.value",
@@ -167,7 +189,9 @@ async fn change_setting(store: &PostgresStore, key: SettingKey, value: &str) -> 
     .bind(checked.value(key))
     .execute(&mut *tx)
     .await?;
-    let settings = settings(&mut tx).await?;
+    expect_rows("settings to change", 1, changed.rows_affected())?;
+    // Another that can't be read is mended by a change of its own.
+    let Stored { settings, .. } = read_settings(&mut tx).await?;
     tx.commit().await?;
     Ok(settings)
 }
@@ -241,7 +265,7 @@ const DROP: &str = "/* demo: drop everything of ours */
         serviceable_addresses, account_groups, groups, accounts, account_statuses, settings, installation,
         _sqlx_migrations;
     drop sequence if exists invoice_numbers;
-    drop function if exists refuse_change, refuse_after_disconnect;";
+    drop function if exists refuse_change, refuse_after_disconnect, refuse_unbalanced;";
 
 async fn drop_demo(store: &PostgresStore) -> Result<Option<String>, Failure> {
     let mut tx = store.begin().await?;

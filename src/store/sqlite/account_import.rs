@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::failure::{failure, unreadable};
 use super::import_parents;
-use super::rows::{at, currency, get, json, number, optional_number, texts, zone};
+use super::imports::Intake;
+use super::rows::{at, currency, expect_count, expect_rows, get, json, number, optional_number, texts, zone};
 use super::settings::{settings, statuses};
 use crate::domain::account::{AccountId, AccountNumber, Contact};
 use crate::domain::actor::Source;
@@ -38,26 +39,23 @@ pub async fn stage(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    while let Some(chunk) = rows.recv().await {
-        let mut staged = Vec::with_capacity(chunk.len());
-        for row in chunk {
-            match row {
-                Err(problem) => report.add_problem(problem),
-                Ok(row) => staged.push((
-                    row.line,
-                    row.number,
-                    row.name,
-                    row.status,
-                    row.parent,
-                    row.currency,
-                    row.zone,
-                    row.address,
-                    row.contact.email,
-                    row.contact.mailing_address,
-                    row.groups,
-                )),
-            }
-        }
+    let mut intake = Intake::new(rows);
+    while let Some(chunk) = intake.next(report).await {
+        let staged = chunk.into_iter().map(|row| {
+            (
+                row.line,
+                row.number,
+                row.name,
+                row.status,
+                row.parent,
+                row.currency,
+                row.zone,
+                row.address,
+                row.contact.email,
+                row.contact.mailing_address,
+                row.groups,
+            )
+        });
         sqlx::query(
             "/* import accounts: stage */ insert into temp.staged
                     (line, number, name, status, parent, currency, zone, address, email, mailing_address, groups)
@@ -65,7 +63,7 @@ pub async fn stage(
                     value ->> 7, value ->> 8, value ->> 9, value ->> 10
                from json_each(?1) order by key",
         )
-        .bind(json(&staged)?)
+        .bind(json(&staged.collect::<Vec<_>>())?)
         .execute(&mut *connection)
         .await
         .map_err(failure)?;
@@ -225,7 +223,7 @@ async fn write(
     write_addresses(connection, &released, &assigned, &now).await?;
     write_groups(connection, &regrouped, &members).await?;
     if !parents.is_empty() {
-        sqlx::query(
+        let written = sqlx::query(
             "/* import accounts: note parents */ insert into temp.parents (child_id, line, number, parent)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1)",
         )
@@ -233,8 +231,9 @@ async fn write(
         .execute(&mut *connection)
         .await
         .map_err(failure)?;
+        expect_rows(&written, parents.len(), "import accounts: note parents")?;
     }
-    sqlx::query(
+    let written = sqlx::query(
         "/* import accounts: log */ insert into account_log (account_id, at, kind, message, actor, source)
          select value ->> 0, ?2, value ->> 1, value ->> 2, ?3, ?4 from json_each(?1) order by key",
     )
@@ -245,7 +244,7 @@ async fn write(
     .execute(connection)
     .await
     .map_err(failure)?;
-    Ok(())
+    expect_rows(&written, log.len(), "import accounts: log")
 }
 
 /// Answers the new ids by number.
@@ -262,7 +261,7 @@ async fn insert(
     if new.is_empty() {
         return Ok(HashMap::new());
     }
-    sqlx::query(
+    let rows = sqlx::query(
         "/* import accounts: insert */ insert into accounts
                 (number, name, status_id, currency, zone, email, mailing_address, created_at)
          select value ->> 0, value ->> 1, (select id from account_statuses where name = value ->> 2), value ->> 3,
@@ -274,10 +273,9 @@ async fn insert(
     .bind(now)
     .fetch_all(connection)
     .await
-    .map_err(failure)?
-    .iter()
-    .map(|row| Ok((number(row, "number")?, get(row, "id")?)))
-    .collect()
+    .map_err(failure)?;
+    expect_count(rows.len(), new.len(), "import accounts: insert")?;
+    rows.iter().map(|row| Ok((number(row, "number")?, get(row, "id")?))).collect()
 }
 
 async fn update(connection: &mut SqliteConnection, writes: &[AccountWrite]) -> StoreResult<()> {
@@ -290,7 +288,7 @@ async fn update(connection: &mut SqliteConnection, writes: &[AccountWrite]) -> S
     if known.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let written = sqlx::query(
         "/* import accounts: update */ update accounts
             set name = w.value ->> 1, status_id = (select id from account_statuses where name = w.value ->> 2),
                 currency = w.value ->> 3, zone = w.value ->> 4, email = w.value ->> 5, mailing_address = w.value ->> 6
@@ -300,7 +298,7 @@ async fn update(connection: &mut SqliteConnection, writes: &[AccountWrite]) -> S
     .execute(connection)
     .await
     .map_err(failure)?;
-    Ok(())
+    expect_rows(&written, known.len(), "import accounts: update")
 }
 
 async fn write_addresses(
@@ -323,6 +321,7 @@ async fn write_addresses(
     if assigned.is_empty() {
         return Ok(());
     }
+    let expected = assigned.len();
     let assigned = json(assigned)?;
     // `where true`: or the parser takes `on conflict` for a join's.
     sqlx::query(
@@ -333,7 +332,7 @@ async fn write_addresses(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    sqlx::query(
+    let written = sqlx::query(
         "/* import accounts: assign addresses */ insert into address_assignments (account_id, address_id, assigned_from)
          select w.value ->> 0, a.id, ?2
            from json_each(?1) as w cross join serviceable_addresses a on a.address = w.value ->> 1",
@@ -343,7 +342,7 @@ async fn write_addresses(
     .execute(connection)
     .await
     .map_err(failure)?;
-    Ok(())
+    expect_rows(&written, expected, "import accounts: assign addresses")
 }
 
 /// Replaces the groups of `accounts` by those of `members`.
@@ -363,6 +362,7 @@ async fn write_groups(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
+    let expected = members.len();
     let members = json(members)?;
     sqlx::query(
         "/* import accounts: new groups */ insert into groups (name)
@@ -372,7 +372,7 @@ async fn write_groups(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    sqlx::query(
+    let written = sqlx::query(
         "/* import accounts: join groups */ insert into account_groups (account_id, group_id)
          select w.value ->> 0, g.id from json_each(?1) as w cross join groups g on g.name = w.value ->> 1",
     )
@@ -380,5 +380,5 @@ async fn write_groups(
     .execute(connection)
     .await
     .map_err(failure)?;
-    Ok(())
+    expect_rows(&written, expected, "import accounts: join groups")
 }

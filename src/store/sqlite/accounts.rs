@@ -7,7 +7,9 @@ use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::failure::failure;
-use super::rows::{at, currency, cursor, get, json, limit, number, optional_number, saturated, texts, word, zone};
+use super::rows::{
+    at, currency, cursor, expect_rows, get, json, limit, number, optional_number, saturated, texts, word, zone,
+};
 use crate::domain::account::{
     AccountFilter, AccountId, AccountNumber, AccountView, Contact, ContactChange, LogEntry, LogKind,
 };
@@ -122,13 +124,15 @@ impl Accounts for SqliteStore {
         if before.contact == contact {
             return Ok(before);
         }
-        sqlx::query("/* contact: set */ update accounts set email = ?2, mailing_address = ?3 where id = ?1")
-            .bind(account.0)
-            .bind(&contact.email)
-            .bind(&contact.mailing_address)
-            .execute(&mut *tx)
-            .await
-            .map_err(failure)?;
+        let written =
+            sqlx::query("/* contact: set */ update accounts set email = ?2, mailing_address = ?3 where id = ?1")
+                .bind(account.0)
+                .bind(&contact.email)
+                .bind(&contact.mailing_address)
+                .execute(&mut *tx)
+                .await
+                .map_err(failure)?;
+        expect_rows(&written, 1, "contact: set")?;
         let message = story::contact_changed(&before.contact, &contact);
         let entry = Entry { account, kind: LogKind::Changed, message, by, event: None, reason: None };
         self.write_log(&mut tx, entry).await?;
@@ -150,7 +154,7 @@ pub struct Entry<'a> {
 
 impl SqliteStore {
     pub(super) async fn write_log(&self, connection: &mut SqliteConnection, entry: Entry<'_>) -> StoreResult<()> {
-        sqlx::query(
+        let written = sqlx::query(
             "/* log: write */ insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
@@ -165,7 +169,7 @@ impl SqliteStore {
         .execute(connection)
         .await
         .map_err(failure)?;
-        Ok(())
+        expect_rows(&written, 1, "log: write")
     }
 }
 
@@ -233,7 +237,7 @@ async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResult<Ve
     Ok(ids.iter().filter_map(|id| views.remove(id)).collect())
 }
 
-/// A `like` pattern that finds `text` anywhere.
+/// A `like` pattern that finds `text` anywhere, whatever the case of ASCII letters: SQLite folds no others.
 fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {

@@ -5,7 +5,8 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::failure::failure;
-use super::rows::{at, currency, get, json, number};
+use super::imports::Intake;
+use super::rows::{at, currency, expect_rows, get, json, number};
 use crate::domain::account::AccountId;
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
 use crate::domain::invoice::{DebitId, InvoiceNumber};
@@ -28,29 +29,18 @@ pub async fn stage(
     .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    while let Some(chunk) = rows.recv().await {
-        let mut staged = Vec::with_capacity(chunk.len());
-        for row in chunk {
-            match row {
-                Err(problem) => report.add_problem(problem),
-                Ok(row) => staged.push((
-                    row.line,
-                    row.account,
-                    row.reference,
-                    row.description,
-                    row.amount,
-                    row.tax,
-                    row.charged_on,
-                )),
-            }
-        }
+    let mut intake = Intake::new(rows);
+    while let Some(chunk) = intake.next(report).await {
+        let staged = chunk
+            .into_iter()
+            .map(|row| (row.line, row.account, row.reference, row.description, row.amount, row.tax, row.charged_on));
         sqlx::query(
             "/* import debits: stage */ insert into temp.staged
                     (line, account, reference, description, amount, tax, charged_on)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
                from json_each(?1) order by key",
         )
-        .bind(json(&staged)?)
+        .bind(json(&staged.collect::<Vec<_>>())?)
         .execute(&mut *connection)
         .await
         .map_err(failure)?;
@@ -149,7 +139,7 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
     let new: Vec<_> =
         writes.iter().filter(|write| write.id.is_none()).map(|write| row(write.account.0, write)).collect();
     if !new.is_empty() {
-        sqlx::query(
+        let written = sqlx::query(
             "/* import debits: insert */ insert into debits
                     (account_id, reference, description, amount, tax, charged_on, created_at)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?2
@@ -160,10 +150,11 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
         .execute(&mut *connection)
         .await
         .map_err(failure)?;
+        expect_rows(&written, new.len(), "import debits: insert")?;
     }
     let known: Vec<_> = writes.iter().filter_map(|write| Some(row(write.id?.0, write))).collect();
     if !known.is_empty() {
-        sqlx::query(
+        let written = sqlx::query(
             "/* import debits: update */ update debits
                 set description = w.value ->> 2, amount = w.value ->> 3, tax = w.value ->> 4, charged_on = w.value ->> 5
                from json_each(?1) as w where debits.id = w.value ->> 0",
@@ -172,6 +163,7 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
         .execute(connection)
         .await
         .map_err(failure)?;
+        expect_rows(&written, known.len(), "import debits: update")?;
     }
     Ok(())
 }

@@ -14,9 +14,10 @@ use crate::store::{Dispatch, Redispatch, StoreResult};
 #[async_trait]
 impl Dispatch for SqliteStore {
     async fn claim(&self, limit: u32, redispatch: Redispatch) -> StoreResult<Vec<Order>> {
+        let mut tx = self.write().await?;
+        // Once the lock is held: it may have been waited for, and what passes meanwhile must not count.
         let now = self.now();
         let steps = steps(now, redispatch);
-        let mut tx = self.write().await?;
         let claimed = sqlx::query(
             "/* claim */ update disconnect_events
                 set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
@@ -39,9 +40,10 @@ impl Dispatch for SqliteStore {
     }
 
     async fn claim_one(&self, event: EventId, redispatch: Redispatch) -> StoreResult<Option<Order>> {
+        let mut tx = self.write().await?;
+        // Once the lock is held: it may have been waited for, and what passes meanwhile must not count.
         let now = self.now();
         let steps = steps(now, redispatch);
-        let mut tx = self.write().await?;
         let attempt: Option<i32> = sqlx::query_scalar(
             "/* claim one */ update disconnect_events
                 set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
@@ -65,8 +67,8 @@ impl Dispatch for SqliteStore {
             return Ok(());
         }
         let orders: Vec<(i64, i32)> = orders.iter().map(|order| (order.event_id.0, order.attempt.0)).collect();
-        let next_at = after(self.now(), delay);
         let mut tx = self.write().await?;
+        let next_at = after(self.now(), delay);
         sqlx::query(
             "/* release */ update disconnect_events set state = 'scheduled', next_at = ?2, dispatches = 0
               where (id, attempt) in (select value ->> 0, value ->> 1 from json_each(?1)) and state = 'queued'",

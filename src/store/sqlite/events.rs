@@ -14,12 +14,13 @@ use super::rows::{at, currency, cursor, expect_rows, get, json, limit, number, o
 use super::settings::{settings, statuses};
 use crate::domain::account::{AccountId, LogKind};
 use crate::domain::actor::Actor;
-use crate::domain::calendar::{Planned, When};
+use crate::domain::calendar::Planned;
 use crate::domain::event::{Attempt, Change, EventFacts, EventId, EventView, Outcome, State, Transition};
 use crate::domain::invoice::{InvoiceNumber, InvoiceSummary};
 use crate::domain::money::Money;
-use crate::domain::refusal::{Refusal, instant};
+use crate::domain::refusal::Refusal;
 use crate::domain::request::{Admission, DisconnectRequest, OpenEvent, RequestFacts, admit};
+use crate::domain::story;
 use crate::store::{EventFilter, Events, Page, Paged, Requested, StoreError, StoreResult};
 
 #[async_trait]
@@ -30,28 +31,29 @@ impl Events for SqliteStore {
         let facts = self.request_facts(&mut tx, account).await?;
         let requested = match admit(request, &facts)? {
             Admission::Create { due_at, planned } => {
-                let event = self.insert(&mut tx, account, request, due_at, &planned).await?;
-                let message = match request.when {
-                    When::Now => "disconnect requested now".to_owned(),
-                    _ => format!("disconnect scheduled for {}{}", instant(&due_at), as_given(&planned)),
-                };
+                let event = self.insert(&mut tx, account, request, due_at, &planned, facts.now).await?;
+                let message = story::scheduled(&due_at, &planned);
                 self.log_request(&mut tx, account, request, event, LogKind::Scheduled, message).await?;
                 Requested::Created(event)
             }
             Admission::BringForward { event, due_at } => {
                 let written = sqlx::query(
                     "/* request: bring forward */ update disconnect_events
-                        set state = 'scheduled', lane = 0, due_at = ?2, next_at = ?3, dispatches = 0
+                        set state = 'scheduled', lane = 0, due_at = ?2, next_at = ?3, dispatches = 0,
+                            planned_for = null, zone = null, reason = ?4, requested_by = ?5, requested_from = ?6
                       where id = ?1 and state in ('scheduled', 'queued')",
                 )
                 .bind(event.0)
                 .bind(at(due_at))
                 .bind(at(facts.now))
+                .bind(&request.reason)
+                .bind(&request.by.name)
+                .bind(request.by.source.as_str())
                 .execute(&mut *tx)
                 .await
                 .map_err(failure)?;
                 expect_rows(&written, 1, "request: bring forward")?;
-                let message = format!("disconnect requested now: event {event} brought forward");
+                let message = story::brought_forward(event);
                 self.log_request(&mut tx, account, request, event, LogKind::Rescheduled, message).await?;
                 Requested::BroughtForward(event)
             }
@@ -87,7 +89,7 @@ impl Events for SqliteStore {
                 .bind(event.0)
                 .bind(&now),
                 LogKind::Cancelled,
-                format!("event {event} cancelled"),
+                story::cancelled(event),
             ),
             Transition::Reschedule { due_at, planned } => (
                 sqlx::query(
@@ -100,7 +102,7 @@ impl Events for SqliteStore {
                 .bind(&planned.planned_for)
                 .bind(&planned.zone),
                 LogKind::Rescheduled,
-                format!("event {event} rescheduled to {}{}", instant(due_at), as_given(planned)),
+                story::rescheduled(event, due_at, planned),
             ),
             Transition::Retry => (
                 sqlx::query(
@@ -111,7 +113,7 @@ impl Events for SqliteStore {
                 .bind(event.0)
                 .bind(&now),
                 LogKind::Retried,
-                format!("event {event} retried"),
+                story::retried(event),
             ),
         };
         let written = write.execute(&mut *tx).await.map_err(failure)?;
@@ -192,11 +194,12 @@ impl SqliteStore {
         request: &DisconnectRequest,
         due_at: DateTime<Utc>,
         planned: &Planned,
+        now: DateTime<Utc>,
     ) -> StoreResult<EventId> {
         sqlx::query_scalar(
             "/* request: create */ insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at,
                     failures_max, reason, requested_by, requested_from, created_at)
-             values (?1, 'scheduled', ?2, ?3, ?4, ?2, ?5, ?6, ?7, ?8, ?9) returning id",
+             values (?1, 'scheduled', ?2, ?3, ?4, max(?2, ?9), ?5, ?6, ?7, ?8, ?9) returning id",
         )
         .bind(account.0)
         .bind(at(due_at))
@@ -206,7 +209,7 @@ impl SqliteStore {
         .bind(&request.reason)
         .bind(&request.by.name)
         .bind(request.by.source.as_str())
-        .bind(at(self.now()))
+        .bind(at(now))
         .fetch_one(connection)
         .await
         .map(EventId)
@@ -255,15 +258,6 @@ impl SqliteStore {
             now: self.now(),
         };
         Ok((AccountId(get(&row, "account_id")?), facts))
-    }
-}
-
-/// ` (as given: 2026-12-01, Europe/Berlin)`.
-fn as_given(planned: &Planned) -> String {
-    match (&planned.planned_for, &planned.zone) {
-        (Some(date), Some(zone)) => format!(" (as given: {date}, {zone})"),
-        (Some(date), None) => format!(" (as given: {date})"),
-        (None, _) => String::new(),
     }
 }
 

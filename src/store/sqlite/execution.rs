@@ -5,17 +5,19 @@ use std::collections::{BTreeSet, HashSet};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::effects::Effects;
 use super::failure::{failure, unreadable};
 use super::overview::snapshots;
-use super::rows::{after, at, get, json, word};
+use super::rows::{after, at, expect_rows, get, json};
 use crate::domain::account::{AccountId, LogKind};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::event::{Attempt, Event, EventId, Order};
 use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
+use crate::domain::story;
 use crate::store::{Executed, Execution, StoreError, StoreResult};
 
 #[async_trait]
@@ -23,24 +25,27 @@ impl Execution for SqliteStore {
     async fn disconnect(&self, orders: &[Order], decide: Decide<'_>) -> StoreResult<Vec<Executed>> {
         let asked: BTreeSet<i64> = orders.iter().map(|order| order.event_id.0).collect();
         let mut tx = self.write().await?;
-        let events = queued(&mut tx, &asked, self.now()).await?;
-        let mut executed = stale(&asked, &events);
-        if events.is_empty() {
-            return Ok(executed);
-        }
-        let written = match run(&mut tx, &events, decide).await {
+        let now = self.now();
+        let rows = queued(&mut tx, &asked).await?;
+        let mut executed = stale(&asked, &rows)?;
+        // Read before anything that may fail: alone, what can't be read or is refused is this event's own failure.
+        let alone = match rows.as_slice() {
+            [] => return Ok(executed),
+            [row] if asked.len() == 1 => Some(failed_attempt(row)?),
+            _ => None,
+        };
+        let written = match run(&mut tx, &rows, decide, now).await {
             Ok(written) => tx.commit().await.map_err(failure).map(|()| written),
             // Dropped without a commit: rolled back.
             Err(error) => Err(error),
         };
-        match (written, events.as_slice()) {
+        match (written, alone) {
             (Ok(written), _) => {
                 executed.extend(written);
                 Ok(executed)
             }
-            // Alone, what the database refuses is this event's own failure.
-            (Err(error @ StoreError::Rejected(_)), [event]) if asked.len() == 1 => {
-                Ok(vec![Executed::Failed(FailedAttempt::of(event, error.to_string()))])
+            (Err(error @ StoreError::Rejected(_)), Some(attempt)) => {
+                Ok(vec![Executed::Failed(FailedAttempt { error: error.to_string(), ..attempt })])
             }
             (Err(error), _) => Err(error),
         }
@@ -50,6 +55,7 @@ impl Execution for SqliteStore {
         if failures.is_empty() {
             return Ok(Vec::new());
         }
+        let mut tx = self.write().await?;
         let now = self.now();
         let rows = failures.iter().map(|(failed, verdict)| {
             let (state, next_at, ended_at) = match verdict {
@@ -58,7 +64,6 @@ impl Execution for SqliteStore {
             };
             (failed.event_id.0, failed.attempt.0, &failed.error, state, next_at, ended_at)
         });
-        let mut tx = self.write().await?;
         // `+`: or SQLite goes through all queued events by their index, and through the array for each of them.
         let written: Vec<i64> = sqlx::query_scalar(
             "/* failures: record */ update disconnect_events
@@ -79,7 +84,7 @@ impl Execution for SqliteStore {
                 Verdict::RetryAfter(_) => LogKind::AttemptFailed,
                 Verdict::GiveUp => LogKind::Failed,
             };
-            (failed.event_id.0, kind.as_str(), failed.error.as_str())
+            (failed.event_id.0, kind.as_str(), story::failed(failed, *verdict))
         });
         log_failures(&mut tx, &entries.collect::<Vec<_>>(), now).await?;
         tx.commit().await.map_err(failure)?;
@@ -88,8 +93,8 @@ impl Execution for SqliteStore {
     }
 
     async fn record_suspect(&self, event: EventId, error: &str) -> StoreResult<Option<Attempt>> {
-        let now = self.now();
         let mut tx = self.write().await?;
+        let now = self.now();
         let counted = sqlx::query(
             "/* suspect: count */ update disconnect_events
                 set failures = failures + 1, last_error = ?2,
@@ -97,7 +102,7 @@ impl Execution for SqliteStore {
                     next_at = case when failures + 1 < failures_max then next_at end,
                     ended_at = case when failures + 1 < failures_max then null else ?3 end
               where id = ?1 and state = 'queued'
-             returning attempt, state = 'queued' as may_run",
+             returning attempt, failures, state = 'queued' as may_run",
         )
         .bind(event.0)
         .bind(error)
@@ -108,19 +113,16 @@ impl Execution for SqliteStore {
         let Some(counted) = counted else { return Ok(None) };
         let may_run: bool = get(&counted, "may_run")?;
         let kind = if may_run { LogKind::AttemptFailed } else { LogKind::Failed };
-        log_failures(&mut tx, &[(event.0, kind.as_str(), error)], now).await?;
-        tx.commit().await.map_err(failure)?;
         let attempt = Attempt(get(&counted, "attempt")?);
+        let message = story::suspected(attempt, get(&counted, "failures")?, !may_run, error);
+        log_failures(&mut tx, &[(event.0, kind.as_str(), message)], now).await?;
+        tx.commit().await.map_err(failure)?;
         Ok(may_run.then_some(attempt))
     }
 }
 
-/// Those of `asked` that run: state alone admits them, whichever of their messages came.
-async fn queued(
-    connection: &mut SqliteConnection,
-    asked: &BTreeSet<i64>,
-    now: DateTime<Utc>,
-) -> StoreResult<Vec<Event>> {
+/// Those of `asked` that run: state alone admits them, whichever of their messages came. Not taken apart yet.
+async fn queued(connection: &mut SqliteConnection, asked: &BTreeSet<i64>) -> StoreResult<Vec<SqliteRow>> {
     let asked: Vec<i64> = asked.iter().copied().collect();
     sqlx::query(
         "/* disconnect: events */ select e.id, e.account_id, e.attempt, e.failures, e.failures_max, e.due_at, e.reason,
@@ -131,40 +133,55 @@ async fn queued(
     .bind(json(&asked)?)
     .fetch_all(connection)
     .await
-    .map_err(failure)?
-    .iter()
-    .map(|row| {
-        Ok(Event {
-            id: EventId(get(row, "id")?),
-            account_id: AccountId(get(row, "account_id")?),
-            attempt: Attempt(get(row, "attempt")?),
-            failures: get(row, "failures")?,
-            failures_max: get(row, "failures_max")?,
-            due_at: get(row, "due_at")?,
-            now,
-            reason: get(row, "reason")?,
-            requested_by: Actor {
-                name: get(row, "requested_by")?,
-                source: word(row, "requested_from", Source::parse)?,
-            },
-        })
-    })
-    .collect()
+    .map_err(failure)
 }
 
-fn stale(asked: &BTreeSet<i64>, events: &[Event]) -> Vec<Executed> {
-    let queued: HashSet<i64> = events.iter().map(|event| event.id.0).collect();
+fn stale(asked: &BTreeSet<i64>, queued: &[SqliteRow]) -> StoreResult<Vec<Executed>> {
+    let queued = queued.iter().map(|row| get(row, "id")).collect::<StoreResult<HashSet<i64>>>()?;
     let stale = asked.iter().filter(|id| !queued.contains(id));
-    stale.map(|id| Executed::Stale { event_id: EventId(*id) }).collect()
+    Ok(stale.map(|id| Executed::Stale { event_id: EventId(*id) }).collect())
+}
+
+/// What a failure is noted by; the error is still to come.
+fn failed_attempt(row: &SqliteRow) -> StoreResult<FailedAttempt> {
+    Ok(FailedAttempt {
+        event_id: EventId(get(row, "id")?),
+        attempt: Attempt(get(row, "attempt")?),
+        failures: get(row, "failures")?,
+        failures_max: get(row, "failures_max")?,
+        error: String::new(),
+    })
+}
+
+fn event(row: &SqliteRow, now: DateTime<Utc>) -> StoreResult<Event> {
+    let from: &str = get(row, "requested_from")?;
+    Ok(Event {
+        id: EventId(get(row, "id")?),
+        account_id: AccountId(get(row, "account_id")?),
+        attempt: Attempt(get(row, "attempt")?),
+        failures: get(row, "failures")?,
+        failures_max: get(row, "failures_max")?,
+        due_at: get(row, "due_at")?,
+        now,
+        reason: get(row, "reason")?,
+        // A source of a newer program's is no reason to fail.
+        requested_by: Actor { name: get(row, "requested_by")?, source: Source::parse(from).unwrap_or(Source::Worker) },
+    })
 }
 
 /// Loads, decides, writes. Nothing is committed here.
-async fn run(connection: &mut SqliteConnection, events: &[Event], decide: Decide<'_>) -> StoreResult<Vec<Executed>> {
+async fn run(
+    connection: &mut SqliteConnection,
+    rows: &[SqliteRow],
+    decide: Decide<'_>,
+    now: DateTime<Utc>,
+) -> StoreResult<Vec<Executed>> {
+    let events = rows.iter().map(|row| event(row, now)).collect::<StoreResult<Vec<Event>>>()?;
     let accounts: Vec<AccountId> = events.iter().map(|event| event.account_id).collect();
     let snapshots = snapshots(connection, &accounts).await?;
     let mut executed = Vec::with_capacity(events.len());
     let mut effects = Effects::default();
-    for event in events {
+    for event in &events {
         let snapshot = snapshots
             .get(&event.account_id)
             .ok_or_else(|| unreadable(&format!("event {} has no account", event.id)))?;
@@ -183,13 +200,13 @@ async fn run(connection: &mut SqliteConnection, events: &[Event], decide: Decide
     Ok(executed)
 }
 
-/// `entries`: the event, the kind, the error.
+/// `entries`: the event, the kind, the message.
 async fn log_failures(
     connection: &mut SqliteConnection,
-    entries: &[(i64, &str, &str)],
+    entries: &[(i64, &str, String)],
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
-    sqlx::query(
+    let written = sqlx::query(
         "/* failures: log */ insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
          select e.account_id, ?2, f.value ->> 1, f.value ->> 2, e.requested_by, ?3, e.id, e.reason
            from json_each(?1) as f cross join disconnect_events e on e.id = f.value ->> 0",
@@ -200,5 +217,5 @@ async fn log_failures(
     .execute(connection)
     .await
     .map_err(failure)?;
-    Ok(())
+    expect_rows(&written, entries.len(), "failures: log")
 }

@@ -14,6 +14,7 @@ const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
 const NOTADB: i32 = 26;
 
 pub fn failure(error: sqlx::Error) -> StoreError {
@@ -37,11 +38,18 @@ pub fn failure(error: sqlx::Error) -> StoreError {
 fn database(code: i32, message: &str) -> StoreError {
     let message = message.to_owned();
     match code {
-        BUSY | LOCKED => StoreError::Conflict(message),
+        // PROTOCOL: too many began to read or write at the same moment; the next try comes through.
+        BUSY | LOCKED | PROTOCOL => StoreError::Conflict(message),
         NOMEM | INTERRUPT | IOERR | FULL => StoreError::Unavailable(message),
-        READONLY => StoreError::Unusable(format!("the database can't be written: {message}")),
+        READONLY => StoreError::Unusable(format!(
+            "the database can't be written: {message}; mind the rights of its file and of the folder, in which SQLite \
+             keeps two more files beside it"
+        )),
         CORRUPT => StoreError::Unusable(format!("the database is damaged: {message}; restore it from a backup")),
-        CANTOPEN => StoreError::Unusable(format!("the database can't be opened: {message}")),
+        CANTOPEN => StoreError::Unusable(format!(
+            "the database can't be opened: {message}; its folder must be writable too, since SQLite keeps two more \
+             files there"
+        )),
         NOTADB => StoreError::Unusable("the file is not a SQLite database".into()),
         ERROR if message.starts_with("no such table") || message.starts_with("no such column") => {
             StoreError::Unusable(format!("the database is not migrated ({message}); run `disconnectd migrate`"))

@@ -6,11 +6,12 @@ use sqlx::SqliteConnection;
 use super::SqliteStore;
 use super::accounts::{Entry, id, view};
 use super::failure::failure;
-use super::rows::{get, number, optional_number};
+use super::rows::{expect_rows, get, number, optional_number};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, Contact, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::event::EventId;
 use crate::domain::family::{self, NewParent, Relative, TreeFacts};
+use crate::domain::story;
 use crate::store::StoreResult;
 
 impl SqliteStore {
@@ -26,15 +27,19 @@ impl SqliteStore {
         let child_facts = tree_facts(&mut tx, child_id).await?;
         let parent_facts = new_parent(&mut tx, parent_id).await?;
         if family::link(&child_facts, &parent_facts)? {
-            sqlx::query(
-                "/* link: put under */ update accounts set parent_id = ?2, unlinked_from_id = null where id = ?1",
+            // What an import must not link again is remembered until a person links it to that very parent.
+            let written = sqlx::query(
+                "/* link: put under */ update accounts
+                    set parent_id = ?2, unlinked_from_id = nullif(unlinked_from_id, ?2)
+                  where id = ?1",
             )
             .bind(child_id.0)
             .bind(parent_id.0)
             .execute(&mut *tx)
             .await
             .map_err(failure)?;
-            let message = format!("linked under {parent}");
+            expect_rows(&written, 1, "link: put under")?;
+            let message = story::linked(parent);
             let entry = Entry { account: child_id, kind: LogKind::Linked, message, by, event: None, reason: None };
             self.write_log(&mut tx, entry).await?;
         }
@@ -47,12 +52,15 @@ impl SqliteStore {
         let mut tx = self.write().await?;
         let child_id = id(&mut tx, child).await?;
         let parent = family::unlink(&tree_facts(&mut tx, child_id).await?)?;
-        sqlx::query("/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = ?1")
-            .bind(child_id.0)
-            .execute(&mut *tx)
-            .await
-            .map_err(failure)?;
-        let message = format!("unlinked from {parent}");
+        let written = sqlx::query(
+            "/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = ?1",
+        )
+        .bind(child_id.0)
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+        expect_rows(&written, 1, "unlink")?;
+        let message = story::unlinked(&parent);
         let entry = Entry { account: child_id, kind: LogKind::Unlinked, message, by, event: None, reason: None };
         self.write_log(&mut tx, entry).await?;
         let view = view(&mut tx, child_id).await?;

@@ -1,12 +1,9 @@
 //! The parents of imported accounts, which may come later in the file than their children: resolved at its end.
 
-use std::collections::{HashMap, HashSet};
-
 use futures_util::TryStreamExt;
 use sqlx::SqliteConnection;
 
 use super::failure::failure;
-use super::rows::json;
 use crate::domain::import::{ImportReport, Problem};
 use crate::store::StoreResult;
 
@@ -51,67 +48,60 @@ pub async fn resolve(connection: &mut SqliteConnection, report: &mut ImportRepor
     report_cycles(connection, report).await
 }
 
+/// Follows every line of ancestors of the children at once, in steps that double: after k rounds `up` is the ancestor
+/// 2^k levels up, or null above the top. Once 2^k has passed the number of accounts, whoever is still an ancestor
+/// stands on a cycle. It ends on any data, looks at no other accounts, and keeps what it knows in a temporary table.
 async fn report_cycles(connection: &mut SqliteConnection, report: &mut ImportReport) -> StoreResult<()> {
-    // Whoever is below a root is on no cycle. The walk goes down, and so meets each account once at most, however deep
-    // the trees are and whatever cycles there are beside them. What is left is on a cycle or below one, and rare.
-    let lost: Vec<(i64, i64)> = sqlx::query_as(
-        "/* import accounts: cycles */ with recursive below_a_root (id) as (
-             select c.id from accounts c join accounts p on p.id = c.parent_id
-              where c.parent_id is not null and p.parent_id is null
-             union all
-             select c.id from below_a_root b join accounts c on c.parent_id = b.id
+    // `climbed` is the next round's: an update that reads its own table would see rows that climbed already.
+    sqlx::raw_sql(
+        "/* import accounts: ancestry */
+         create temp table ancestry (id integer primary key, up integer);
+         create temp table climbed (id integer primary key, up integer);",
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(failure)?;
+    let lines = sqlx::query(
+        "/* import accounts: ancestors of the children */ insert into temp.ancestry (id, up)
+         with recursive line (id) as (
+             select child_id from temp.parents where parent is not null
+             union -- and not `union all`: it ends on a cycle
+             select a.parent_id from line cross join accounts a on a.id = line.id where a.parent_id is not null
          )
-         select a.id, a.parent_id from accounts a where a.parent_id is not null
-            and a.id in (select id from accounts where parent_id is not null except select id from below_a_root)",
+         select a.id, a.parent_id from line cross join accounts a on a.id = line.id",
     )
-    .fetch_all(&mut *connection)
+    .execute(&mut *connection)
     .await
-    .map_err(failure)?;
-    let on_cycles: Vec<i64> = on_cycles(&lost.into_iter().collect()).into_iter().collect();
-    let lines: Vec<(u64, String)> = sqlx::query_as(
-        "/* import accounts: lines of cycles */ select line, number from temp.parents
-          where parent is not null and child_id in (select value from json_each(?1)) order by line",
+    .map_err(failure)?
+    .rows_affected();
+    for _ in 0..=lines.max(1).ilog2() {
+        let below = sqlx::query(
+            "/* import accounts: climb */ insert into temp.climbed (id, up)
+             select x.id, y.up from temp.ancestry x cross join temp.ancestry y on y.id = x.up where y.up is not null",
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(failure)?;
+        if below.rows_affected() == 0 {
+            return Ok(());
+        }
+        sqlx::raw_sql(
+            "/* import accounts: next round */
+             delete from temp.ancestry;
+             insert into temp.ancestry select id, up from temp.climbed;
+             delete from temp.climbed;",
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(failure)?;
+    }
+    let mut found = sqlx::query_as::<_, (u64, String)>(
+        "/* import accounts: cycles */ select line, number from temp.parents
+          where parent is not null and child_id in (select up from temp.ancestry) order by line",
     )
-    .bind(json(&on_cycles)?)
-    .fetch_all(connection)
-    .await
-    .map_err(failure)?;
-    for (line, number) in &lines {
-        report.add_problem(Problem::parent_cycle(*line, number));
+    .fetch(connection);
+    while let Some((line, number)) = found.try_next().await.map_err(failure)? {
+        report.add_problem(Problem::parent_cycle(line, &number));
     }
     Ok(())
-}
-
-/// Those that come upon themselves again on their way up. Each account is walked over once.
-fn on_cycles(parents: &HashMap<i64, i64>) -> HashSet<i64> {
-    let (mut seen, mut found) = (HashSet::new(), HashSet::new());
-    for &start in parents.keys() {
-        let mut path = Vec::new();
-        let mut here = start;
-        while seen.insert(here) {
-            path.push(here);
-            let Some(parent) = parents.get(&here) else {
-                path.clear();
-                break;
-            };
-            here = *parent;
-        }
-        if let Some(again) = path.iter().position(|passed| *passed == here) {
-            found.extend(&path[again..]);
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_those_on_a_cycle_are_their_own_ancestors() {
-        // 1 -> 2 -> 3 -> 1; 4 and 5 hang below; 6 is its own parent.
-        let parents = HashMap::from([(1, 2), (2, 3), (3, 1), (4, 1), (5, 4), (6, 6)]);
-        assert_eq!(on_cycles(&parents), HashSet::from([1, 2, 3, 6]));
-        assert!(on_cycles(&HashMap::from([(1, 2), (2, 9)])).is_empty());
-    }
 }

@@ -52,6 +52,37 @@ impl Imports for SqliteStore {
     }
 }
 
+/// Takes the rows of a file as they come and hands on the good ones, chunk by chunk; the others are problems.
+pub struct Intake<'r, T> {
+    rows: &'r mut Rows<T>,
+    /// A line with two problems is one row.
+    last_bad_line: Option<u64>,
+}
+
+impl<'r, T> Intake<'r, T> {
+    pub fn new(rows: &'r mut Rows<T>) -> Self {
+        Self { rows, last_bad_line: None }
+    }
+
+    /// `None` at the end of the file.
+    pub async fn next(&mut self, report: &mut ImportReport) -> Option<Vec<T>> {
+        let chunk = self.rows.recv().await?;
+        let mut good = Vec::with_capacity(chunk.len());
+        for row in chunk {
+            match row {
+                Ok(row) => good.push(row),
+                Err(problem) => {
+                    if self.last_bad_line.replace(problem.line) != Some(problem.line) {
+                        report.rows += 1;
+                    }
+                    report.add_problem(problem);
+                }
+            }
+        }
+        Some(good)
+    }
+}
+
 impl SqliteStore {
     /// A connection of its own: its temporary tables and its large cache go with it.
     async fn importer(&self) -> StoreResult<SqliteConnection> {

@@ -138,7 +138,7 @@ impl Installations for SqliteStore {
 
     async fn inspect(&self) -> StoreResult<Vec<String>> {
         let mut tx = self.read().await?;
-        inspection::inspect(&mut tx, self.now()).await
+        inspection::inspect(&mut tx).await
     }
 
     async fn event_counts(&self) -> StoreResult<EventCounts> {

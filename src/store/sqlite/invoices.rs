@@ -6,14 +6,15 @@ use sqlx::sqlite::SqliteRow;
 use super::SqliteStore;
 use super::accounts::id;
 use super::failure::failure;
-use super::rows::{at, currency, cursor, get, limit, number, word};
+use super::rows::{at, currency, cursor, expect_rows, get, json, limit, number, word};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::event::EventId;
 use crate::domain::invoice::{InvoiceKind, InvoiceNumber, InvoiceView, LineView};
 use crate::domain::money::{Currency, Money};
 use crate::domain::refusal::Refusal;
-use crate::store::{Page, Paged, StoreError, StoreResult};
+use crate::domain::story;
+use crate::store::{CHUNK_ROWS, Page, Paged, StoreError, StoreResult};
 
 impl SqliteStore {
     pub(super) async fn list_invoices(
@@ -113,20 +114,39 @@ impl SqliteStore {
         if lines != invoiced {
             return Err(StoreError::Rejected(format!("{invoiced} debits came to {lines} lines; nothing was kept")));
         }
-        sqlx::query(
-            "/* invoice all: log */ insert into account_log (account_id, at, kind, message, actor, source)
-             select account_id, ?2, ?3, 'invoice ' || number || ' issued', ?4, ?5 from invoices where id > ?1 order by id",
+        log_issued(&mut tx, last, &now, by).await?;
+        tx.commit().await.map_err(failure)?;
+        Ok(issued)
+    }
+}
+
+/// An entry for each invoice after `last`, chunk by chunk.
+async fn log_issued(connection: &mut SqliteConnection, mut last: i64, now: &str, by: &Actor) -> StoreResult<()> {
+    loop {
+        let issued: Vec<(i64, i64, i64)> = sqlx::query_as(
+            "/* invoice all: issued */ select id, account_id, number from invoices where id > ?1 order by id limit ?2",
         )
         .bind(last)
-        .bind(&now)
+        .bind(i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failure)?;
+        let Some((end, _, _)) = issued.last() else { return Ok(()) };
+        last = *end;
+        let entries = issued.iter().map(|(_, account, number)| (account, story::invoiced(InvoiceNumber(*number))));
+        let written = sqlx::query(
+            "/* invoice all: log */ insert into account_log (account_id, at, kind, message, actor, source)
+             select value ->> 0, ?2, ?3, value ->> 1, ?4, ?5 from json_each(?1) order by key",
+        )
+        .bind(json(&entries.collect::<Vec<_>>())?)
+        .bind(now)
         .bind(LogKind::Invoiced.as_str())
         .bind(&by.name)
         .bind(by.source.as_str())
-        .execute(&mut *tx)
+        .execute(&mut *connection)
         .await
         .map_err(failure)?;
-        tx.commit().await.map_err(failure)?;
-        Ok(issued)
+        expect_rows(&written, issued.len(), "invoice all: log")?;
     }
 }
 

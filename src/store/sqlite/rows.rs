@@ -88,8 +88,12 @@ pub fn saturated(high: i64, low: i64) -> i64 {
 
 /// Holds a write to the rows that it had to touch. Under the lock another count means a defect: nothing is committed.
 pub fn expect_rows(result: &SqliteQueryResult, expected: usize, statement: &str) -> StoreResult<()> {
-    let written = result.rows_affected();
-    if written == expected as u64 {
+    expect_count(usize::try_from(result.rows_affected()).unwrap_or(usize::MAX), expected, statement)
+}
+
+/// The same, of rows that the statement answered.
+pub fn expect_count(written: usize, expected: usize, statement: &str) -> StoreResult<()> {
+    if written == expected {
         return Ok(());
     }
     Err(StoreError::Rejected(format!("`{statement}` wrote {written} rows and not {expected}; nothing was kept")))

@@ -17,6 +17,8 @@ use crate::domain::event::{EventId, State};
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
 use crate::domain::plan::plan_disconnect;
 use crate::domain::request::DisconnectRequest;
+use crate::domain::settings::SettingKey;
+use crate::store::inspection::Check;
 use crate::store::{
     Accounts, Dispatch, Events, Executed, Execution, ImportOptions, Imports, Installations, Page, Redispatch,
     Requested, StoreError,
@@ -310,7 +312,7 @@ async fn the_demo_is_dropped_and_nothing_else() {
     store.drop_demo().await.unwrap();
     store.migrate().await.unwrap();
     let refused = store.drop_demo().await.unwrap_err().to_string();
-    assert!(refused.contains("not the demo's"), "{refused}");
+    assert!(refused.contains("something else than the demo"), "{refused}");
     store.mark_demo(None).await.unwrap();
     with_account(&store, "A").await;
     requested(&store, "A").await;
@@ -439,4 +441,244 @@ async fn invoices_over_all_debits_are_issued_once() {
     assert_eq!((invoice.total.minor, invoice.lines.len()), (1370, 2));
     assert_eq!(store.account(&number("B")).await.unwrap().uninvoiced.minor, 0);
     assert_eq!(store.inspect().await.unwrap(), Vec::<String>::new());
+}
+
+async fn alter(store: &SqliteStore, sql: &'static str) {
+    let sql = format!("pragma ignore_check_constraints = on; {sql}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut raw(store).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_of_one_event_is_its_own_failure() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    for account in ["A", "B", "C", "D"] {
+        with_account(&store, account).await;
+        requested(&store, account).await;
+    }
+    let orders = store.claim(10, REDISPATCH).await.unwrap();
+    alter(
+        &store,
+        "update disconnect_events set due_at = 'soon' where id = 1;
+         update accounts set currency = 'XXXX' where number = 'B';
+         update debits set charged_on = 'yesterday' where account_id = (select id from accounts where number = 'C');
+         update disconnect_events set requested_from = 'a newer program' where id = 4",
+    )
+    .await;
+    assert!(matches!(store.disconnect(&orders, &plan_disconnect).await, Err(StoreError::Rejected(_))));
+    for order in &orders[..3] {
+        let alone = store.disconnect(&[*order], &plan_disconnect).await.unwrap();
+        let [Executed::Failed(failed)] = &alone[..] else { panic!("{alone:?}") };
+        assert_eq!((failed.event_id, failed.attempt, failed.failures_max), (order.event_id, order.attempt, 3));
+        let verdict = crate::domain::retry::Verdict::GiveUp;
+        assert_eq!(store.record_failures(&[(failed.clone(), verdict)]).await.unwrap(), [order.event_id]);
+    }
+    let alone = store.disconnect(&orders[3..], &plan_disconnect).await.unwrap();
+    assert!(matches!(alone[..], [Executed::Completed { .. }]), "{alone:?}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_read_stop_no_disconnect_are_named_and_can_be_mended() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    requested(&store, "A").await;
+    alter(
+        &store,
+        "update settings set value = 'noon' where key = 'cutoff_time';
+         update settings set value = 'Mars' where key = 'company_zone'",
+    )
+    .await;
+    let orders = store.claim(10, REDISPATCH).await.unwrap();
+    let executed = store.disconnect(&orders, &plan_disconnect).await.unwrap();
+    assert!(matches!(executed[..], [Executed::Completed { .. }]), "{executed:?}");
+
+    let findings = store.inspect().await.unwrap();
+    for (finding, key) in findings.iter().zip(["company_zone", "cutoff_time"]) {
+        assert!(finding.contains(&format!("`disconnectd settings set {key} VALUE`")), "{finding}");
+    }
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    match store.settings().await {
+        Err(StoreError::Unusable(why)) => assert!(why.contains("settings set cutoff_time VALUE"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    store.change_setting(SettingKey::CutoffTime, "12:00").await.unwrap();
+    store.change_setting(SettingKey::CompanyZone, "Europe/Berlin").await.unwrap();
+    assert_eq!(store.settings().await.unwrap().value(SettingKey::CutoffTime), "12:00");
+    assert_eq!(store.inspect().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn each_check_finds_what_it_is_for_and_names_a_few() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    for n in 0..7 {
+        with_account(&store, &format!("A{n}")).await;
+    }
+    assert_eq!(store.invoice_all(&clerk()).await.unwrap(), 7);
+    with_account(&store, "B").await;
+    requested(&store, "B").await;
+    let orders = store.claim(10, REDISPATCH).await.unwrap();
+    store.disconnect(&orders, &plan_disconnect).await.unwrap();
+    requested(&store, "A0").await;
+    assert_eq!(store.inspect().await.unwrap(), Vec::<String>::new());
+
+    let mut connection = raw(&store).await;
+    let triggers: Vec<String> = sqlx::query_scalar("select name from sqlite_schema where type = 'trigger'")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    for trigger in triggers {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop trigger {trigger}"))).execute(&mut connection).await.unwrap();
+    }
+    let sentence = |check: Check, count, examples: &[&str]| {
+        check.finding(count, &examples.iter().map(|example| (*example).to_owned()).collect::<Vec<_>>())
+    };
+    let five = ["A0", "A1", "A2", "A3", "A4"];
+    for (wrong, right, found) in [
+        (
+            "update accounts set disconnected_at = '2026-01-01T00:00:00.000000Z' where number like 'A%'",
+            "update accounts set disconnected_at = null where number like 'A%'",
+            vec![sentence(Check::OpenAssignment, 7, &five), sentence(Check::NotByOneEvent, 7, &five)],
+        ),
+        (
+            "update accounts set disconnected_at = null where number = 'B'",
+            "update accounts set disconnected_at = '2026-01-01T00:00:00.000000Z' where number = 'B'",
+            vec![sentence(Check::NotDisconnected, 1, &["1"])],
+        ),
+        (
+            "update invoices set account_id = 1 where number = 8",
+            "update invoices set account_id = 8 where number = 8",
+            vec![sentence(Check::InvoiceOfAnother, 1, &["8"])],
+        ),
+        (
+            "update invoice_lines set amount = amount - 1, tax = tax + 1 where invoice_id = 3 and position = 1",
+            "update invoice_lines set amount = amount + 1, tax = tax - 1 where invoice_id = 3 and position = 1",
+            vec![sentence(Check::LinesAndInvoice, 1, &["3"])],
+        ),
+        (
+            "update debits set invoice_id = 8 where account_id = 1 and reference = 'r1'",
+            "update debits set invoice_id = 1 where account_id = 1 and reference = 'r1'",
+            vec![sentence(Check::DebitWithoutLine, 1, &["r1 of A0"])],
+        ),
+        (
+            "update debits set invoice_id = null where account_id = 8 and reference = 'r1'",
+            "update debits set invoice_id = 8 where account_id = 8 and reference = 'r1'",
+            vec![sentence(Check::UninvoicedDebit, 1, &["B"])],
+        ),
+    ] {
+        alter(&store, wrong).await;
+        assert_eq!(store.inspect().await.unwrap(), found, "{wrong}");
+        alter(&store, right).await;
+        assert_eq!(store.inspect().await.unwrap(), Vec::<String>::new(), "{right}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_brought_forward_is_the_new_requests_and_a_plan_for_now() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    with_account(&store, "B").await;
+    let planned = DisconnectRequest { zone: Some(chrono_tz::Tz::Europe__Berlin), ..request("A", "2027-01-01") };
+    let Requested::Created(event) = store.request(&planned).await.unwrap() else { panic!() };
+    let asked =
+        DisconnectRequest { reason: Some("fraud".into()), by: Actor::new("robot", Source::Api), ..request("A", "now") };
+    assert_eq!(store.request(&asked).await.unwrap(), Requested::BroughtForward(event));
+    let view = store.event(event).await.unwrap();
+    assert_eq!((view.planned.planned_for, view.planned.zone), (None, None));
+    assert_eq!((view.requested_by.as_str(), view.requested_from.as_str()), ("robot", "api"));
+    assert_eq!(view.reason.as_deref(), Some("fraud"));
+
+    let late = DisconnectRequest { late: true, ..request("B", "2020-01-01") };
+    let Requested::Created(event) = store.request(&late).await.unwrap() else { panic!() };
+    let view = store.event(event).await.unwrap();
+    assert!(view.due_at < scratch.clock.now());
+    assert_eq!(view.next_at, Some(scratch.clock.now()), "nothing was late before it was asked for");
+}
+
+#[tokio::test]
+async fn an_unlink_is_remembered_until_the_child_is_linked_to_that_very_parent() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let (child, first, second) = (number("C"), number("P1"), number("P2"));
+    let rows = ["P1", "P2", "C"].map(|text| Ok(account(2, text)));
+    assert!(import(&store, rows.into()).await.applied);
+    let remembered = async || -> bool {
+        sqlx::query_scalar("select unlinked_from_id is not null from accounts where number = 'C'")
+            .fetch_one(&mut raw(&store).await)
+            .await
+            .unwrap()
+    };
+    store.link(&child, &first, &clerk()).await.unwrap();
+    store.unlink(&child, &clerk()).await.unwrap();
+    store.link(&child, &second, &clerk()).await.unwrap();
+    assert!(remembered().await);
+    store.link(&child, &first, &clerk()).await.unwrap();
+    assert!(!remembered().await);
+}
+
+#[tokio::test]
+async fn a_claim_that_waited_for_the_lock_counts_from_when_it_got_it() {
+    let scratch = Scratch::new();
+    let store = std::sync::Arc::new(scratch.migrated().await);
+    with_account(&store, "A").await;
+    let event = requested(&store, "A").await;
+    let mut blocker = raw(&store).await;
+    sqlx::query("begin immediate").execute(&mut blocker).await.unwrap();
+    let waiting = store.clone();
+    let claim = tokio::spawn(async move { waiting.claim(1, REDISPATCH).await });
+    // The writer's one connection is taken once the claim waits for the file's lock.
+    within(Duration::from_secs(5), async {
+        while store.writer.num_idle() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    scratch.clock.advance(chrono::TimeDelta::seconds(60));
+    sqlx::query("rollback").execute(&mut blocker).await.unwrap();
+    assert_eq!(claim.await.unwrap().unwrap().len(), 1);
+    let next_at = store.event(event).await.unwrap().next_at.unwrap();
+    assert_eq!(next_at, scratch.clock.now() + REDISPATCH.base);
+}
+
+#[tokio::test]
+async fn rule_4_no_line_is_added_to_an_invoice_that_was_issued() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    with_account(&store, "A").await;
+    assert_eq!(store.invoice_all(&clerk()).await.unwrap(), 1);
+    assert!(import_debits(&store, vec![debit(2, "A", "r3", "1")]).await.applied);
+    let added = "insert into invoice_lines
+                     (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
+                 select 1, 3, id, description, charged_on, amount, tax, amount + tax from debits where reference = 'r3'";
+    let error = sqlx::query(added).execute(&mut raw(&store).await).await.unwrap_err().to_string();
+    assert!(error.contains("beyond its total is refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_read_is_one_row_of_the_report() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let bad = |line, column| Err(Problem::new(line, column, "no"));
+    let rows = vec![Ok(account(2, "A")), bad(3, "zone"), bad(3, "currency"), bad(4, "zone"), Ok(account(5, "B"))];
+    let report = import(&store, rows).await;
+    assert_eq!((report.rows, report.created, report.problems.len()), (4, 2, 3), "{report:?}");
+}
+
+#[tokio::test]
+async fn cycles_of_any_length_are_found_and_long_lines_are_none() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let under = |n: u64, parent: Option<u64>| {
+        let parent = parent.map(|parent| number(&format!("N{parent}")));
+        Ok(AccountRow { parent, address: None, groups: vec![], ..account(n + 2, &format!("N{n}")) })
+    };
+    let line = (0..100).map(|n| under(n, n.checked_sub(1)));
+    assert!(import(&store, line.collect()).await.applied);
+    for length in [2, 3, 5, 8, 64, 100] {
+        let report = import(&store, vec![under(0, Some(length - 1)), under(100, Some(99))]).await;
+        let lines: Vec<_> = report.problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [2], "{length}: {report:?}");
+    }
 }

@@ -4,20 +4,20 @@ use futures_util::TryStreamExt;
 use sqlx::postgres::PgConnection;
 
 use crate::domain::import::{ImportReport, Problem};
-use crate::store::postgres::failure::Failure;
+use crate::store::postgres::failure::{Failure, expect_rows};
 
 /// Puts each child under its parent, under the lock of the tree. What can't be is a problem.
 pub(super) async fn resolve(db: &mut PgConnection, report: &mut ImportReport) -> Result<(), Failure> {
-    let links: bool = sqlx::query_scalar("/* import accounts: any links */ select exists (select from import_links)")
+    let links: i64 = sqlx::query_scalar("/* import accounts: links */ select count(*) from import_links")
         .fetch_one(&mut *db)
         .await?;
-    if !links {
+    if links == 0 {
         return Ok(());
     }
     sqlx::query("/* import accounts: count links */ analyze import_links").execute(&mut *db).await?;
     refuse_unknown(db, report).await?;
     refuse_disconnected(db, report).await?;
-    sqlx::query(
+    let put = sqlx::query(
         "/* import accounts: put under parents */
          update accounts a set parent_id = p.id
            from import_links l
@@ -26,6 +26,9 @@ pub(super) async fn resolve(db: &mut PgConnection, report: &mut ImportReport) ->
     )
     .execute(&mut *db)
     .await?;
+    if report.is_clean() {
+        expect_rows("children to put under parents", usize::try_from(links).unwrap_or_default(), put.rows_affected())?;
+    }
     refuse_cycles(db, report).await
 }
 

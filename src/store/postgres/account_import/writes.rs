@@ -71,17 +71,23 @@ async fn update_accounts(db: &mut PgConnection, changed: &[&AccountWrite]) -> Re
     if changed.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let found: i64 = sqlx::query_scalar(
         "/* import accounts: update */
-         update accounts a
-            set name = w.name, status_id = s.id, currency = w.currency, zone = w.zone, email = w.email,
-                mailing_address = w.mailing_address
-           from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-                as w (id, name, status, currency, zone, email, mailing_address)
-           join account_statuses s on s.name = w.status
-          where a.id = w.id
-            and (a.name, a.status_id, a.currency, a.zone, a.email, a.mailing_address)
-                is distinct from (w.name, s.id, w.currency, w.zone, w.email, w.mailing_address)",
+         with wanted as (
+             select w.*, s.id as status_id
+               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+                    as w (id, name, status, currency, zone, email, mailing_address)
+               join account_statuses s on s.name = w.status
+         ), updated as (
+             update accounts a
+                set name = w.name, status_id = w.status_id, currency = w.currency, zone = w.zone, email = w.email,
+                    mailing_address = w.mailing_address
+               from wanted w
+              where a.id = w.id
+                and (a.name, a.status_id, a.currency, a.zone, a.email, a.mailing_address)
+                    is distinct from (w.name, w.status_id, w.currency, w.zone, w.email, w.mailing_address)
+         )
+         select count(*) from wanted w where exists (select from accounts a where a.id = w.id)",
     )
     .bind(changed.iter().filter_map(|write| write.id).map(|id| id.0).collect::<Vec<_>>())
     .bind(changed.iter().map(|write| write.name.as_str()).collect::<Vec<_>>())
@@ -90,9 +96,9 @@ async fn update_accounts(db: &mut PgConnection, changed: &[&AccountWrite]) -> Re
     .bind(changed.iter().map(|write| write.zone.map(Tz::name)).collect::<Vec<_>>())
     .bind(changed.iter().map(|write| write.contact.email.as_deref()).collect::<Vec<_>>())
     .bind(changed.iter().map(|write| write.contact.mailing_address.as_deref()).collect::<Vec<_>>())
-    .execute(db)
+    .fetch_one(db)
     .await?;
-    Ok(())
+    expect_rows("accounts to update", changed.len(), found.cast_unsigned())
 }
 
 async fn write_addresses(db: &mut PgConnection, placed: &[Placed<'_>], now: DateTime<Utc>) -> Result<(), Failure> {
@@ -183,10 +189,12 @@ async fn write_parents(db: &mut PgConnection, placed: &[Placed<'_>]) -> Result<(
     let cleared: Vec<i64> =
         placed.iter().filter(|(_, write)| write.parent == ParentWrite::Clear).map(|(id, _)| *id).collect();
     if !cleared.is_empty() {
-        sqlx::query("/* import accounts: leave parents */ update accounts set parent_id = null where id = any($1)")
-            .bind(cleared)
-            .execute(&mut *db)
-            .await?;
+        let left =
+            sqlx::query("/* import accounts: leave parents */ update accounts set parent_id = null where id = any($1)")
+                .bind(&cleared)
+                .execute(&mut *db)
+                .await?;
+        expect_rows("parents to leave", cleared.len(), left.rows_affected())?;
     }
     let links: Vec<(i64, &AccountWrite, &str)> = placed
         .iter()
@@ -198,7 +206,7 @@ async fn write_parents(db: &mut PgConnection, placed: &[Placed<'_>]) -> Result<(
     if links.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let staged = sqlx::query(
         "/* import accounts: stage links */
          insert into import_links (child_id, child, parent, line)
          select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])",
@@ -209,7 +217,7 @@ async fn write_parents(db: &mut PgConnection, placed: &[Placed<'_>]) -> Result<(
     .bind(links.iter().map(|(_, write, _)| write.line.cast_signed()).collect::<Vec<_>>())
     .execute(db)
     .await?;
-    Ok(())
+    expect_rows("links to stage", links.len(), staged.rows_affected())
 }
 
 async fn write_log(

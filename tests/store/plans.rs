@@ -1,0 +1,73 @@
+//! Plans that PostgreSQL makes with statistics from before a rush: what is looked up by id stays a look-up by id.
+
+use std::time::Duration;
+
+use disconnectd::domain::event::{Attempt, EventId, Order};
+use disconnectd::domain::retry::{FailedAttempt, Verdict};
+
+use crate::support::database::{Engine, TestDatabase};
+use crate::support::scenario::{disconnect, outcome_of};
+use crate::support::{SOON, wait_until};
+
+const QUEUED: i64 = 20_000;
+const BATCH: i64 = 64;
+
+impl TestDatabase {
+    /// Entries that were read from the events' indexes: of their ids, and of all others. A connection's are counted
+    /// once it is closed.
+    async fn entries_read(&self) -> (i64, i64) {
+        let read = async |which: &str| {
+            let sql = "select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relname = 'disconnect_events'";
+            self.number(&format!("{sql} and indexrelname {which} 'disconnect_events_pkey'")).await
+        };
+        (read("=").await, read("<>").await)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_stale_statistics_the_workers_verbs_look_up_ids_and_walk_no_other_index() {
+    TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
+        db.sql(&format!(
+            "alter table disconnect_events set (autovacuum_enabled = false);
+             insert into accounts (number, name, status_id, currency)
+             select 'N-' || n, 'x', 2, 'USD' from generate_series(1, {QUEUED}) n;
+             insert into disconnect_events (account_id, state, due_at, failures_max, requested_by, requested_from,
+                                            ended_at)
+             select id, 'cancelled', now(), 3, 'clerk', 'cli', now() from accounts;
+             analyze;
+             update disconnect_events set state = 'queued', attempt = 1, next_at = now() + interval '1 hour',
+                                          ended_at = null"
+        ))
+        .await;
+        let (_, walked) = db.entries_read().await;
+        let first = db.number("select min(id) from disconnect_events").await;
+        let batch = |n: i64| -> Vec<Order> {
+            (first + n * BATCH..first + (n + 1) * BATCH)
+                .map(|id| Order { event_id: EventId(id), attempt: Attempt(1) })
+                .collect()
+        };
+        let store = db.open().await;
+        // More often than a plan is made afresh.
+        for n in 0..8 {
+            let executed = disconnect(&*store, &batch(n)).await.unwrap();
+            assert!(executed.iter().all(|one| outcome_of(one).is_some()), "{executed:?}");
+        }
+        store.release(&batch(8), Duration::ZERO).await.unwrap();
+        let failed = |order: &Order| FailedAttempt {
+            event_id: order.event_id,
+            attempt: order.attempt,
+            failures: 0,
+            failures_max: 3,
+            error: "it broke".into(),
+        };
+        let failures: Vec<_> = batch(9).iter().map(|order| (failed(order), Verdict::GiveUp)).collect();
+        assert_eq!(store.record_failures(&failures).await.unwrap().len(), failures.len());
+        store.record_suspect(batch(10)[0].event_id, "it broke").await.unwrap();
+        let (by_id, _) = db.entries_read().await;
+        store.close().await;
+        wait_until(SOON, "the look-ups are counted", async || db.entries_read().await.0 >= by_id + BATCH).await;
+        let walked = db.entries_read().await.1 - walked;
+        assert!(walked < QUEUED / 4, "{walked} entries were read that nobody asked for");
+    })
+    .await;
+}
