@@ -101,6 +101,57 @@ async fn a_cut_connection_comes_back_and_nothing_is_lost() {
     }
 }
 
+/// A log that a test can read, of what this thread says.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// On one thread, so that its log is this test's alone.
+#[tokio::test]
+async fn an_outage_is_one_warning_and_a_close_is_none() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let (proxy, installation) = (Proxy::start(upstream()), installation());
+    let queue = rabbit(&through(proxy.at), &installation).await;
+    let mut consumers = Vec::new();
+    for _ in 0..3 {
+        let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+        consumers.push(tokio::spawn(async move { consumer.next(1, LINGER).await.is_err() }));
+    }
+    let reserved = proxy.stop().await;
+    let refused = |now: &Connectivity| matches!(now, Connectivity::Down(why) if why.contains("cannot be reached"));
+    until(&queue, refused).await; // the broken connections are over, and new ones fail
+    let proxy = reserved.start(upstream());
+    until(&queue, |now| *now == Connectivity::Up).await;
+    timeout(DEADLINE, queue.close()).await.expect("close hangs");
+    for consumer in consumers {
+        assert!(timeout(DEADLINE, consumer).await.expect("a consumer hangs").unwrap());
+    }
+    drop(proxy);
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let of = |level: &str| log.lines().filter(|line| line.contains(level) && line.contains("rabbitmq")).count();
+    assert_eq!(of(" WARN "), 1, "{log}");
+    assert_eq!(of(" INFO "), 1, "it is back: {log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_in_the_middle_of_publishing_confirms_nothing_that_is_not_there() {
     let proxy = Proxy::start(upstream());
