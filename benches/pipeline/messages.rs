@@ -85,7 +85,8 @@ pub async fn bare(messages: usize) -> Result<f64> {
     }
     let took = begun.elapsed().as_secs_f64();
     channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
-    publishing.close(200, "done".into()).await?;
-    consuming.close(200, "done".into()).await?;
+    // The client can trip over channels that are closing by themselves; it is measured by now.
+    let _ = publishing.close(200, "done".into()).await;
+    let _ = consuming.close(200, "done".into()).await;
     Ok(took)
 }
