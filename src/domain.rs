@@ -20,3 +20,4 @@ pub mod request;
 pub mod retry;
 pub mod settings;
 pub mod story;
+pub mod token;

@@ -26,6 +26,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
 use crate::domain::retry::{FailedAttempt, Verdict};
 use crate::domain::settings::{SettingKey, Settings};
+use crate::domain::token::{NewToken, TokenHash, TokenId, TokenView};
 
 /// Why a verb did not do what was asked. Whatever it is, nothing was written (but see [`StoreError::Unavailable`]).
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +61,8 @@ impl StoreError {
 pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Everything that the program asks of a database.
-pub trait Store: Installations + Accounts + Imports + Events + Dispatch + Execution {}
-impl<T: Installations + Accounts + Imports + Events + Dispatch + Execution> Store for T {}
+pub trait Store: Installations + Accounts + Imports + Events + Dispatch + Execution + Tokens + Idempotency {}
+impl<T: Installations + Accounts + Imports + Events + Dispatch + Execution + Tokens + Idempotency> Store for T {}
 
 /// The longest page that a list answers.
 pub const PAGE_MAX: u32 = 1_000;
@@ -381,4 +382,75 @@ pub trait Execution: Send + Sync {
     /// Before an order runs that may have killed its worker: counts a failure with `error` while the event stays
     /// `queued`, or gives it up (`failed`) where that was the last. Answers the attempt that may run now.
     async fn record_suspect(&self, event: EventId, error: &str) -> StoreResult<Option<Attempt>>;
+}
+
+/// Tokens: who may ask over the API.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    async fn create_token(&self, token: &NewToken) -> StoreResult<TokenView>;
+
+    /// The token with this hash, a revoked one too.
+    async fn token(&self, hash: &TokenHash) -> StoreResult<Option<TokenView>>;
+
+    /// Newest first, revoked ones too.
+    async fn tokens(&self, page: &Page) -> StoreResult<Paged<TokenView>>;
+
+    /// Revokes a token. One that is revoked already stays as it is, and is answered.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownToken`].
+    async fn revoke_token(&self, token: TokenId, by: &Actor) -> StoreResult<TokenView>;
+}
+
+/// One write of one caller, by the `Idempotency-Key` that it bears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceKey {
+    /// Whose key it is: keys of different owners never meet.
+    pub owner: String,
+    /// As the caller chose it, at most 255 characters.
+    pub key: String,
+}
+
+/// What was answered to a write, to be answered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceAnswer {
+    pub status: u16,
+    /// The headers that belong to the answer itself: content type, location, etag.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// How a write with a key begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once {
+    /// It is new: do it, then [`Idempotency::answer_once`] or [`Idempotency::forget_once`].
+    Begun,
+    /// It was done: answer this again.
+    Answered(OnceAnswer),
+    /// Another call with this key is under way.
+    UnderWay,
+    /// The key was used for something else.
+    OtherCall,
+}
+
+/// How long the answer to a key is kept.
+pub const ONCE_KEPT: Duration = Duration::from_hours(24);
+
+/// After this long a call that began and never answered counts as lost with its process: the next with its key does it
+/// again. What it does is safe to repeat: each verb is one transaction, and there is one open event per account.
+pub const ONCE_LOST: Duration = Duration::from_mins(5);
+
+/// Writes that a caller may repeat without doing them twice.
+#[async_trait]
+pub trait Idempotency: Send + Sync {
+    /// Takes the key for a call with this fingerprint (method, path, query and body), of many at the same time one alone. Forgets
+    /// what is older than [`ONCE_KEPT`].
+    async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32]) -> StoreResult<Once>;
+
+    /// Keeps the answer of a call that began.
+    async fn answer_once(&self, call: &OnceKey, answer: &OnceAnswer) -> StoreResult<()>;
+
+    /// Nothing came of a call that began (no answer of the rules': a time-out, a database that was away): the key is
+    /// free again.
+    async fn forget_once(&self, call: &OnceKey) -> StoreResult<()>;
 }

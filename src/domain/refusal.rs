@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::account::AccountNumber;
 use super::event::{EventId, Outcome, State};
+use super::token::TokenId;
 
 /// A request that a rule refuses. Nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +79,9 @@ pub enum Refusal {
     )]
     UnlinkWithoutContact { child: AccountNumber, parent: AccountNumber },
 
+    #[error("there is no token {token}; `disconnectd tokens list` shows them")]
+    UnknownToken { token: TokenId },
+
     #[error("this database holds something else than the demo, so the demo leaves it alone; give it an empty database")]
     NotTheDemo,
 }
@@ -103,6 +107,7 @@ impl Refusal {
             Self::LinkCycle { .. } => "link_cycle",
             Self::NotLinked { .. } => "not_linked",
             Self::UnlinkWithoutContact { .. } => "unlink_without_contact",
+            Self::UnknownToken { .. } => "unknown_token",
             Self::NotTheDemo => "not_the_demo",
         }
     }
