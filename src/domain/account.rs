@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::event::EventId;
 use super::money::{Currency, Money};
@@ -14,9 +14,17 @@ use super::money::{Currency, Money};
 pub struct AccountId(pub i64);
 
 /// The public key of an account: 1 to 64 characters, none of them a control character, no blank at either end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct AccountNumber(String);
+
+impl TryFrom<String> for AccountNumber {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
 
 impl AccountNumber {
     /// In characters.
@@ -74,6 +82,13 @@ impl Contact {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.email.is_none() && self.mailing_address.is_none()
+    }
+
+    /// In one line, a letter's lines too.
+    #[must_use]
+    pub fn ways(&self) -> String {
+        let mailing_address = self.mailing_address.as_ref().map(|address| address.replace('\n', ", "));
+        self.email.iter().chain(&mailing_address).map(String::as_str).collect::<Vec<_>>().join(", or ")
     }
 }
 
@@ -159,10 +174,14 @@ pub enum LogKind {
     AddressReleased,
     Disconnected,
     AlreadyDisconnected,
+    /// What is to become of the children was decided.
+    FamilyDecided,
+    /// What was confirmed is not what was found at the execution.
+    FactsMoved,
 }
 
 impl LogKind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Created,
         Self::Changed,
         Self::Linked,
@@ -179,6 +198,8 @@ impl LogKind {
         Self::AddressReleased,
         Self::Disconnected,
         Self::AlreadyDisconnected,
+        Self::FamilyDecided,
+        Self::FactsMoved,
     ];
 
     #[must_use]
@@ -200,6 +221,8 @@ impl LogKind {
             Self::AddressReleased => "address_released",
             Self::Disconnected => "disconnected",
             Self::AlreadyDisconnected => "already_disconnected",
+            Self::FamilyDecided => "family_decided",
+            Self::FactsMoved => "facts_moved",
         }
     }
 
