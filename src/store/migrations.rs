@@ -16,12 +16,18 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     Step {
         version: 1,
         name: "disconnectd",
         postgres: include_str!("../../migrations/postgres/0001_disconnectd.sql"),
         sqlite: include_str!("../../migrations/sqlite/0001_disconnectd.sql"),
+    },
+    Step {
+        version: 2,
+        name: "tokens",
+        postgres: include_str!("../../migrations/postgres/0002_tokens.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0002_tokens.sql"),
     },
     Step {
         version: 3,

@@ -18,6 +18,7 @@ mod failed_attempts;
 mod failure;
 mod family;
 mod hints;
+mod idempotency;
 mod imports;
 mod inspection;
 mod installation;
@@ -26,6 +27,7 @@ mod overview;
 mod requests;
 mod rows;
 mod snapshot;
+mod tokens;
 mod transaction;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ mod execution;
 mod failure;
 mod family;
 mod hints;
+mod idempotency;
 mod import_parents;
 mod imports;
 mod inspection;
@@ -28,6 +29,7 @@ mod serving;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::fs::OpenOptions;
 use std::io;

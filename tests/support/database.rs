@@ -14,7 +14,7 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 14] = [
+pub const TABLES: [&str; 16] = [
     "account_groups",
     "account_log",
     "account_statuses",
@@ -24,11 +24,13 @@ pub const TABLES: [&str; 14] = [
     "disconnect_events",
     "family_decisions",
     "groups",
+    "idempotency_keys",
     "installation",
     "invoice_lines",
     "invoices",
     "serviceable_addresses",
     "settings",
+    "tokens",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
