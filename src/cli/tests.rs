@@ -58,6 +58,9 @@ fn what_there_is_to_say() {
         "events cancel 7 --reason r",
         "events reschedule 7 --on now",
         "events retry 7",
+        "tokens create --name ada --role operator",
+        "tokens list --limit 5 --after 17",
+        "tokens revoke 3",
         "doctor",
     ] {
         assert!(parsed(line).is_ok(), "{line}: {}", parsed(line).unwrap_err());
@@ -86,6 +89,10 @@ fn what_there_is_not_to_say_is_a_usage_error() {
         "log 1 --after zzz",
         "events show x",
         "invoices show x",
+        "tokens create --name ada",
+        "tokens create --name ada --role root",
+        "tokens list --after zzz",
+        "tokens revoke ada",
         "settings set colour red",
         "serve --roles cook",
         "import accounts",
@@ -97,6 +104,58 @@ fn what_there_is_not_to_say_is_a_usage_error() {
     let long = "9".repeat(65);
     assert_eq!(parsed(&format!("accounts show {long}")).unwrap_err().exit_code(), 2);
     assert_eq!(parsed("--help").unwrap_err().kind(), ErrorKind::DisplayHelp);
+}
+
+#[test]
+fn a_verb_takes_the_role_of_those_who_do_such_things() {
+    for (role, lines) in [
+        (
+            token::Role::Viewer,
+            &[
+                "accounts list",
+                "accounts show 1",
+                "invoices list",
+                "invoices show 1",
+                "log 1",
+                "statuses list",
+                "settings show",
+                "overview 1",
+                "events list",
+                "events show 7",
+                "doctor",
+            ][..],
+        ),
+        (
+            token::Role::Operator,
+            &[
+                "import accounts -",
+                "import debits - --dry-run",
+                "accounts link 2 --parent 1",
+                "accounts unlink 2",
+                "accounts contact 2 --no-email",
+                "disconnect 1 --yes",
+                "schedule 1 --on now",
+                "events cancel 7",
+                "events reschedule 7 --on now",
+                "events retry 7",
+            ],
+        ),
+        (
+            token::Role::Admin,
+            &[
+                "statuses add Seasonal",
+                "settings set cutoff_time 17:30",
+                "tokens create --name ada --role viewer",
+                "tokens list",
+                "tokens revoke 3",
+            ],
+        ),
+    ] {
+        for line in lines {
+            let Command::Verb(verb) = parsed(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(verb.role(), role, "{line}");
+        }
+    }
 }
 
 #[test]

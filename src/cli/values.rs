@@ -2,6 +2,7 @@
 
 use crate::domain::event::{Along, EventId, State};
 use crate::domain::invoice::InvoiceNumber;
+use crate::domain::token::TokenId;
 use crate::import::TEXT_MAX;
 
 /// Free text: a reason, an address. What a file may hold, an argument may.
@@ -19,7 +20,7 @@ pub fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// How many characters the name of a status has at most.
+/// How many characters the name of a status, or of a token's owner, has at most.
 const NAME_MAX: usize = 64;
 
 pub fn name(text: &str) -> Result<String, String> {
@@ -40,6 +41,12 @@ pub fn invoice_number(text: &str) -> Result<InvoiceNumber, String> {
     text.parse()
         .map(InvoiceNumber)
         .map_err(|_| format!("`{text}` is not the number of an invoice; `disconnectd invoices list` shows them"))
+}
+
+pub fn token_id(text: &str) -> Result<TokenId, String> {
+    text.parse()
+        .map(TokenId)
+        .map_err(|_| format!("`{text}` is not the number of a token; `disconnectd tokens list` shows them"))
 }
 
 pub fn state(text: &str) -> Result<State, String> {
