@@ -215,7 +215,7 @@ impl Verb {
             | Self::Accounts(Accounts::Link { .. } | Accounts::Unlink { .. } | Accounts::Contact(_))
             | Self::Disconnect(_)
             | Self::Schedule(_)
-            | Self::Events(Events::Cancel { .. } | Events::Reschedule(_) | Events::Retry { .. }) => {
+            | Self::Events(Events::Cancel { .. } | Events::Decide(_) | Events::Reschedule(_) | Events::Retry { .. }) => {
                 token::Role::Operator
             }
             Self::Statuses(Statuses::Add(_)) | Self::Settings(Settings::Set(_)) | Self::Tokens(_) => token::Role::Admin,
