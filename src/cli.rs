@@ -14,7 +14,6 @@ pub mod overview;
 pub mod own_event;
 pub mod page;
 pub mod plain;
-pub mod probes;
 pub mod screen;
 pub mod session;
 pub mod settings;
@@ -28,7 +27,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use screen::Screen;
-pub use session::{CliError, Exit, Probe, RunOwn, Session, system_user};
+pub use session::{CliError, Exit, RunOwn, Session, system_user};
 
 /// Disconnects customer accounts: now, on a date, or many at once.
 #[derive(Debug, Parser)]

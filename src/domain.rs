@@ -20,4 +20,5 @@ pub mod request;
 pub mod retry;
 pub mod settings;
 pub mod story;
+pub mod text;
 pub mod token;
