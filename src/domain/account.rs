@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::event::EventId;
 use super::money::{Currency, Money};
@@ -14,8 +15,9 @@ use super::money::{Currency, Money};
 pub struct AccountId(pub i64);
 
 /// The public key of an account: 1 to 64 characters, none of them a control character, no blank at either end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(min_length = 1, max_length = 64, example = "1001")]
 pub struct AccountNumber(String);
 
 impl AccountNumber {
@@ -57,14 +59,14 @@ impl fmt::Display for AccountNumber {
 }
 
 /// An account status: a name, and whether accounts in it are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Status {
     pub name: String,
     pub activates_account: bool,
 }
 
 /// Who gets the invoices of an account.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Contact {
     pub email: Option<String>,
     pub mailing_address: Option<String>,
@@ -97,7 +99,7 @@ impl ContactChange {
 }
 
 /// An account as it is shown to people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AccountView {
     pub number: AccountNumber,
     pub name: String,
@@ -107,6 +109,7 @@ pub struct AccountView {
     pub children: i64,
     pub address: Option<String>,
     pub currency: Currency,
+    #[schema(value_type = Option<String>)]
     pub zone: Option<Tz>,
     pub contact: Contact,
     pub groups: Vec<String>,
@@ -127,7 +130,7 @@ pub struct AccountFilter {
 }
 
 /// One entry of the account log: who did what, when, from where, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LogEntry {
     pub at: DateTime<Utc>,
     pub kind: LogKind,
@@ -140,7 +143,7 @@ pub struct LogEntry {
 }
 
 /// What a log entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
     Created,

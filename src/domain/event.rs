@@ -11,6 +11,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::account::{AccountId, AccountNumber};
 use super::actor::Actor;
@@ -18,7 +19,7 @@ use super::calendar::Planned;
 use super::invoice::InvoiceSummary;
 use super::refusal::Refusal;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct EventId(pub i64);
 
@@ -29,7 +30,7 @@ impl fmt::Display for EventId {
 }
 
 /// Counts the claims of one event. It fences late writers and never goes down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Attempt(pub i32);
 
@@ -47,7 +48,7 @@ pub struct Order {
 }
 
 /// Where an event is in its life. Scheduled and queued are called open: something will look at them again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Scheduled,
@@ -83,7 +84,7 @@ impl State {
 }
 
 /// How a completed event ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Disconnected,
@@ -127,7 +128,7 @@ pub struct Event {
 }
 
 /// An event as it is shown to people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventView {
     pub id: EventId,
     pub account_number: AccountNumber,

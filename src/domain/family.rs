@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::{AccountNumber, Contact};
 use super::event::EventId;
 use super::refusal::Refusal;
 
 /// One relative as an overview shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Relative {
     pub number: AccountNumber,
     pub name: String,

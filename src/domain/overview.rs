@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::{AccountId, AccountView, Contact};
 use super::actor::{Actor, Source};
@@ -25,7 +26,7 @@ pub struct OverviewFacts {
 }
 
 /// The key details of a disconnect that has not happened yet.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overview {
     pub account: AccountView,
     /// The instant that was asked about.
@@ -46,7 +47,7 @@ pub struct Overview {
 }
 
 /// The final invoice to come.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FinalInvoice {
     pub lines: Vec<LineView>,
     pub amount: Money,
@@ -55,7 +56,7 @@ pub struct FinalInvoice {
 }
 
 /// Who gets the invoice: the account itself, or its parent for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recipient {
     pub account_number: String,
     #[serde(flatten)]
