@@ -143,7 +143,7 @@ pub enum Role {
     Scheduler,
     /// Takes events from the queue and does the disconnects
     Worker,
-    /// Answers programs; for now health and metrics, which every role answers
+    /// Answers programs over HTTP; health and metrics are answered in every role
     Api,
     /// Answers people; not there yet
     Console,
