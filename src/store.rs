@@ -5,6 +5,7 @@
 
 pub mod inspection;
 pub mod migrations;
+mod once;
 pub mod postgres;
 pub mod sqlite;
 
@@ -456,14 +457,18 @@ pub const ONCE_LOST: Duration = Duration::from_mins(5);
 /// Writes that a caller may repeat without doing them twice.
 #[async_trait]
 pub trait Idempotency: Send + Sync {
-    /// Takes the key for a call with this fingerprint (method, path, query and body), of many at the same time one alone. Forgets
-    /// what is older than [`ONCE_KEPT`].
+    /// Takes the key for a call with this fingerprint (a SHA-256 of method, path, query and body), of many at the same
+    /// time for one alone. Forgets some of what is older than [`ONCE_KEPT`].
     async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32]) -> StoreResult<Once>;
 
-    /// Keeps the answer of a call that began.
+    /// Keeps the answer of a call that began. The first answer stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`] where no such call is under way: it was answered or forgotten meanwhile, by whoever took
+    /// it over as lost. What the call itself did stands all the same.
     async fn answer_once(&self, call: &OnceKey, answer: &OnceAnswer) -> StoreResult<()>;
 
     /// Nothing came of a call that began (no answer of the rules': a time-out, a database that was away): the key is
-    /// free again.
+    /// free again. An answer that is there stays.
     async fn forget_once(&self, call: &OnceKey) -> StoreResult<()>;
 }

@@ -16,12 +16,20 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 1] = [Step {
-    version: 1,
-    name: "disconnectd",
-    postgres: include_str!("../../migrations/postgres/0001_disconnectd.sql"),
-    sqlite: include_str!("../../migrations/sqlite/0001_disconnectd.sql"),
-}];
+const STEPS: [Step; 2] = [
+    Step {
+        version: 1,
+        name: "disconnectd",
+        postgres: include_str!("../../migrations/postgres/0001_disconnectd.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0001_disconnectd.sql"),
+    },
+    Step {
+        version: 2,
+        name: "tokens",
+        postgres: include_str!("../../migrations/postgres/0002_tokens.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0002_tokens.sql"),
+    },
+];
 
 /// The version of the schema that this program was made for.
 pub const VERSION: i64 = STEPS[STEPS.len() - 1].version;

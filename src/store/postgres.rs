@@ -16,6 +16,7 @@ mod failed_attempts;
 mod failure;
 mod family;
 mod hints;
+mod idempotency;
 mod imports;
 mod inspection;
 mod installation;
@@ -23,6 +24,7 @@ mod invoices;
 mod overview;
 mod rows;
 mod snapshot;
+mod tokens;
 mod transaction;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod execution;
 mod failure;
 mod family;
 mod hints;
+mod idempotency;
 mod import_parents;
 mod imports;
 mod inspection;
@@ -25,6 +26,7 @@ mod serving;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::fs::OpenOptions;
 use std::io;

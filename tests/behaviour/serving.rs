@@ -47,12 +47,12 @@ async fn without_hints_everything_still_happens_at_the_sweep(db: &TestDatabase) 
 
 async fn a_database_newer_than_the_program_is_refused(db: &TestDatabase) {
     let program = installed(db).await;
-    db.sql("update _sqlx_migrations set version = 9999").await;
+    db.sql("update _sqlx_migrations set version = version + 9998").await;
     for arguments in [&["serve"][..], &["migrate"], &["accounts", "list"]] {
         let refused = program.run(arguments).exits(1);
         assert!(refused.stderr.contains("newer"), "{refused:#?}");
     }
-    db.sql("update _sqlx_migrations set version = 1").await;
+    db.sql("update _sqlx_migrations set version = version - 9998").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

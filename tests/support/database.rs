@@ -14,7 +14,7 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 13] = [
+pub const TABLES: [&str; 15] = [
     "account_groups",
     "account_log",
     "account_statuses",
@@ -23,11 +23,13 @@ pub const TABLES: [&str; 13] = [
     "debits",
     "disconnect_events",
     "groups",
+    "idempotency_keys",
     "installation",
     "invoice_lines",
     "invoices",
     "serviceable_addresses",
     "settings",
+    "tokens",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

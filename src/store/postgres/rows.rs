@@ -11,6 +11,7 @@ use crate::domain::event::{Attempt, EventId, EventView, Outcome, State};
 use crate::domain::family::Relative;
 use crate::domain::invoice::{InvoiceKind, InvoiceNumber, InvoiceSummary, InvoiceView, LineView};
 use crate::domain::money::{Currency, Money};
+use crate::domain::token::{Role, TokenId, TokenView};
 use crate::store::StoreError;
 
 /// What this program wrote it can read. Something else has written what it can't.
@@ -144,6 +145,19 @@ pub(super) fn log_entry(row: &PgRow) -> Result<LogEntry, Failure> {
         source: row.try_get("source")?,
         event_id: row.try_get::<Option<i64>, _>("event_id")?.map(EventId),
         reason: row.try_get("reason")?,
+    })
+}
+
+pub(super) fn token_view(row: &PgRow) -> Result<TokenView, Failure> {
+    let role: &str = row.try_get("role")?;
+    Ok(TokenView {
+        id: TokenId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        role: Role::parse(role).map_err(|_| unreadable("role", role))?,
+        created_at: row.try_get("created_at")?,
+        created_by: row.try_get("created_by")?,
+        revoked_at: row.try_get("revoked_at")?,
+        revoked_by: row.try_get("revoked_by")?,
     })
 }
 

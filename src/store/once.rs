@@ -1,0 +1,99 @@
+//! Whether a call with an `Idempotency-Key` may begin: decided here for both engines, which lock, load and write.
+
+use std::time::Duration;
+
+use super::{ONCE_KEPT, ONCE_LOST, Once, OnceAnswer, StoreError, StoreResult};
+
+/// How many old keys one call forgets at most. Each call brings one, so that any number above one keeps up.
+pub(super) const FORGOTTEN_MAX: i64 = 100;
+
+/// What the database has of a key.
+pub(super) struct Kept {
+    pub(super) fingerprint: Vec<u8>,
+    /// Since it began, by the database's clock.
+    pub(super) age: Duration,
+    pub(super) answer: Option<OnceAnswer>,
+}
+
+/// Asked under the lock of the key. Where it says [`Once::Begun`], the call takes the place of what is kept.
+pub(super) fn begin(kept: Kept, fingerprint: &[u8; 32]) -> Once {
+    if kept.age >= ONCE_KEPT {
+        return Once::Begun;
+    }
+    if kept.fingerprint != fingerprint {
+        return Once::OtherCall;
+    }
+    match kept.answer {
+        Some(answer) => Once::Answered(answer),
+        None if kept.age < ONCE_LOST => Once::UnderWay,
+        None => Once::Begun,
+    }
+}
+
+/// The headers of an answer as they stand in the database.
+pub(super) fn headers_text(answer: &OnceAnswer) -> StoreResult<String> {
+    serde_json::to_string(&answer.headers).map_err(|error| StoreError::Rejected(error.to_string()))
+}
+
+/// The answer that the columns of a key hold: all of them, or none.
+pub(super) fn answer(
+    status: Option<i32>,
+    headers: Option<String>,
+    body: Option<String>,
+) -> StoreResult<Option<OnceAnswer>> {
+    let (Some(status), Some(headers), Some(body)) = (status, headers, body) else { return Ok(None) };
+    let unreadable = |error: String| {
+        StoreError::Rejected(format!("the database holds an answer to a repeated call that can't be read: {error}"))
+    };
+    Ok(Some(OnceAnswer {
+        status: u16::try_from(status).map_err(|error| unreadable(error.to_string()))?,
+        headers: serde_json::from_str(&headers).map_err(|error| unreadable(error.to_string()))?,
+        body,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_micros(1);
+
+    fn made() -> OnceAnswer {
+        OnceAnswer { status: 201, headers: vec![("location".into(), "/api/v1/events/7".into())], body: "{}".into() }
+    }
+
+    fn begun(fingerprint: u8, age: Duration, answer: Option<OnceAnswer>) -> Once {
+        begin(Kept { fingerprint: vec![1; 32], age, answer }, &[fingerprint; 32])
+    }
+
+    #[test]
+    fn a_repeated_call_is_answered_again_until_its_answer_has_expired() {
+        for age in [Duration::ZERO, ONCE_LOST, ONCE_KEPT.saturating_sub(MOMENT)] {
+            assert_eq!(begun(1, age, Some(made())), Once::Answered(made()));
+        }
+        assert_eq!(begun(1, ONCE_KEPT, Some(made())), Once::Begun);
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_under_way_until_it_counts_as_lost() {
+        assert_eq!(begun(1, ONCE_LOST.saturating_sub(MOMENT), None), Once::UnderWay);
+        assert_eq!(begun(1, ONCE_LOST, None), Once::Begun);
+    }
+
+    #[test]
+    fn another_call_does_not_get_the_key_before_it_has_expired() {
+        for answer in [None, Some(made())] {
+            assert_eq!(begun(2, ONCE_KEPT.saturating_sub(MOMENT), answer.clone()), Once::OtherCall);
+            assert_eq!(begun(2, ONCE_KEPT, answer), Once::Begun);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written() {
+        let headers = headers_text(&made()).unwrap();
+        assert_eq!(answer(Some(201), Some(headers), Some("{}".into())).unwrap(), Some(made()));
+        assert_eq!(answer(None, None, None).unwrap(), None);
+        assert!(answer(Some(-1), Some("[]".into()), Some(String::new())).is_err());
+        assert!(answer(Some(200), Some("nonsense".into()), Some(String::new())).is_err());
+    }
+}
