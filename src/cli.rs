@@ -4,6 +4,7 @@
 //! progress and errors go to standard error.
 
 pub mod accounts;
+pub mod children;
 pub mod disconnect;
 pub mod doctor;
 pub mod events;

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::calendar::When;
+use crate::domain::dispositions::{Choice, Dispositions};
 use crate::domain::import::{ImportReport, Problem};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
@@ -180,6 +181,8 @@ impl Demo<'_> {
             reason: Some("left (sample data)".into()),
             by: by.clone(),
             failures_max: self.config.failures_max,
+            digest: None,
+            children: Dispositions::all(Choice::Keep),
         };
         self.store.request(&request).await
     }

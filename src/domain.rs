@@ -7,6 +7,8 @@ pub mod account;
 pub mod actor;
 pub mod address;
 pub mod calendar;
+pub mod digest;
+pub mod dispositions;
 pub mod event;
 pub mod family;
 pub mod import;
@@ -18,6 +20,9 @@ pub mod plan;
 pub mod refusal;
 pub mod request;
 pub mod retry;
+pub mod review;
+#[cfg(test)]
+mod sample;
 pub mod settings;
 pub mod story;
 pub mod text;

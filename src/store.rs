@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, Status};
 use crate::domain::actor::Actor;
+use crate::domain::dispositions::Dispositions;
 use crate::domain::event::{Attempt, Change, EventId, EventView, Order, Outcome, State};
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
 use crate::domain::invoice::{InvoiceNumber, InvoiceSummary, InvoiceView};
@@ -298,10 +299,18 @@ pub trait Imports: Send + Sync {
 }
 
 /// Which events to list. Everything given must hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     pub state: Option<State>,
     pub account: Option<AccountNumber>,
+    /// In the number or the name of the account, whatever the case.
+    pub search: Option<String>,
+    /// Due at this instant or later.
+    pub due_from: Option<DateTime<Utc>>,
+    /// Due before this instant.
+    pub due_until: Option<DateTime<Utc>>,
+    /// Those whose family somebody has to decide about; see [`crate::domain::review::questions`].
+    pub to_decide: bool,
 }
 
 /// What came of a request for a disconnect.
@@ -320,16 +329,28 @@ pub enum Requested {
 /// Disconnect events, as people ask for them.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Asks for a disconnect, decided by [`crate::domain::request::admit`] under the account's lock. Hints at what is
-    /// due. The log of the account says who asked.
+    /// Asks for a disconnect, decided by [`crate::domain::request::admit`] under the locks of the account and of its
+    /// family: all that is decided about the children is written with it, or nothing. Hints at what is due. The logs of
+    /// the accounts say who asked.
     async fn request(&self, request: &DisconnectRequest) -> StoreResult<Requested>;
 
     /// Cancels, reschedules or retries, decided by [`crate::domain::event::EventFacts::change`] under the locks of the
-    /// account and the event. Definite, also in a race with a worker.
+    /// account and the event, and of those that go along. Definite, also in a race with a worker.
     async fn change(&self, event: EventId, change: &Change, by: &Actor, reason: Option<&str>)
     -> StoreResult<EventView>;
 
     async fn event(&self, event: EventId) -> StoreResult<EventView>;
+
+    /// Decides once more about the family of an event that has changed, by
+    /// [`crate::domain::review::ReviewFacts::decide`] under the locks of the family. Hints at what is due.
+    async fn decide(
+        &self,
+        event: EventId,
+        choices: &Dispositions,
+        by: &Actor,
+        reason: Option<&str>,
+        failures_max: i32,
+    ) -> StoreResult<EventView>;
 
     /// Newest first.
     async fn events(&self, filter: &EventFilter, page: &Page) -> StoreResult<Paged<EventView>>;

@@ -195,12 +195,12 @@ fn shown(facts: &OverviewFacts, width: Option<u16>) -> String {
         ("Currency", account.currency.to_string()),
         ("Zone", account.zone.map_or("the company's".into(), |zone| zone.name().to_owned())),
         ("Uninvoiced", account.uninvoiced.to_string()),
-        ("Parent", facts.parent.as_ref().map_or("none".into(), relative)),
+        ("Parent", facts.snapshot.family.parent.as_ref().map_or("none".into(), relative)),
     ];
     if let Some(at) = &account.disconnected_at {
         pairs.insert(3, ("Disconnected", format!("{} UTC", instant(at))));
     }
-    pairs.push(("Children", children(&facts.children)));
+    pairs.push(("Children", children(&facts.snapshot.family.children)));
     pairs.push(("Open event", facts.open_event.as_ref().map_or("none".into(), open_event)));
     sheet(width, &pairs)
 }
@@ -226,7 +226,9 @@ const CHILDREN_SHOWN: usize = 20;
 /// One line: `1002  Bo  (Active)`.
 pub(super) fn relative(relative: &Relative) -> String {
     let status = status(&relative.status, relative.disconnected_at.as_ref());
-    let event = relative.open_event.map(|event| format!(", open event {event}")).unwrap_or_default();
+    let event = relative.open_event.as_ref();
+    let event =
+        event.map(|event| format!(", event {} due at {} UTC", event.id, instant(&event.due_at))).unwrap_or_default();
     // Line breaks of others must not look like ours.
     let name = super::plain::plain(&relative.name);
     format!("{}  {name}  ({status}{event})", relative.number)

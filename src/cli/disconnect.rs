@@ -5,28 +5,29 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Args;
-use serde::Serialize;
 
+use super::children::{self, ChildrenArgs};
 use super::overview::rendered;
 use super::session::{CliError, Exit, Session};
 use super::table::instant;
 use super::{values, wait};
 use crate::domain::account::AccountNumber;
-use crate::domain::calendar::{Planned, When, parse_zone};
-use crate::domain::event::{Attempt, EventId, EventView, Outcome, State};
-use crate::domain::invoice::InvoiceSummary;
+use crate::domain::calendar::{When, parse_zone};
+use crate::domain::event::{EventId, EventView, Outcome, State};
 use crate::domain::overview::Overview;
-use crate::domain::request::{Admission, DisconnectRequest, OpenEvent, RequestFacts, admit};
+use crate::domain::request::{Admission, AlreadyDisconnected, DisconnectRequest, admit, admit_own};
 use crate::store::Requested;
 
 /// Disconnect an account now, and wait for the outcome
 #[derive(Debug, Args)]
 #[command(after_help = "\
 It shows the overview and asks first, unless --yes. An account with an open event has it brought forward to now. \
-With nobody serving a SQLite database, the command does the work itself.
+With nobody serving a SQLite database, the command does the work itself. Somebody has to decide what is to become of \
+each connected child: --children for all, --child for one.
 
 Examples:
   disconnectd disconnect 7590-VHVEG --reason 'moved away'
+  disconnectd disconnect 1001 --children keep --child 1002=unlink
   disconnectd disconnect 7590-VHVEG --yes --no-wait
   disconnectd --json disconnect 7590-VHVEG --yes | jq .final_invoice")]
 pub struct DisconnectArgs {
@@ -36,9 +37,8 @@ pub struct DisconnectArgs {
     /// Why, for the account's log
     #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
     reason: Option<String>,
-    /// Don't ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
     /// Don't wait for the outcome
     #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
@@ -56,12 +56,14 @@ pub struct DisconnectArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 WHEN is a date (the cutoff time of that day, see `disconnectd settings show`), a local date and time, RFC 3339, or \
-now. It shows the overview and asks first, unless --yes. `disconnectd serve` does it when the time has come.
+now. It shows the overview and asks first, unless --yes. `disconnectd serve` does it when the time has come. Somebody \
+has to decide what is to become of each connected child: --children for all, --child for one.
 
 Examples:
   disconnectd schedule 7590-VHVEG --on 2026-12-01
   disconnectd schedule 7590-VHVEG --on 2026-12-01T09:00 --zone America/Denver --reason 'end of contract'
-  disconnectd schedule 7590-VHVEG --on 2026-12-01T09:00:00-07:00 --yes")]
+  disconnectd schedule 7590-VHVEG --on 2026-12-01T09:00:00-07:00 --yes
+  disconnectd schedule 1001 --on 2026-12-01 --child 1002=disconnect@2026-12-15 --child 1003=keep")]
 pub struct ScheduleArgs {
     /// The number of the account
     #[arg(value_name = "NUMBER", value_parser = AccountNumber::parse)]
@@ -78,13 +80,25 @@ pub struct ScheduleArgs {
     /// Why, for the account's log
     #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
     reason: Option<String>,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+}
+
+/// What is said yes to.
+#[derive(Debug, Args)]
+struct ConfirmArgs {
     /// Don't ask
     #[arg(long)]
     yes: bool,
+    /// Only if nothing has changed since the overview with this digest (`disconnectd --json overview`)
+    #[arg(long, value_name = "DIGEST", allow_hyphen_values = true)]
+    digest: Option<String>,
+    #[command(flatten)]
+    children: ChildrenArgs,
 }
 
 pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliError> {
-    let request = DisconnectRequest {
+    let mut request = DisconnectRequest {
         account: args.number,
         when: When::Now,
         zone: None,
@@ -92,9 +106,11 @@ pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliErr
         reason: args.reason,
         by: session.actor.clone(),
         failures_max: session.failures_max,
+        digest: args.confirm.digest,
+        children: args.confirm.children.dispositions(),
     };
-    if !args.yes {
-        propose(session, &request).await?;
+    if !args.confirm.yes {
+        propose(session, &mut request).await?;
     }
     let event = match session.store.request(&request).await? {
         Requested::AlreadyDisconnected { disconnected_at, event } => {
@@ -118,7 +134,7 @@ pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliErr
 }
 
 pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, CliError> {
-    let request = DisconnectRequest {
+    let mut request = DisconnectRequest {
         account: args.number,
         when: args.on,
         zone: args.zone,
@@ -126,9 +142,11 @@ pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, Cli
         reason: args.reason,
         by: session.actor.clone(),
         failures_max: session.failures_max,
+        digest: args.confirm.digest,
+        children: args.confirm.children.dispositions(),
     };
-    if !args.yes {
-        propose(session, &request).await?;
+    if !args.confirm.yes {
+        propose(session, &mut request).await?;
     }
     match session.store.request(&request).await? {
         Requested::AlreadyDisconnected { disconnected_at, event } => {
@@ -140,33 +158,18 @@ pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, Cli
     }
 }
 
-/// Shows what would happen and asks. Returns where it may go on; what a rule refuses, it refuses before the question.
+/// Shows what would happen and asks, also what is to become of each child that nobody decided about yet. Returns where
+/// it may go on, with the digest of what was shown; what a rule refuses, it refuses before the question.
 ///
 /// The question and the overview are one, so both go to standard error.
-async fn propose(session: &Session, request: &DisconnectRequest) -> Result<(), CliError> {
+async fn propose(session: &Session, request: &mut DisconnectRequest) -> Result<(), CliError> {
     let facts = session.store.overview_facts(&request.account).await?;
-    let admitted = admit(
-        request,
-        &RequestFacts {
-            disconnected_at: facts.account.disconnected_at,
-            zone: facts.account.zone,
-            settings: session.store.settings().await?,
-            statuses: session.store.statuses().await?,
-            open: facts.open_event.as_ref().map(|event| OpenEvent {
-                id: event.id,
-                state: event.state,
-                due_at: event.due_at,
-                lane: event.campaign_id.unwrap_or(0),
-            }),
-            now: facts.now,
-        },
-    )?;
-    let on = match admitted {
+    let on = match admit_own(request, &facts)? {
         Admission::AlreadyDisconnected { .. } | Admission::UnderWay { .. } => return Ok(()),
         Admission::BringForward { .. } => facts.now,
         Admission::Create { due_at, .. } => due_at,
     };
-    let overview = Overview::of(facts, on);
+    let overview = Overview::of(facts.clone(), on);
     let account = format!("account {} ({})", overview.account.number, overview.account.name);
     // What blocks today may be mended before a later date.
     if request.when == When::Now && !overview.blockers.is_empty() {
@@ -174,6 +177,7 @@ async fn propose(session: &Session, request: &DisconnectRequest) -> Result<(), C
         return Err(CliError::refused("blocked", message));
     }
     if !session.screen.can_ask() {
+        admit(request, &facts)?;
         let number = &overview.account.number;
         let message = format!(
             "nobody is there to confirm that {account} is to be disconnected; \
@@ -182,63 +186,14 @@ async fn propose(session: &Session, request: &DisconnectRequest) -> Result<(), C
         return Err(CliError::refused("not_confirmed", message));
     }
     session.screen.note(&rendered(&overview, session.screen.width));
+    children::ask(session, request, &facts).await?;
     let when = if request.when == When::Now { "now".into() } else { format!("on {} UTC", instant(&on)) };
-    if session.screen.confirm(&format!("Disconnect {account} {when}?")).await? {
+    let with = children::in_short(&admit(request, &facts)?.children);
+    if session.screen.confirm(&format!("Disconnect {account} {when}{with}?")).await? {
+        request.digest = Some(overview.digest);
         Ok(())
     } else {
         Err(CliError::refused("not_confirmed", "nothing was done: the answer was no"))
-    }
-}
-
-/// The answer for an account that has nothing left to be done: the event that disconnected it, where there is one, with
-/// what came of asking again. It has all the fields of an [`EventView`], so that a program reads both alike.
-#[derive(Debug, Serialize)]
-struct AlreadyDisconnected {
-    id: Option<EventId>,
-    account_number: AccountNumber,
-    state: State,
-    outcome: Outcome,
-    disconnected_at: DateTime<Utc>,
-    due_at: Option<DateTime<Utc>>,
-    #[serde(flatten)]
-    planned: Planned,
-    next_at: Option<DateTime<Utc>>,
-    attempt: Option<Attempt>,
-    failures: Option<i32>,
-    failures_max: Option<i32>,
-    last_error: Option<String>,
-    reason: Option<String>,
-    requested_by: Option<String>,
-    requested_from: Option<String>,
-    campaign_id: Option<i64>,
-    final_invoice: Option<InvoiceSummary>,
-    created_at: Option<DateTime<Utc>>,
-    ended_at: Option<DateTime<Utc>>,
-}
-
-impl AlreadyDisconnected {
-    fn of(account_number: AccountNumber, disconnected_at: DateTime<Utc>, by: Option<&EventView>) -> Self {
-        Self {
-            id: by.map(|event| event.id),
-            account_number,
-            state: State::Completed,
-            outcome: Outcome::AlreadyDisconnected,
-            disconnected_at,
-            due_at: by.map(|event| event.due_at),
-            planned: by.map(|event| event.planned.clone()).unwrap_or_default(),
-            next_at: by.and_then(|event| event.next_at),
-            attempt: by.map(|event| event.attempt),
-            failures: by.map(|event| event.failures),
-            failures_max: by.map(|event| event.failures_max),
-            last_error: by.and_then(|event| event.last_error.clone()),
-            reason: by.and_then(|event| event.reason.clone()),
-            requested_by: by.map(|event| event.requested_by.clone()),
-            requested_from: by.map(|event| event.requested_from.clone()),
-            campaign_id: by.and_then(|event| event.campaign_id),
-            final_invoice: by.and_then(|event| event.final_invoice.clone()),
-            created_at: by.map(|event| event.created_at),
-            ended_at: by.and_then(|event| event.ended_at),
-        }
     }
 }
 
@@ -265,7 +220,8 @@ async fn left_for_later(session: &Session, event: EventId) -> Result<Exit, CliEr
     let event = session.store.event(event).await?;
     session.answer(&event, || {
         let (id, account, state) = (event.id, &event.account_number, event.state.as_str());
-        format!("Event {id} is {state}: account {account} is due at {} UTC.", instant(&event.due_at))
+        let due = instant(&event.due_at);
+        format!("Event {id} is {state}: account {account} is due at {due} UTC.{}", children::decided(&event))
     })?;
     if event.state.is_open() {
         session.note_unserved().await;
@@ -308,7 +264,9 @@ fn sentence(event: &EventView) -> String {
                 Some(invoice) => format!("Final invoice {} over {}.", invoice.number, invoice.total),
                 None => "There was nothing to invoice.".into(),
             };
-            format!("Account {account} was disconnected{at} (event {id}). {invoice}")
+            let changed = changed_since(event);
+            let children = children::decided(event);
+            format!("Account {account} was disconnected{at} (event {id}). {invoice}{changed}{children}")
         }
         (State::Completed, Some(Outcome::AlreadyDisconnected)) => {
             format!("Account {account} was disconnected already when its turn came (event {id}). Nothing was done.")
@@ -320,57 +278,10 @@ fn sentence(event: &EventView) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use serde_json::{Value, to_value};
-
-    use super::*;
-    use crate::domain::money::{Currency, Money};
-
-    fn keys(value: &Value) -> BTreeSet<&str> {
-        value.as_object().unwrap().keys().map(String::as_str).collect()
-    }
-
-    /// A program that reads an event reads this.
-    #[test]
-    fn what_was_done_before_is_answered_with_all_that_an_event_has() {
-        let number = AccountNumber::parse("1001").unwrap();
-        let at: DateTime<Utc> = "2026-11-01T05:00:00Z".parse().unwrap();
-        let event = EventView {
-            id: EventId(7),
-            account_number: number.clone(),
-            state: State::Completed,
-            outcome: Some(Outcome::Disconnected),
-            due_at: at,
-            planned: Planned { planned_for: Some("2026-11-01".into()), zone: Some("UTC".into()) },
-            next_at: None,
-            attempt: Attempt(2),
-            failures: 1,
-            failures_max: 8,
-            last_error: Some("it was locked".into()),
-            reason: Some("moved away".into()),
-            requested_by: "ada".into(),
-            requested_from: "cli".into(),
-            campaign_id: Some(3),
-            final_invoice: Some(InvoiceSummary {
-                number: crate::domain::invoice::InvoiceNumber(5),
-                total: Money::new(100, Currency::USD),
-            }),
-            created_at: at,
-            ended_at: Some(at),
-        };
-        let mut wanted = to_value(&event).unwrap();
-        wanted["outcome"] = "already_disconnected".into();
-        wanted["disconnected_at"] = to_value(at).unwrap();
-        let answer = to_value(AlreadyDisconnected::of(number.clone(), at, Some(&event))).unwrap();
-        assert_eq!(answer, wanted);
-
-        let without = to_value(AlreadyDisconnected::of(number, at, None)).unwrap();
-        assert_eq!(keys(&without), keys(&wanted));
-        assert_eq!((&without["id"], &without["state"]), (&Value::Null, &"completed".into()));
-        assert_eq!(without["outcome"], "already_disconnected");
-        assert!(without["final_invoice"].is_null() && without["due_at"].is_null() && without["attempt"].is_null());
+/// What was not as it had been confirmed.
+fn changed_since(event: &EventView) -> String {
+    match event.changed_since.as_slice() {
+        [] => String::new(),
+        changes => format!(" Changed since it was confirmed: {}.", changes.join("; ")),
     }
 }

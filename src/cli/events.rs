@@ -1,15 +1,17 @@
 //! `events`: list, show, and changes of plan.
 
+use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 
+use super::children::{self, ChildrenArgs};
 use super::page::{NumberedPageArgs, note_more};
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
-use crate::domain::event::{Change, EventId, EventView, State};
+use crate::domain::event::{Along, Change, EventId, EventView, State};
 use crate::store::EventFilter;
 
 #[derive(Debug, Subcommand)]
@@ -26,10 +28,14 @@ pub enum EventsCommand {
         /// The number of the event
         #[arg(value_name = "ID", value_parser = values::event_id)]
         event: EventId,
+        /// Where events of children were made with it: the same for them (along), or not (leave)
+        #[arg(long, value_name = "along|leave", value_parser = values::along)]
+        children: Option<Along>,
         /// Why, for the account's log
         #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
         reason: Option<String>,
     },
+    Decide(DecideArgs),
     Reschedule(RescheduleArgs),
     /// Bring a failed event back: it is tried again at once
     Retry {
@@ -47,7 +53,9 @@ pub enum EventsCommand {
 #[command(after_help = "\
 Examples:
   disconnectd events list --state failed
-  disconnectd events list --account 7590-VHVEG")]
+  disconnectd events list --account 7590-VHVEG
+  disconnectd events list --due-from now --due-until 2026-12-31
+  disconnectd events list --to-decide")]
 pub struct ListArgs {
     /// In this state: scheduled, queued, completed, failed or cancelled
     #[arg(long, value_name = "STATE", value_parser = values::state)]
@@ -55,6 +63,18 @@ pub struct ListArgs {
     /// Of this account alone
     #[arg(long, value_name = "NUMBER", value_parser = AccountNumber::parse, allow_hyphen_values = true)]
     account: Option<AccountNumber>,
+    /// In the number or the name of the account, whatever the case
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    search: Option<String>,
+    /// Due then or later: 2026-12-01 in the company's zone, 2026-12-01T09:00, RFC 3339, or now
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    due_from: Option<When>,
+    /// Due before then
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    due_until: Option<When>,
+    /// Whose family somebody has to decide about
+    #[arg(long)]
+    to_decide: bool,
     #[command(flatten)]
     page: NumberedPageArgs,
 }
@@ -77,6 +97,30 @@ pub struct RescheduleArgs {
     /// A date in the past is meant
     #[arg(long)]
     late: bool,
+    /// Where events of children were made with it: the same date for them (along), or not (leave)
+    #[arg(long, value_name = "along|leave", value_parser = values::along)]
+    children: Option<Along>,
+    /// Why, for the account's log
+    #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
+    reason: Option<String>,
+}
+
+/// Decide about children of an event's account, where its family has changed since it was confirmed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+`disconnectd events show ID` says what there is to decide. --children concerns those that are in question, --child any \
+child. A child that is to be disconnected gets an event of its own, for the parent's date or, once the parent is gone, \
+for now.
+
+Examples:
+  disconnectd events decide 7 --child 1003=keep
+  disconnectd events decide 7 --children unlink")]
+pub struct DecideArgs {
+    /// The number of the parent's event
+    #[arg(value_name = "ID", value_parser = values::event_id)]
+    event: EventId,
+    #[command(flatten)]
+    children: ChildrenArgs,
     /// Why, for the account's log
     #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
     reason: Option<String>,
@@ -89,7 +133,10 @@ pub async fn run(command: EventsCommand, session: &Session) -> Result<Exit, CliE
             let event = session.store.event(event).await?;
             session.answer(&event, || shown(&event, session.screen.width))?;
         }
-        EventsCommand::Cancel { event, reason } => change(session, event, &Change::Cancel, reason).await?,
+        EventsCommand::Cancel { event, children, reason } => {
+            change(session, event, &Change::Cancel { children }, reason).await?;
+        }
+        EventsCommand::Decide(args) => decide(args, session).await?,
         EventsCommand::Reschedule(args) => reschedule(args, session).await?,
         EventsCommand::Retry { event, reason } => {
             change(session, event, &Change::Retry, reason).await?;
@@ -104,8 +151,15 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         // An account without events is not an account that does not exist.
         session.store.account(number).await?;
     }
-    let is_filtered = args.account.is_some() || args.state.is_some() || args.page.after.is_some();
-    let filter = EventFilter { state: args.state, account: args.account };
+    let filter = EventFilter {
+        state: args.state,
+        account: args.account,
+        search: args.search,
+        due_from: instant_of(args.due_from, session).await?,
+        due_until: instant_of(args.due_until, session).await?,
+        to_decide: args.to_decide,
+    };
+    let is_filtered = filter != EventFilter::default() || args.page.after.is_some();
     let page = session.store.events(&filter, &args.page.page()).await?;
     session.answer(&page, || match (page.items.is_empty(), is_filtered) {
         (true, true) => "No event matches; see them all: disconnectd events list".into(),
@@ -114,6 +168,13 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
     })?;
     note_more(&session.screen, &page);
     Ok(())
+}
+
+/// A date alone begins at midnight in the company's zone.
+async fn instant_of(when: Option<When>, session: &Session) -> Result<Option<DateTime<Utc>>, CliError> {
+    let Some(when) = when else { return Ok(None) };
+    let zone = session.store.settings().await?.company_zone;
+    Ok(Some(when.resolve(zone, NaiveTime::MIN, session.store.now().await?).0))
 }
 
 fn listed(events: &[EventView], width: Option<u16>) -> String {
@@ -134,10 +195,16 @@ fn listed(events: &[EventView], width: Option<u16>) -> String {
             instant(&event.due_at),
             event.ended_at.as_ref().map(instant).unwrap_or_default(),
             event.final_invoice.as_ref().map(|invoice| invoice.total.to_string()).unwrap_or_default(),
-            event.last_error.clone().filter(|_| event.state != State::Completed).unwrap_or_default(),
+            note(event),
         ]
     });
     table(width, &columns, rows)
+}
+
+fn note(event: &EventView) -> String {
+    let error = event.last_error.clone().filter(|_| event.state != State::Completed);
+    let undecided = (!event.to_decide.is_empty()).then(|| format!("family: {} to decide", event.to_decide.len()));
+    error.into_iter().chain(undecided).collect::<Vec<_>>().join("; ")
 }
 
 /// The state, and how it ended where that is not plain from it.
@@ -158,6 +225,25 @@ fn shown(event: &EventView, width: Option<u16>) -> String {
     if let Some(date) = &event.planned.planned_for {
         let zone = event.planned.zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
         pairs.push(("Planned for", format!("{date}{zone}")));
+    }
+    if let Some(agreed) = &event.agreed {
+        let invoice =
+            agreed.final_invoice.map_or("nothing to invoice".into(), |total| format!("final invoice {total}"));
+        let after = agreed.status_after.as_ref().map(|after| format!(" -> {after}")).unwrap_or_default();
+        pairs.push(("Confirmed", format!("{invoice}, status {}{after}", agreed.status)));
+    }
+    if !event.changed_since.is_empty() {
+        pairs.push(("Changed since", event.changed_since.join("\n")));
+    }
+    if let Some(parent) = event.parent_event_id {
+        pairs.push(("Made with", format!("event {parent} of its parent")));
+    }
+    if !event.children.is_empty() {
+        pairs.push(("Children", children::lines(event).join("\n")));
+    }
+    if !event.to_decide.is_empty() {
+        let how = format!("`disconnectd events decide {}` does it", event.id);
+        pairs.push(("To decide", format!("{}\n{how}", event.to_decide.join("\n"))));
     }
     if let Some(at) = &event.next_at {
         pairs.push(("Next look", format!("{} UTC", instant(at))));
@@ -183,24 +269,37 @@ async fn change(session: &Session, event: EventId, change: &Change, reason: Opti
     let event = session.store.change(event, change, &session.actor, reason.as_deref()).await?;
     session.answer(&event, || {
         let (id, account, due) = (event.id, &event.account_number, instant(&event.due_at));
+        let children = children::decided(&event);
         match change {
-            Change::Cancel => format!("Event {id} is cancelled; account {account} stays as it is."),
-            Change::Reschedule { .. } => format!("Event {id} is moved: account {account} is due at {due} UTC."),
+            Change::Cancel { .. } => format!("Event {id} is cancelled; account {account} stays as it is.{children}"),
+            Change::Reschedule { .. } => {
+                format!("Event {id} is moved: account {account} is due at {due} UTC.{children}")
+            }
             Change::Retry => format!("Event {id} is tried again: account {account} was due at {due} UTC."),
         }
     })
 }
 
 async fn reschedule(args: RescheduleArgs, session: &Session) -> Result<(), CliError> {
-    let event = session.store.event(args.event).await?;
-    let account = session.store.account(&event.account_number).await?;
-    let settings = session.store.settings().await?;
-    let zone = args.zone.or(account.zone).unwrap_or(settings.company_zone);
-    let now = session.store.now().await?;
-    let (due_at, planned) = args.on.resolve(zone, settings.cutoff_time, now);
-    // "Now" has passed when the database looks at it; it is meant all the same.
-    let late = args.late || args.on == When::Now;
-    change(session, args.event, &Change::Reschedule { due_at, planned, late }, args.reason).await?;
+    let RescheduleArgs { event, on, zone, late, children, reason } = args;
+    change(session, event, &Change::Reschedule { when: on, zone, late, children }, reason).await?;
     session.note_unserved().await;
+    Ok(())
+}
+
+async fn decide(args: DecideArgs, session: &Session) -> Result<(), CliError> {
+    let choices = args.children.dispositions();
+    let (by, reason) = (&session.actor, args.reason.as_deref());
+    let event = session.store.decide(args.event, &choices, by, reason, session.failures_max).await?;
+    session.answer(&event, || {
+        let left = match event.to_decide.as_slice() {
+            [] => "nothing is left to decide".to_owned(),
+            left => format!("left to decide: {}", left.join("; ")),
+        };
+        format!("The family of event {} is decided about; {left}.{}", event.id, children::decided(&event))
+    })?;
+    if event.children.iter().any(|child| child.event_state.is_some_and(State::is_open)) {
+        session.note_unserved().await;
+    }
     Ok(())
 }

@@ -34,9 +34,8 @@ pub struct OverviewArgs {
 /// A question has an answer, also where it is that something blocks: exit 0.
 pub async fn run(args: OverviewArgs, session: &Session) -> Result<Exit, CliError> {
     let facts = session.store.overview_facts(&args.number).await?;
-    let settings = session.store.settings().await?;
-    let zone = args.zone.or(facts.account.zone).unwrap_or(settings.company_zone);
-    let (on, _) = args.on.resolve(zone, settings.cutoff_time, facts.now);
+    let zone = args.zone.or(facts.account.zone).unwrap_or(facts.settings.company_zone);
+    let (on, _) = args.on.resolve(zone, facts.settings.cutoff_time, facts.now);
     let overview = Overview::of(facts, on);
     session.answer(&overview, || rendered(&overview, session.screen.width))?;
     Ok(Exit::Done)
@@ -63,8 +62,12 @@ pub fn rendered(overview: &Overview, width: Option<u16>) -> String {
         ("Address", address),
         ("Parent", overview.parent.as_ref().map_or("none".into(), relative)),
         ("Children", children(&overview.children)),
+        ("Below them", children(&overview.descendants)),
         ("Open event", overview.open_event.as_ref().map_or("none".into(), open_event)),
     ];
+    if overview.descendants.is_empty() {
+        pairs.retain(|(name, _)| *name != "Below them");
+    }
     let invoice = overview.final_invoice.as_ref();
     pairs.push((
         "Final invoice",
@@ -75,6 +78,13 @@ pub fn rendered(overview: &Overview, width: Option<u16>) -> String {
             None => "none".into(),
         },
     ));
+    if let Some(parent) = &overview.parent {
+        let after = match &overview.recipient_after_parent {
+            Some(recipient) => plain(&recipient.contact.ways()).into_owned(),
+            None => "nobody: it has no contact of its own".into(),
+        };
+        pairs.push(("Its invoices", format!("to {}; once {} is gone, to {after}", recipient(overview), parent.number)));
+    }
     let mut text = sheet(width, &pairs) + "\n";
     if let Some(FinalInvoice { lines: invoiced, amount, tax, total }) = invoice {
         text.push('\n');
@@ -89,10 +99,7 @@ fn recipient(overview: &Overview) -> String {
     let Some(Recipient { account_number, contact }) = &overview.invoice_recipient else {
         return "nobody".into();
     };
-    // A letter's lines, in one.
-    let mailing_address = contact.mailing_address.as_ref().map(|address| address.replace('\n', ", "));
-    let ways: Vec<_> = contact.email.iter().chain(&mailing_address).map(|way| plain(way)).collect();
-    let ways = ways.join(", or ");
+    let ways = plain(&contact.ways()).into_owned();
     if account_number == overview.account.number.as_str() {
         ways
     } else {

@@ -15,8 +15,8 @@ use super::session::CliError;
 
 type Sink = Mutex<Box<dyn Write + Send>>;
 
-/// Asks a yes-or-no question.
-pub type Ask = dyn Fn(&str) -> io::Result<bool> + Send + Sync;
+/// Asks a question, and answers the line that was typed; empty where nobody typed one.
+pub type Ask = dyn Fn(&str) -> io::Result<String> + Send + Sync;
 
 pub struct Screen {
     /// One JSON document is the answer.
@@ -105,9 +105,18 @@ impl Screen {
         self.ask.is_some()
     }
 
+    /// A yes-or-no question. Anything but a yes is a no.
+    ///
     /// # Errors
     /// Nobody is there to answer, or the terminal went away.
     pub async fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        let answer = self.ask(&format!("{question} [y/N]")).await?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// # Errors
+    /// Nobody is there to answer, or the terminal went away.
+    pub async fn ask(&self, question: &str) -> Result<String, CliError> {
         let Some(ask) = self.ask.clone() else {
             return Err(CliError::refused("not_confirmed", "nobody is there to confirm; add --yes if it is meant"));
         };
@@ -120,18 +129,17 @@ impl Screen {
     }
 }
 
-/// Reads a line as the terminal edits it: whatever interrupts the question leaves the terminal as it was. Anything but
-/// a yes is a no.
-fn ask_on_terminal(question: &str) -> io::Result<bool> {
+/// Reads a line as the terminal edits it: whatever interrupts the question leaves the terminal as it was.
+fn ask_on_terminal(question: &str) -> io::Result<String> {
     let mut stderr = io::stderr();
-    write!(stderr, "{question} [y/N] ")?;
+    write!(stderr, "{question} ")?;
     stderr.flush()?;
     let mut answer = String::new();
     if io::stdin().read_line(&mut answer)? == 0 {
         // Nobody pressed return.
         writeln!(stderr)?;
     }
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(answer)
 }
 
 fn write(sink: &Sink, text: &str) -> Result<(), CliError> {

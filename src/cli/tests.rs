@@ -285,7 +285,8 @@ fn a_reader_who_has_gone_away_is_no_error() {
 async fn nobody_there_is_no_yes() {
     let screen = Screen::of(false, Heard::default(), Heard::default(), None);
     assert_eq!(screen.confirm("Really?").await.unwrap_err().exit(), Exit::Refused);
-    let ask: Arc<screen::Ask> = Arc::new(|question| Ok(question == "Disconnect \\u{1b}?"));
+    let ask: Arc<screen::Ask> =
+        Arc::new(|question| Ok(if question == "Disconnect \\u{1b}? [y/N]" { "yes\n".into() } else { String::new() }));
     let screen = Screen::of(false, Heard::default(), Heard::default(), Some(ask));
     assert!(screen.confirm("Disconnect \u{1b}?").await.unwrap());
 }

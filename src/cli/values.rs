@@ -1,6 +1,6 @@
 //! Arguments, read into what they mean.
 
-use crate::domain::event::{EventId, State};
+use crate::domain::event::{Along, EventId, State};
 use crate::domain::invoice::InvoiceNumber;
 pub use crate::domain::text::{parse_name as name, parse_text as text};
 
@@ -21,4 +21,12 @@ pub fn state(text: &str) -> Result<State, String> {
         let states: Vec<_> = State::ALL.into_iter().map(State::as_str).collect();
         format!("there is no state `{text}`; there are {}", states.join(", "))
     })
+}
+
+pub fn along(text: &str) -> Result<Along, String> {
+    match text {
+        "along" => Ok(Along::Along),
+        "leave" => Ok(Along::Leave),
+        _ => Err("it is `along` (the same happens to them) or `leave` (they stay as they are)".into()),
+    }
 }

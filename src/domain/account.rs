@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::event::EventId;
@@ -15,10 +15,18 @@ use super::money::{Currency, Money};
 pub struct AccountId(pub i64);
 
 /// The public key of an account: 1 to 64 characters, none of them a control character, no blank at either end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
 #[schema(min_length = 1, max_length = 64, example = "1001")]
 pub struct AccountNumber(String);
+
+impl TryFrom<String> for AccountNumber {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
 
 impl AccountNumber {
     /// In characters.
@@ -76,6 +84,13 @@ impl Contact {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.email.is_none() && self.mailing_address.is_none()
+    }
+
+    /// In one line, a letter's lines too.
+    #[must_use]
+    pub fn ways(&self) -> String {
+        let mailing_address = self.mailing_address.as_ref().map(|address| address.replace('\n', ", "));
+        self.email.iter().chain(&mailing_address).map(String::as_str).collect::<Vec<_>>().join(", or ")
     }
 }
 
@@ -162,10 +177,14 @@ pub enum LogKind {
     AddressReleased,
     Disconnected,
     AlreadyDisconnected,
+    /// What is to become of the children was decided.
+    FamilyDecided,
+    /// What was confirmed is not what was found at the execution.
+    FactsMoved,
 }
 
 impl LogKind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Created,
         Self::Changed,
         Self::Linked,
@@ -182,6 +201,8 @@ impl LogKind {
         Self::AddressReleased,
         Self::Disconnected,
         Self::AlreadyDisconnected,
+        Self::FamilyDecided,
+        Self::FactsMoved,
     ];
 
     #[must_use]
@@ -203,6 +224,8 @@ impl LogKind {
             Self::AddressReleased => "address_released",
             Self::Disconnected => "disconnected",
             Self::AlreadyDisconnected => "already_disconnected",
+            Self::FamilyDecided => "family_decided",
+            Self::FactsMoved => "facts_moved",
         }
     }
 

@@ -10,14 +10,18 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::account::{AccountId, AccountNumber};
 use super::actor::Actor;
-use super::calendar::Planned;
+use super::calendar::{Planned, When};
+use super::digest::{Agreed, Shown};
 use super::invoice::InvoiceSummary;
 use super::refusal::Refusal;
+use super::review::ChildView;
+use super::settings::Settings;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
@@ -110,6 +114,17 @@ impl Outcome {
     }
 }
 
+/// An event that has not ended, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenEvent {
+    pub id: EventId,
+    pub state: State,
+    pub due_at: DateTime<Utc>,
+    /// 0 for single disconnects, else the campaign's.
+    #[serde(skip)]
+    pub lane: i64,
+}
+
 /// What a worker needs of an event to decide, read under its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -125,6 +140,8 @@ pub struct Event {
     pub now: DateTime<Utc>,
     pub reason: Option<String>,
     pub requested_by: Actor,
+    /// What was true when it was confirmed; none for an event of a campaign.
+    pub agreed: Option<Shown>,
 }
 
 /// An event as it is shown to people and programs.
@@ -152,6 +169,16 @@ pub struct EventView {
     pub final_invoice: Option<InvoiceSummary>,
     pub created_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
+    /// What was confirmed.
+    pub agreed: Option<Agreed>,
+    /// What had changed since, when it was executed.
+    pub changed_since: Vec<String>,
+    /// The parent's event that it was made with.
+    pub parent_event_id: Option<EventId>,
+    /// What is to become of each child, as it was decided.
+    pub children: Vec<ChildView>,
+    /// What somebody has to decide about the family, since it has changed.
+    pub to_decide: Vec<String>,
 }
 
 /// An event as a change of plan finds it, under the locks of its account and of itself.
@@ -167,21 +194,47 @@ pub struct EventFacts {
     pub disconnected_at: Option<DateTime<Utc>>,
     /// Another event of the same account that is open.
     pub other_open: Option<EventId>,
+    /// The account's.
+    pub zone: Option<Tz>,
+    pub settings: Settings,
+    /// The open events of children, and of their children, that were made with it.
+    pub made_with: Vec<(EventId, AccountNumber)>,
     /// The database's now.
     pub now: DateTime<Utc>,
+}
+
+/// What becomes of the events that were made with a parent's, when that one's plan changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Along {
+    /// The same happens to them.
+    Along,
+    /// They stay as they are.
+    Leave,
 }
 
 /// What a person asks of an event that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Cancel,
+    Cancel {
+        /// To be said where events were made with it that are open still.
+        children: Option<Along>,
+    },
     Reschedule {
-        due_at: DateTime<Utc>,
-        planned: Planned,
+        when: When,
+        /// The zone that a local date is read in; without one it is the account's, else the company's.
+        zone: Option<Tz>,
         /// The person said that a date in the past is meant.
         late: bool,
+        /// As above.
+        children: Option<Along>,
     },
     Retry,
+}
+
+impl Change {
+    /// Of an event that no other was made with.
+    pub const CANCEL: Self = Self::Cancel { children: None };
 }
 
 /// What the store has to write for an admitted change.
@@ -195,25 +248,38 @@ pub enum Transition {
     Retry,
 }
 
+/// An admitted change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePlan {
+    pub transition: Transition,
+    /// The open events that the same happens to.
+    pub along: Vec<EventId>,
+}
+
 impl EventFacts {
     /// Decides a change of plan. Pure; the store holds the locks and writes the answer.
     ///
     /// # Errors
-    /// A refusal that says what became of the event instead.
-    pub fn change(&self, change: &Change) -> Result<Transition, Refusal> {
+    /// A refusal that says what became of the event instead, or which events of children somebody has to decide about.
+    pub fn change(&self, change: &Change) -> Result<ChangePlan, Refusal> {
         match change {
-            Change::Cancel => match self.state {
-                State::Scheduled | State::Queued | State::Failed => Ok(Transition::Cancel),
+            Change::Cancel { children } => match self.state {
+                State::Scheduled | State::Queued | State::Failed => {
+                    Ok(ChangePlan { transition: Transition::Cancel, along: self.along(*children)? })
+                }
                 State::Completed | State::Cancelled => Err(self.ended("cancelled")),
             },
-            Change::Reschedule { due_at, planned, late } => {
+            Change::Reschedule { when, zone, late, children } => {
                 if !self.state.is_open() {
                     return Err(self.ended("rescheduled"));
                 }
-                if *due_at < self.now && !late {
-                    return Err(Refusal::PastDate { due_at: *due_at, now: self.now });
+                let zone = zone.or(self.zone).unwrap_or(self.settings.company_zone);
+                let (due_at, planned) = when.resolve(zone, self.settings.cutoff_time, self.now);
+                if due_at < self.now && !late {
+                    return Err(Refusal::PastDate { due_at, now: self.now });
                 }
-                Ok(Transition::Reschedule { due_at: *due_at, planned: planned.clone() })
+                let transition = Transition::Reschedule { due_at, planned };
+                Ok(ChangePlan { transition, along: self.along(*children)? })
             }
             Change::Retry => {
                 if self.state != State::Failed {
@@ -222,8 +288,17 @@ impl EventFacts {
                 if let Some(other) = self.other_open {
                     return Err(Refusal::OtherOpenEvent { event: self.id, other });
                 }
-                Ok(Transition::Retry)
+                Ok(ChangePlan { transition: Transition::Retry, along: Vec::new() })
             }
+        }
+    }
+
+    fn along(&self, children: Option<Along>) -> Result<Vec<EventId>, Refusal> {
+        match children {
+            Some(Along::Along) => Ok(self.made_with.iter().map(|(event, _)| *event).collect()),
+            Some(Along::Leave) => Ok(Vec::new()),
+            None if self.made_with.is_empty() => Ok(Vec::new()),
+            None => Err(Refusal::UndecidedEvents { event: self.id, events: self.made_with.clone() }),
         }
     }
 

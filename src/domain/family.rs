@@ -1,12 +1,31 @@
 //! Families: who is whose parent. Links and unlinks are a person's choice; a disconnect never makes them.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::account::{AccountNumber, Contact};
-use super::event::EventId;
+use super::event::OpenEvent;
 use super::refusal::Refusal;
+
+/// The relatives of one account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Family {
+    pub parent: Option<Relative>,
+    /// By number, those that are disconnected too.
+    pub children: Vec<Relative>,
+    /// What is below the children that are connected, however deep. By number.
+    pub descendants: Vec<Relative>,
+}
+
+impl Family {
+    /// The children of one of its members (or of the account itself) that are connected.
+    pub fn connected_children_of<'f>(&'f self, parent: &'f AccountNumber) -> impl Iterator<Item = &'f Relative> {
+        let is_child = move |one: &&Relative| one.parent_number.as_ref() == Some(parent);
+        self.children.iter().chain(&self.descendants).filter(is_child).filter(|child| child.disconnected_at.is_none())
+    }
+}
 
 /// One relative as an overview shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -16,7 +35,9 @@ pub struct Relative {
     pub status: String,
     pub disconnected_at: Option<DateTime<Utc>>,
     pub contact: Contact,
-    pub open_event: Option<EventId>,
+    pub parent_number: Option<AccountNumber>,
+    pub zone: Option<Tz>,
+    pub open_event: Option<OpenEvent>,
 }
 
 /// An account and its line of ancestors, read under the lock of the whole tree.

@@ -4,30 +4,54 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::account::{AccountId, AccountView, Contact};
+use super::account::{AccountId, AccountNumber, AccountView, Contact, Status};
 use super::actor::{Actor, Source};
-use super::event::{Attempt, Event, EventId, EventView};
-use super::family::Relative;
+use super::digest::Shown;
+use super::event::{Attempt, Event, EventId, EventView, OpenEvent};
+use super::family::{Family, Relative};
 use super::invoice::{InvoiceDraft, LineView};
 use super::money::Money;
 use super::plan::{Effect, Plan, Snapshot, plan_disconnect};
 use super::refusal::{Refusal, instant};
+use super::review::nobody_gets_invoices;
+use super::settings::Settings;
 
 /// What an overview is made from, read in one transaction.
 #[derive(Debug, Clone)]
 pub struct OverviewFacts {
     pub account: AccountView,
+    /// With the whole family.
     pub snapshot: Snapshot,
-    pub parent: Option<Relative>,
-    pub children: Vec<Relative>,
     pub open_event: Option<EventView>,
+    pub settings: Settings,
+    pub statuses: Vec<Status>,
     /// The database's now.
     pub now: DateTime<Utc>,
+}
+
+impl OverviewFacts {
+    #[must_use]
+    pub fn open(&self) -> Option<OpenEvent> {
+        self.open_event.as_ref().map(|event| OpenEvent {
+            id: event.id,
+            state: event.state,
+            due_at: event.due_at,
+            lane: event.campaign_id.unwrap_or(0),
+        })
+    }
+
+    /// What is shown of it, as far as it is agreed to.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown::of(&self.snapshot, self.open().as_ref())
+    }
 }
 
 /// The key details of a disconnect that has not happened yet.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overview {
+    /// To be sent back with the confirmation, which is refused if anything of this has changed.
+    pub digest: String,
     pub account: AccountView,
     /// The instant that was asked about.
     pub on: DateTime<Utc>,
@@ -37,8 +61,14 @@ pub struct Overview {
     /// Null where there is nothing to invoice.
     pub final_invoice: Option<FinalInvoice>,
     pub invoice_recipient: Option<Recipient>,
+    /// Who gets its invoices once its parent is gone; null where nobody does, and without a parent.
+    pub recipient_after_parent: Option<Recipient>,
     pub parent: Option<Relative>,
     pub children: Vec<Relative>,
+    /// Below those children that are connected, however deep.
+    pub descendants: Vec<Relative>,
+    /// The children that somebody has to decide about: keep, disconnect or unlink.
+    pub undecided_children: Vec<AccountNumber>,
     pub open_event: Option<EventView>,
     /// Why the disconnect can't happen. Empty where it can.
     pub blockers: Vec<String>,
@@ -63,22 +93,45 @@ pub struct Recipient {
     pub contact: Contact,
 }
 
+impl Recipient {
+    fn of((number, contact): (&AccountNumber, &Contact)) -> Self {
+        Self { account_number: number.to_string(), contact: contact.clone() }
+    }
+}
+
 impl Overview {
     #[must_use]
     pub fn of(facts: OverviewFacts, on: DateTime<Utc>) -> Self {
         let plan = plan_disconnect(&facts.snapshot, &hypothetical(on, facts.now));
+        let own = &facts.account.contact;
+        let has_parent = facts.snapshot.family.parent.is_some();
+        let undecided = if facts.account.disconnected_at.is_some() {
+            Vec::new()
+        } else {
+            facts
+                .snapshot
+                .family
+                .connected_children_of(&facts.account.number)
+                .map(|child| child.number.clone())
+                .collect()
+        };
         let mut overview = Self {
+            digest: facts.shown().digest(),
             on,
             status_now: facts.account.status.clone(),
             status_after: None,
             address_to_release: None,
             final_invoice: None,
-            invoice_recipient: recipient(&facts),
+            invoice_recipient: facts.snapshot.recipient().map(Recipient::of),
+            recipient_after_parent: (has_parent && !own.is_empty())
+                .then(|| Recipient::of((&facts.account.number, own))),
+            undecided_children: undecided,
             blockers: Vec::new(),
             warnings: warnings(&facts, on),
             account: facts.account,
-            parent: facts.parent,
-            children: facts.children,
+            parent: facts.snapshot.family.parent,
+            children: facts.snapshot.family.children,
+            descendants: facts.snapshot.family.descendants,
             open_event: facts.open_event,
         };
         if let Some(disconnected_at) = overview.account.disconnected_at {
@@ -104,7 +157,7 @@ impl Overview {
                 Effect::IssueFinalInvoice(draft) => self.final_invoice = Some(FinalInvoice::of(&draft)),
                 Effect::ReleaseAddress(assignment) => self.address_to_release = Some(assignment.address),
                 Effect::Disconnect { status } => self.status_after = Some(status),
-                Effect::Log { .. } | Effect::Complete(_) => {}
+                Effect::Log { .. } | Effect::NoteChanges(_) | Effect::Complete(_) => {}
             }
         }
     }
@@ -136,16 +189,8 @@ fn hypothetical(due_at: DateTime<Utc>, now: DateTime<Utc>) -> Event {
         now,
         reason: None,
         requested_by: Actor::new("", Source::Worker),
+        agreed: None,
     }
-}
-
-fn recipient(facts: &OverviewFacts) -> Option<Recipient> {
-    let own = (&facts.account.number, &facts.account.contact);
-    let parents = facts.parent.as_ref().map(|parent| (&parent.number, &parent.contact));
-    std::iter::once(own)
-        .chain(parents)
-        .find(|(_, contact)| !contact.is_empty())
-        .map(|(number, contact)| Recipient { account_number: number.to_string(), contact: contact.clone() })
 }
 
 /// How many children a warning names; the family lists all of them.
@@ -156,16 +201,36 @@ fn warnings(facts: &OverviewFacts, on: DateTime<Utc>) -> Vec<String> {
     if let Some(open) = &facts.open_event {
         warnings.push(format!("event {} is {} for {} already", open.id, open.state.as_str(), instant(&open.due_at)));
     }
-    let connected: Vec<_> =
-        facts.children.iter().filter(|child| child.disconnected_at.is_none()).map(|c| c.number.as_str()).collect();
-    if !connected.is_empty() {
-        let more = connected.len().saturating_sub(CHILDREN_NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let named = connected.iter().take(CHILDREN_NAMED).copied().collect::<Vec<_>>().join(", ");
-        warnings.push(format!("these children stay connected: {named}{more}"));
+    if facts.account.disconnected_at.is_none() {
+        warnings.extend(of_the_family(&facts.account.number, &facts.snapshot.family));
     }
     if on < facts.now && facts.account.disconnected_at.is_none() {
         warnings.push(format!("{} is in the past", instant(&on)));
+    }
+    warnings
+}
+
+/// Who has to be decided about, and whose invoices nobody would get.
+fn of_the_family(number: &AccountNumber, family: &Family) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let connected: Vec<&Relative> = family.connected_children_of(number).collect();
+    if !connected.is_empty() {
+        let more = connected.len().saturating_sub(CHILDREN_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named: Vec<_> =
+            connected.iter().take(CHILDREN_NAMED).map(|child| format!("{} ({})", child.number, child.name)).collect();
+        warnings.push(format!(
+            "these children stay connected unless somebody decides otherwise for each (keep, disconnect, unlink): \
+             {}{more}",
+            named.join(", ")
+        ));
+    }
+    let without = connected.iter().filter(|child| child.contact.is_empty()).take(CHILDREN_NAMED);
+    warnings.extend(without.map(|child| nobody_gets_invoices(number, &child.number)));
+    if let Some(parent) = &family.parent
+        && parent.disconnected_at.is_some()
+    {
+        warnings.push(format!("its parent {} is disconnected", parent.number));
     }
     warnings
 }

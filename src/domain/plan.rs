@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::account::{AccountNumber, LogKind, Status};
+use super::account::{AccountNumber, Contact, LogKind, Status};
 use super::address::Assignment;
 use super::event::{Event, Outcome};
+use super::family::Family;
 use super::invoice::{Debit, InvoiceDraft};
 use super::money::Currency;
 use super::refusal::{Refusal, instant};
@@ -13,6 +14,10 @@ use super::refusal::{Refusal, instant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     pub number: AccountNumber,
+    pub name: String,
+    pub contact: Contact,
+    /// Its parent and its children, for events that bear what was agreed to; nobody, for others.
+    pub family: Family,
     pub status: Status,
     pub disconnected_at: Option<DateTime<Utc>>,
     pub currency: Currency,
@@ -21,6 +26,15 @@ pub struct Snapshot {
     pub assignment: Option<Assignment>,
     /// The status that a disconnect leads to, or why there is none. See [`super::settings::Settings::target`].
     pub target: Result<Status, Refusal>,
+}
+
+impl Snapshot {
+    /// Who gets the account's invoices: itself, or its parent for it.
+    #[must_use]
+    pub fn recipient(&self) -> Option<(&AccountNumber, &Contact)> {
+        let parent = self.family.parent.as_ref().map(|parent| (&parent.number, &parent.contact));
+        [Some((&self.number, &self.contact)), parent].into_iter().flatten().find(|(_, contact)| !contact.is_empty())
+    }
 }
 
 /// What is to be done with one queued event.
@@ -41,6 +55,8 @@ pub enum Effect {
     ReleaseAddress(Assignment),
     /// The account gets this status and is disconnected now.
     Disconnect { status: String },
+    /// What had changed since the event was confirmed, beside the event.
+    NoteChanges(Vec<String>),
     /// An entry in the account's log.
     Log { kind: LogKind, message: String },
     /// The event is completed now.
@@ -104,6 +120,13 @@ pub fn plan_disconnect(snapshot: &Snapshot, order: &Event) -> Plan {
         ),
     });
     effects.push(Effect::Disconnect { status: target.name.clone() });
+    // Rule 8: what moved between the confirmation and now is recorded, not refused.
+    let changes = order.agreed.as_ref().map(|agreed| agreed.changes_until_execution(snapshot)).unwrap_or_default();
+    if !changes.is_empty() {
+        let message = format!("changed since it was confirmed: {}", changes.join("; "));
+        effects.push(Effect::Log { kind: LogKind::FactsMoved, message });
+        effects.push(Effect::NoteChanges(changes));
+    }
     effects.push(Effect::Complete(Outcome::Disconnected));
     Plan::Apply(effects)
 }
@@ -135,12 +158,16 @@ mod tests {
             now,
             reason: None,
             requested_by: Actor::new("clerk", Source::Cli),
+            agreed: None,
         }
     }
 
     fn snapshot(debits: Vec<Debit>) -> Snapshot {
         Snapshot {
             number: AccountNumber::parse("A-1").unwrap(),
+            name: "Ada".into(),
+            contact: Contact::default(),
+            family: Family::default(),
             status: status("Active", true),
             disconnected_at: None,
             currency: Currency::USD,
@@ -167,7 +194,7 @@ mod tests {
                     snapshot.status = self::status(status, false);
                     snapshot.disconnected_at = Some(order.now);
                 }
-                Effect::Log { .. } | Effect::Complete(_) => {}
+                Effect::Log { .. } | Effect::NoteChanges(_) | Effect::Complete(_) => {}
             }
         }
         snapshot

@@ -1,6 +1,9 @@
 //! What the rules refuse, each in a sentence that says what to do instead.
 
+use std::fmt;
+
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 
 use super::account::AccountNumber;
 use super::event::{EventId, Outcome, State};
@@ -29,6 +32,38 @@ pub enum Refusal {
 
     #[error("event {event} can't be retried while event {other} of the same account is open; cancel that one first")]
     OtherOpenEvent { event: EventId, other: EventId },
+
+    #[error(
+        "account {account} has changed since that overview, so nothing was done: {}; look at it again",
+        changes.join("; ")
+    )]
+    StaleDigest { account: AccountNumber, changes: Vec<String> },
+
+    #[error(
+        "somebody has to decide what is to become of the children of account {account}: {}; say keep, disconnect or \
+         unlink for each (--child NUMBER=...), or for all of them (--children ...)",
+        some_of(children.iter().map(UndecidedChild::to_string))
+    )]
+    UndecidedChildren { account: AccountNumber, children: Vec<UndecidedChild> },
+
+    #[error(
+        "account {child} is not among the children that are decided about with account {account}: those are connected \
+         children of it, and of children that are disconnected with it"
+    )]
+    NotAChild { account: AccountNumber, child: AccountNumber },
+
+    #[error(
+        "events of children were made with event {event}: {}; say whether the same happens to them \
+         (--children along) or whether they stay as they are (--children leave)",
+        some_of(events.iter().map(|(event, account)| format!("{event} of {account}")))
+    )]
+    UndecidedEvents { event: EventId, events: Vec<(EventId, AccountNumber)> },
+
+    #[error(
+        "there is nothing to decide about the family of event {event}{}; `disconnectd events show {event}` shows it",
+        if *.is_in_question { "" } else { ", which disconnects nobody" }
+    )]
+    NothingToDecide { event: EventId, is_in_question: bool },
 
     #[error("{} is in the past (it is now {}); say --late if it is meant", instant(.due_at), instant(.now))]
     PastDate { due_at: DateTime<Utc>, now: DateTime<Utc> },
@@ -86,6 +121,29 @@ pub enum Refusal {
     NotTheDemo,
 }
 
+/// A child that nobody has decided about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UndecidedChild {
+    pub number: AccountNumber,
+    pub name: String,
+    pub parent_number: AccountNumber,
+}
+
+impl fmt::Display for UndecidedChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.number, self.name)
+    }
+}
+
+/// How many a sentence names; the others are counted.
+const NAMED_MAX: usize = 20;
+
+fn some_of(all: impl ExactSizeIterator<Item = String>) -> String {
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let named = all.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
+}
+
 impl Refusal {
     /// A stable name for programs.
     #[must_use]
@@ -97,6 +155,11 @@ impl Refusal {
             Self::Disconnected { .. } => "account_disconnected",
             Self::OpenEvent { .. } => "open_event",
             Self::OtherOpenEvent { .. } => "other_open_event",
+            Self::StaleDigest { .. } => "stale_digest",
+            Self::UndecidedChildren { .. } => "undecided_children",
+            Self::NotAChild { .. } => "not_a_child",
+            Self::UndecidedEvents { .. } => "undecided_events",
+            Self::NothingToDecide { .. } => "nothing_to_decide",
             Self::PastDate { .. } => "past_date",
             Self::EventEnded { .. } => "event_ended",
             Self::NotFailed { .. } => "event_not_failed",

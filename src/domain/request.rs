@@ -2,13 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use serde::Serialize;
 
-use super::account::{AccountNumber, Status};
+use super::account::AccountNumber;
 use super::actor::Actor;
 use super::calendar::{Planned, When};
-use super::event::{EventId, State};
+use super::digest::{Agreed, Shown};
+use super::dispositions::{ChildPlan, ChildStep, Dates, Dispositions, settle};
+use super::event::{Attempt, EventId, EventView, Outcome, State};
+use super::invoice::InvoiceSummary;
+use super::overview::OverviewFacts;
 use super::refusal::Refusal;
-use super::settings::Settings;
+use super::review::ChildView;
 
 /// What a person or a program asks for.
 #[derive(Debug, Clone)]
@@ -23,27 +28,10 @@ pub struct DisconnectRequest {
     pub by: Actor,
     /// How many failed executions end the event as failed.
     pub failures_max: i32,
-}
-
-/// What the answer depends on, read under the account's lock.
-#[derive(Debug, Clone)]
-pub struct RequestFacts {
-    pub disconnected_at: Option<DateTime<Utc>>,
-    pub zone: Option<Tz>,
-    pub settings: Settings,
-    pub statuses: Vec<Status>,
-    pub open: Option<OpenEvent>,
-    /// The database's now.
-    pub now: DateTime<Utc>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenEvent {
-    pub id: EventId,
-    pub state: State,
-    pub due_at: DateTime<Utc>,
-    /// 0 for single disconnects, else the campaign's.
-    pub lane: i64,
+    /// Of the overview that was looked at. Without one, what is true now is agreed to.
+    pub digest: Option<String>,
+    /// What is to become of the children.
+    pub children: Dispositions,
 }
 
 /// What the store has to write.
@@ -60,21 +48,62 @@ pub enum Admission {
     AlreadyDisconnected { disconnected_at: DateTime<Utc> },
 }
 
-/// Decides what a request comes to. Pure; the store holds the account's lock and writes the answer.
+/// What a request comes to, for the account and for its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    pub own: Admission,
+    /// Each behind that of its parent. Empty where nothing is written for the account itself.
+    pub children: Vec<ChildPlan>,
+    /// What is agreed to, to be kept with the event.
+    pub agreed: Shown,
+}
+
+/// Decides what a request comes to, from facts that were read under the account's lock. Pure; the store writes the answer.
 ///
 /// # Errors
 /// A refusal. Nothing was written.
-pub fn admit(request: &DisconnectRequest, facts: &RequestFacts) -> Result<Admission, Refusal> {
-    if let Some(disconnected_at) = facts.disconnected_at {
+pub fn admit(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<Admitted, Refusal> {
+    let own = admit_own(request, facts)?;
+    let (due_at, planned) = match &own {
+        Admission::Create { due_at, planned } => (*due_at, planned.clone()),
+        Admission::BringForward { .. } => (facts.now, Planned::default()),
+        Admission::UnderWay { .. } | Admission::AlreadyDisconnected { .. } => {
+            return Ok(Admitted { own, children: Vec::new(), agreed: facts.shown() });
+        }
+    };
+    let dates = Dates {
+        due_at,
+        planned,
+        zone: request.zone,
+        company_zone: facts.settings.company_zone,
+        cutoff_time: facts.settings.cutoff_time,
+        late: request.late,
+        now: facts.now,
+    };
+    let children = settle(&request.children, &facts.account.number, &facts.snapshot.family, &dates)?;
+    let leaving: Vec<_> =
+        children.iter().filter(|plan| plan.step == ChildStep::Unlink).map(|plan| plan.child.clone()).collect();
+    Ok(Admitted { own, children, agreed: Shown::without_children(&facts.snapshot, &leaving) })
+}
+
+/// What it comes to for the account itself, whatever becomes of its children.
+///
+/// # Errors
+/// A refusal.
+pub fn admit_own(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<Admission, Refusal> {
+    if let Some(disconnected_at) = facts.snapshot.disconnected_at {
         return Ok(Admission::AlreadyDisconnected { disconnected_at });
+    }
+    if let Some(digest) = &request.digest {
+        check_digest(digest, facts)?;
     }
     // A setting that is wrong today may be mended before a future date; a disconnect that starts now would only fail.
     if request.when == When::Now {
         facts.settings.target(&facts.statuses)?;
     }
-    let zone = request.zone.or(facts.zone).unwrap_or(facts.settings.company_zone);
+    let zone = request.zone.or(facts.account.zone).unwrap_or(facts.settings.company_zone);
     let (due_at, planned) = request.when.resolve(zone, facts.settings.cutoff_time, facts.now);
-    match &facts.open {
+    match facts.open() {
         Some(open) if request.when == When::Now => Ok(if open.state == State::Queued && open.lane == 0 {
             Admission::UnderWay { event: open.id }
         } else {
@@ -91,11 +120,91 @@ pub fn admit(request: &DisconnectRequest, facts: &RequestFacts) -> Result<Admiss
     }
 }
 
+/// Rule 8: what the overview showed is what is agreed to.
+fn check_digest(digest: &str, facts: &OverviewFacts) -> Result<(), Refusal> {
+    let account = &facts.account.number;
+    let changes = match Shown::read(digest) {
+        Some(shown) if shown.account() == account => shown.changes(&facts.snapshot, facts.open().as_ref()),
+        Some(shown) => vec![format!("the digest is that of account {}", shown.account())],
+        None => vec!["the digest is none that an overview showed".into()],
+    };
+    if changes.is_empty() { Ok(()) } else { Err(Refusal::StaleDigest { account: account.clone(), changes }) }
+}
+
+/// The answer for an account that has nothing left to be done: the event that disconnected it, where there is one, with
+/// what came of asking again. It has all the fields of an [`EventView`], so that a program reads both alike.
+#[derive(Debug, Serialize)]
+pub struct AlreadyDisconnected {
+    pub id: Option<EventId>,
+    pub account_number: AccountNumber,
+    pub state: State,
+    pub outcome: Outcome,
+    pub disconnected_at: DateTime<Utc>,
+    pub due_at: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    pub planned: Planned,
+    pub next_at: Option<DateTime<Utc>>,
+    pub attempt: Option<Attempt>,
+    pub failures: Option<i32>,
+    pub failures_max: Option<i32>,
+    pub last_error: Option<String>,
+    pub reason: Option<String>,
+    pub requested_by: Option<String>,
+    pub requested_from: Option<String>,
+    pub campaign_id: Option<i64>,
+    pub final_invoice: Option<InvoiceSummary>,
+    pub created_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub agreed: Option<Agreed>,
+    pub changed_since: Vec<String>,
+    pub parent_event_id: Option<EventId>,
+    pub children: Vec<ChildView>,
+    pub to_decide: Vec<String>,
+}
+
+impl AlreadyDisconnected {
+    #[must_use]
+    pub fn of(account_number: AccountNumber, disconnected_at: DateTime<Utc>, by: Option<&EventView>) -> Self {
+        Self {
+            id: by.map(|event| event.id),
+            account_number,
+            state: State::Completed,
+            outcome: Outcome::AlreadyDisconnected,
+            disconnected_at,
+            due_at: by.map(|event| event.due_at),
+            planned: by.map(|event| event.planned.clone()).unwrap_or_default(),
+            next_at: by.and_then(|event| event.next_at),
+            attempt: by.map(|event| event.attempt),
+            failures: by.map(|event| event.failures),
+            failures_max: by.map(|event| event.failures_max),
+            last_error: by.and_then(|event| event.last_error.clone()),
+            reason: by.and_then(|event| event.reason.clone()),
+            requested_by: by.map(|event| event.requested_by.clone()),
+            requested_from: by.map(|event| event.requested_from.clone()),
+            campaign_id: by.and_then(|event| event.campaign_id),
+            final_invoice: by.and_then(|event| event.final_invoice.clone()),
+            created_at: by.map(|event| event.created_at),
+            ended_at: by.and_then(|event| event.ended_at),
+            agreed: by.and_then(|event| event.agreed.clone()),
+            changed_since: by.map(|event| event.changed_since.clone()).unwrap_or_default(),
+            parent_event_id: by.and_then(|event| event.parent_event_id),
+            children: by.map(|event| event.children.clone()).unwrap_or_default(),
+            to_decide: by.map(|event| event.to_decide.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::actor::Source;
+    use crate::domain::dispositions::Choice;
+    use crate::domain::invoice::InvoiceNumber;
+    use crate::domain::money::{Currency, Money};
+    use crate::domain::sample;
     use chrono::Duration;
+    use serde_json::{Value, to_value};
+    use std::collections::BTreeSet;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_000_000, 0).unwrap()
@@ -110,51 +219,48 @@ mod tests {
             reason: None,
             by: Actor::new("clerk", Source::Cli),
             failures_max: 5,
+            digest: None,
+            children: Dispositions::default(),
         }
     }
 
-    fn facts() -> RequestFacts {
-        RequestFacts {
-            disconnected_at: None,
-            zone: None,
-            settings: Settings::default(),
-            statuses: vec![Status { name: "Inactive".into(), activates_account: false }],
-            open: None,
-            now: now(),
-        }
+    fn facts() -> OverviewFacts {
+        OverviewFacts { now: now(), ..sample::facts("A-1") }
     }
 
-    fn open(state: State, lane: i64) -> OpenEvent {
-        OpenEvent { id: EventId(9), state, due_at: now() + Duration::days(1), lane }
+    fn with_open(state: State, lane: i64) -> OverviewFacts {
+        let mut facts = facts();
+        let event = sample::event(9, "A-1");
+        let campaign_id = (lane != 0).then_some(lane);
+        facts.open_event = Some(EventView { state, due_at: now() + Duration::days(1), campaign_id, ..event });
+        facts
+    }
+
+    fn own(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<Admission, Refusal> {
+        admit(request, facts).map(|admitted| admitted.own)
     }
 
     #[test]
     fn rule_6_at_most_one_open_event_and_now_brings_it_forward() {
-        let facts_open = RequestFacts { open: Some(open(State::Scheduled, 0)), ..facts() };
-        assert!(matches!(
-            admit(&request("2027-01-01"), &facts_open),
-            Err(Refusal::OpenEvent { event: EventId(9), .. })
-        ));
-        assert_eq!(
-            admit(&request("now"), &facts_open),
-            Ok(Admission::BringForward { event: EventId(9), due_at: now() })
-        );
-        let queued = RequestFacts { open: Some(open(State::Queued, 0)), ..facts() };
-        assert_eq!(admit(&request("now"), &queued), Ok(Admission::UnderWay { event: EventId(9) }));
-        let in_a_campaign = RequestFacts { open: Some(open(State::Queued, 7)), ..facts() };
-        assert!(matches!(admit(&request("now"), &in_a_campaign), Ok(Admission::BringForward { .. })));
+        let facts_open = with_open(State::Scheduled, 0);
+        assert!(matches!(own(&request("2027-01-01"), &facts_open), Err(Refusal::OpenEvent { event: EventId(9), .. })));
+        assert_eq!(own(&request("now"), &facts_open), Ok(Admission::BringForward { event: EventId(9), due_at: now() }));
+        let queued = with_open(State::Queued, 0);
+        assert_eq!(own(&request("now"), &queued), Ok(Admission::UnderWay { event: EventId(9) }));
+        let in_a_campaign = with_open(State::Queued, 7);
+        assert!(matches!(own(&request("now"), &in_a_campaign), Ok(Admission::BringForward { .. })));
     }
 
     #[test]
     fn a_date_in_the_past_must_be_meant() {
-        assert!(matches!(admit(&request("2020-01-01"), &facts()), Err(Refusal::PastDate { .. })));
+        assert!(matches!(own(&request("2020-01-01"), &facts()), Err(Refusal::PastDate { .. })));
         let late = DisconnectRequest { late: true, ..request("2020-01-01") };
-        assert!(matches!(admit(&late, &facts()), Ok(Admission::Create { .. })));
+        assert!(matches!(own(&late, &facts()), Ok(Admission::Create { .. })));
     }
 
     #[test]
     fn the_zone_is_the_one_given_else_the_accounts_else_the_companys() {
-        let due = |request: &DisconnectRequest, facts: &RequestFacts| match admit(request, facts) {
+        let due = |request: &DisconnectRequest, facts: &OverviewFacts| match own(request, facts) {
             Ok(Admission::Create { due_at, .. }) => due_at.format("%dT%H").to_string(),
             other => panic!("{other:?}"),
         };
@@ -162,7 +268,7 @@ mod tests {
         assert_eq!(due(&request("2027-01-10"), &facts), "10T00");
         facts.settings.company_zone = Tz::America__New_York;
         assert_eq!(due(&request("2027-01-10"), &facts), "10T05");
-        facts.zone = Some(Tz::Asia__Tokyo);
+        facts.account.zone = Some(Tz::Asia__Tokyo);
         assert_eq!(due(&request("2027-01-10"), &facts), "09T15");
         let given = DisconnectRequest { zone: Some(Tz::Europe__Berlin), ..request("2027-01-10") };
         assert_eq!(due(&given, &facts), "09T23");
@@ -170,14 +276,59 @@ mod tests {
 
     #[test]
     fn a_wrong_disconnect_status_stops_a_disconnect_now_but_not_a_plan() {
-        let facts = RequestFacts { statuses: vec![], ..facts() };
-        assert!(matches!(admit(&request("now"), &facts), Err(Refusal::DisconnectStatusMissing { .. })));
-        assert!(admit(&request("2027-01-01"), &facts).is_ok());
+        let facts = OverviewFacts { statuses: vec![], ..facts() };
+        assert!(matches!(own(&request("now"), &facts), Err(Refusal::DisconnectStatusMissing { .. })));
+        assert!(own(&request("2027-01-01"), &facts).is_ok());
     }
 
     #[test]
     fn an_account_that_is_disconnected_has_nothing_left_to_do() {
-        let facts = RequestFacts { disconnected_at: Some(now()), ..facts() };
-        assert_eq!(admit(&request("now"), &facts), Ok(Admission::AlreadyDisconnected { disconnected_at: now() }));
+        let mut facts = facts();
+        facts.snapshot.disconnected_at = Some(now());
+        assert_eq!(own(&request("now"), &facts), Ok(Admission::AlreadyDisconnected { disconnected_at: now() }));
+    }
+
+    fn keys(value: &Value) -> BTreeSet<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// A program that reads an event reads this.
+    #[test]
+    fn what_was_done_before_is_answered_with_all_that_an_event_has() {
+        let number = AccountNumber::parse("1001").unwrap();
+        let at: DateTime<Utc> = "2026-11-01T05:00:00Z".parse().unwrap();
+        let event = EventView {
+            id: EventId(7),
+            account_number: number.clone(),
+            state: State::Completed,
+            outcome: Some(Outcome::Disconnected),
+            due_at: at,
+            planned: Planned { planned_for: Some("2026-11-01".into()), zone: Some("UTC".into()) },
+            next_at: None,
+            attempt: Attempt(2),
+            failures: 1,
+            failures_max: 8,
+            last_error: Some("it was locked".into()),
+            reason: Some("moved away".into()),
+            requested_by: "ada".into(),
+            requested_from: "cli".into(),
+            campaign_id: Some(3),
+            final_invoice: Some(InvoiceSummary { number: InvoiceNumber(5), total: Money::new(100, Currency::USD) }),
+            created_at: at,
+            ended_at: Some(at),
+            changed_since: vec!["the name is Ada now".into()],
+            ..sample::event(7, "1001")
+        };
+        let mut wanted = to_value(&event).unwrap();
+        wanted["outcome"] = "already_disconnected".into();
+        wanted["disconnected_at"] = to_value(at).unwrap();
+        let answer = to_value(AlreadyDisconnected::of(number.clone(), at, Some(&event))).unwrap();
+        assert_eq!(answer, wanted);
+
+        let without = to_value(AlreadyDisconnected::of(number, at, None)).unwrap();
+        assert_eq!(keys(&without), keys(&wanted));
+        assert_eq!((&without["id"], &without["state"]), (&Value::Null, &"completed".into()));
+        assert_eq!(without["outcome"], "already_disconnected");
+        assert!(without["final_invoice"].is_null() && without["due_at"].is_null() && without["attempt"].is_null());
     }
 }

@@ -4,8 +4,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::account::{AccountNumber, Contact};
+use super::account::{AccountNumber, Contact, LogKind};
 use super::calendar::Planned;
+use super::dispositions::{ChildPlan, ChildStep, Disposition};
 use super::event::{Attempt, EventId};
 use super::invoice::InvoiceNumber;
 use super::refusal::instant;
@@ -18,6 +19,52 @@ pub fn scheduled(due_at: &DateTime<Utc>, planned: &Planned) -> String {
         return "disconnect requested now".into();
     }
     format!("disconnect scheduled for {}", when(due_at, planned))
+}
+
+/// In the log of a child: what was decided about it with the event of its parent. `own_event` is the child's own.
+#[must_use]
+pub fn decided(plan: &ChildPlan, parents_event: EventId, own_event: Option<EventId>) -> (LogKind, String) {
+    let parent = &plan.parent;
+    let own_event = own_event.map(|event| event.to_string()).unwrap_or_default();
+    match &plan.step {
+        ChildStep::Create { due_at, planned } => {
+            let scheduled = scheduled(due_at, planned);
+            (LogKind::Scheduled, format!("{scheduled}, with event {parents_event} of its parent {parent}"))
+        }
+        ChildStep::BringForward { event, .. } => (LogKind::Rescheduled, along(&brought_forward(*event), parents_event)),
+        ChildStep::Adopt { .. } => (
+            LogKind::FamilyDecided,
+            format!("event {own_event} serves for the disconnect with its parent {parent} (event {parents_event})"),
+        ),
+        ChildStep::Unlink => (LogKind::Unlinked, unlinked(parent)),
+        ChildStep::Keep => {
+            (LogKind::FamilyDecided, format!("stays under {parent}, which event {parents_event} disconnects"))
+        }
+        ChildStep::Acknowledge => {
+            (LogKind::FamilyDecided, format!("is no child of {parent} any more; known for event {parents_event}"))
+        }
+    }
+}
+
+/// In the parent's log: what was decided about its children.
+#[must_use]
+pub fn family_decided(children: &[(AccountNumber, Disposition, Option<EventId>)]) -> String {
+    /// How many an entry names; the children's own entries tell the rest.
+    const NAMED_MAX: usize = 50;
+    let named = children.iter().take(NAMED_MAX).map(|(child, disposition, event)| match event {
+        Some(event) => format!("{child} {disposition} (event {event})"),
+        None => format!("{child} {disposition}"),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = children.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("children decided: {named}{more}")
+}
+
+/// The same change as that of the parent's event.
+#[must_use]
+pub fn along(message: &str, parents_event: EventId) -> String {
+    format!("{message}, along with event {parents_event}")
 }
 
 #[must_use]

@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -28,6 +28,12 @@ const STEPS: [Step; 2] = [
         name: "tokens",
         postgres: include_str!("../../migrations/postgres/0002_tokens.sql"),
         sqlite: include_str!("../../migrations/sqlite/0002_tokens.sql"),
+    },
+    Step {
+        version: 3,
+        name: "families",
+        postgres: include_str!("../../migrations/postgres/0003_families.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0003_families.sql"),
     },
 ];
 

@@ -8,7 +8,9 @@
 
 mod account_import;
 mod accounts;
+mod changes;
 mod debit_import;
+mod decisions;
 mod dispatch;
 mod events;
 mod execution;
@@ -22,6 +24,7 @@ mod inspection;
 mod installation;
 mod invoices;
 mod overview;
+mod requests;
 mod rows;
 mod snapshot;
 mod tokens;

@@ -6,7 +6,9 @@
 
 mod account_import;
 mod accounts;
+mod changes;
 mod debit_import;
+mod decisions;
 mod dispatch;
 mod effects;
 mod events;
@@ -21,6 +23,7 @@ mod inspection;
 mod installation;
 mod invoices;
 mod overview;
+mod requests;
 mod rows;
 mod serving;
 mod settings;

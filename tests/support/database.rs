@@ -14,7 +14,7 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 15] = [
+pub const TABLES: [&str; 16] = [
     "account_groups",
     "account_log",
     "account_statuses",
@@ -22,6 +22,7 @@ pub const TABLES: [&str; 15] = [
     "address_assignments",
     "debits",
     "disconnect_events",
+    "family_decisions",
     "groups",
     "idempotency_keys",
     "installation",

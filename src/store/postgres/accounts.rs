@@ -119,7 +119,7 @@ async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Res
 }
 
 /// The pattern of what contains `text`, whatever is in it.
-fn containing(text: &str) -> String {
+pub(super) fn containing(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {

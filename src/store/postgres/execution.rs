@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::{Failure, expect_rows};
-use super::{PostgresStore, VERB_LIMIT, failed_attempts, snapshot, within};
+use super::{PostgresStore, VERB_LIMIT, failed_attempts, rows, snapshot, within};
 use crate::domain::account::{AccountId, LogKind};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::address::Assignment;
@@ -98,7 +99,7 @@ async fn lock(db: &mut PgConnection, ids: &[i64]) -> Result<Vec<Event>, Failure>
     let found = sqlx::query(
         "/* disconnect: lock events */
          select id, account_id, attempt, failures, failures_max, due_at, statement_timestamp() as now, reason,
-                requested_by, requested_from
+                requested_by, requested_from, agreed
            from disconnect_events
           where id = any($1) and state is not distinct from 'queued'
           order by id for update",
@@ -127,13 +128,15 @@ fn event(row: &PgRow) -> Result<Event, Failure> {
             row.try_get::<String, _>("requested_by")?,
             Source::parse(from).unwrap_or(Source::Worker),
         ),
+        agreed: rows::shown(row)?,
     })
 }
 
 /// Loads, decides, writes. Nothing is committed here.
 async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Result<Vec<Executed>, Failure> {
     let accounts: Vec<i64> = events.iter().map(|event| event.account_id.0).collect();
-    let (snapshots, _) = snapshot::load(db, &accounts).await?;
+    let with_family = events.iter().filter(|event| event.agreed.is_some()).map(|event| event.account_id.0);
+    let (snapshots, _) = snapshot::load(db, &accounts, &with_family.collect::<Vec<_>>()).await?;
     let mut executed = Vec::with_capacity(events.len());
     let mut effects = Effects::default();
     for event in events {
@@ -165,6 +168,7 @@ struct Effects<'e> {
     releases: Vec<Assignment>,
     disconnects: Vec<(&'e Event, String)>,
     entries: Vec<(&'e Event, LogKind, String)>,
+    notes: Vec<(&'e Event, Vec<String>)>,
     outcomes: Vec<(&'e Event, Outcome)>,
 }
 
@@ -175,6 +179,7 @@ impl<'e> Effects<'e> {
                 Effect::IssueFinalInvoice(draft) => self.invoices.push((event, draft)),
                 Effect::ReleaseAddress(assignment) => self.releases.push(assignment),
                 Effect::Disconnect { status } => self.disconnects.push((event, status)),
+                Effect::NoteChanges(changes) => self.notes.push((event, changes)),
                 Effect::Log { kind, message } => self.entries.push((event, kind, message)),
                 Effect::Complete(outcome) => self.outcomes.push((event, outcome)),
             }
@@ -195,6 +200,9 @@ impl<'e> Effects<'e> {
         }
         if !self.entries.is_empty() {
             write_log(db, now, &self.entries).await?;
+        }
+        if !self.notes.is_empty() {
+            note_changes(db, &self.notes).await?;
         }
         if !self.outcomes.is_empty() {
             complete_events(db, now, &self.outcomes).await?;
@@ -312,6 +320,20 @@ async fn disconnect_accounts(
     .execute(db)
     .await?;
     expect_rows("accounts to disconnect", disconnects.len(), disconnected.rows_affected())
+}
+
+async fn note_changes(db: &mut PgConnection, notes: &[(&Event, Vec<String>)]) -> Result<(), Failure> {
+    let noted = sqlx::query(
+        "/* disconnect: note changes */
+         update disconnect_events e set changed_since = n.changes
+           from unnest($1::bigint[], $2::text[]) as n (event_id, changes)
+          where e.id = n.event_id",
+    )
+    .bind(notes.iter().map(|(event, _)| event.id.0).collect::<Vec<_>>())
+    .bind(notes.iter().map(|(_, changes)| json!(changes).to_string()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    expect_rows("events to note changes of", notes.len(), noted.rows_affected())
 }
 
 /// In the order of the effects. What a worker does, it does for the person who asked.

@@ -1,14 +1,20 @@
-//! Links between accounts.
+//! Families: links between accounts, and who is related to whom.
+
+use std::collections::HashMap;
 
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, accounts, rows};
-use crate::domain::account::{AccountNumber, AccountView, LogKind};
+use crate::domain::account::{AccountId, AccountNumber, AccountView, LogKind};
 use crate::domain::actor::Actor;
-use crate::domain::family::{self, NewParent, TreeFacts};
+use crate::domain::family::{self, Family, NewParent, Relative, TreeFacts};
 use crate::domain::story;
+use crate::store::StoreError;
+
+/// How often a family that keeps changing is locked anew.
+pub(super) const TRIES: usize = 5;
 
 pub(super) async fn link(
     store: &PostgresStore,
@@ -131,4 +137,110 @@ async fn new_parent(db: &mut PgConnection, parent: &AccountNumber) -> Result<(i6
         ancestors: ancestors.into_iter().map(AccountNumber::from_stored).collect(),
     };
     Ok((id, new_parent))
+}
+
+/// A relative as it is shown: where the members come from, and what comes after the columns.
+macro_rules! relatives_sql {
+    ($name:literal, $members:literal, $rest:literal) => {
+        concat!(
+            "/* ",
+            $name,
+            " */ ",
+            $members,
+            " select m.owner, m.is_parent, r.number, r.name, s.name as status, r.disconnected_at, r.email,
+                     r.mailing_address, r.zone, p.number as parent_number, e.id as open_event, e.state as open_state,
+                     e.due_at as open_due_at, e.lane as open_lane
+                from members m
+                join accounts r on r.id = m.id
+                join account_statuses s on s.id = r.status_id
+                left join accounts p on p.id = r.parent_id
+                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued') ",
+            $rest
+        )
+    };
+}
+
+/// The parents and the children of `accounts`.
+pub(super) async fn relatives(db: &mut PgConnection, accounts: &[i64]) -> Result<HashMap<AccountId, Family>, Failure> {
+    let found = sqlx::query(relatives_sql!(
+        "family: relatives",
+        "with members (owner, id, is_parent) as (
+             select parent_id, id, false from accounts where parent_id = any($1)
+             union all
+             select id, parent_id, true from accounts where id = any($1) and parent_id is not null
+         )",
+        "order by r.number"
+    ))
+    .bind(accounts)
+    .fetch_all(db)
+    .await?;
+    let mut families: HashMap<AccountId, Family> = HashMap::new();
+    for row in &found {
+        let family = families.entry(AccountId(row.try_get("owner")?)).or_default();
+        let relative = rows::relative(row)?;
+        if row.try_get("is_parent")? {
+            family.parent = Some(relative);
+        } else {
+            family.children.push(relative);
+        }
+    }
+    Ok(families)
+}
+
+/// Who is below the connected children of an account, however deep.
+pub(super) async fn descendants(db: &mut PgConnection, account: i64) -> Result<Vec<Relative>, Failure> {
+    let found = sqlx::query(relatives_sql!(
+        "family: descendants",
+        "with recursive below (id) as (
+             select g.id from accounts c join accounts g on g.parent_id = c.id
+              where c.parent_id = $1 and c.disconnected_at is null
+             union -- and not `union all`: it ends on any data
+             select g.id from below b
+               join accounts c on c.id = b.id and c.disconnected_at is null
+               join accounts g on g.parent_id = c.id
+         ), members (owner, id, is_parent) as (select $1::bigint, id, false from below)",
+        "order by r.number"
+    ))
+    .bind(account)
+    .fetch_all(db)
+    .await?;
+    found.iter().map(rows::relative).collect()
+}
+
+/// Locks an account and all whom a decision about it may concern: what is below it, through those who are connected.
+///
+/// Whoever puts a child under an account, or takes one away, needs that account's lock or the child's. So once all are
+/// locked and are still the same, nobody comes or goes.
+///
+/// # Errors
+/// [`StoreError::Conflict`] where somebody came meanwhile: begin again.
+pub(super) async fn lock_family(db: &mut PgConnection, account: i64) -> Result<(), Failure> {
+    let members = family_members(db, account).await?;
+    sqlx::query("/* family: lock */ select id from accounts where id = any($1) order by id for update")
+        .bind(&members)
+        .execute(&mut *db)
+        .await?;
+    // Alone it may have got its first child while its lock was waited for.
+    let now = family_members(db, account).await?;
+    if now.iter().all(|member| members.contains(member)) {
+        return Ok(());
+    }
+    Err(StoreError::Conflict("the family was changing".into()).into())
+}
+
+async fn family_members(db: &mut PgConnection, account: i64) -> Result<Vec<i64>, Failure> {
+    Ok(sqlx::query_scalar(
+        "/* family: members */
+         with recursive family (id) as (
+             select $1::bigint
+             union -- and not `union all`: it ends on any data
+             select c.id from family f
+               join accounts a on a.id = f.id and (a.disconnected_at is null or a.id = $1)
+               join accounts c on c.parent_id = f.id
+         )
+         select id from family",
+    )
+    .bind(account)
+    .fetch_all(db)
+    .await?)
 }

@@ -7,7 +7,8 @@ use sqlx::postgres::PgRow;
 use super::failure::Failure;
 use crate::domain::account::{AccountNumber, AccountView, Contact, LogEntry, LogKind, Status};
 use crate::domain::calendar::{self, Planned};
-use crate::domain::event::{Attempt, EventId, EventView, Outcome, State};
+use crate::domain::digest::Shown;
+use crate::domain::event::{Attempt, EventId, EventView, OpenEvent, Outcome, State};
 use crate::domain::family::Relative;
 use crate::domain::invoice::{InvoiceKind, InvoiceNumber, InvoiceSummary, InvoiceView, LineView};
 use crate::domain::money::{Currency, Money};
@@ -73,10 +74,23 @@ pub(super) fn relative(row: &PgRow) -> Result<Relative, Failure> {
         status: row.try_get("status")?,
         disconnected_at: row.try_get("disconnected_at")?,
         contact: contact(row)?,
-        open_event: row.try_get::<Option<i64>, _>("open_event")?.map(EventId),
+        parent_number: number(row.try_get("parent_number")?),
+        zone: zone(row.try_get("zone")?)?,
+        open_event: open_event(row)?,
     })
 }
 
+pub(super) fn open_event(row: &PgRow) -> Result<Option<OpenEvent>, Failure> {
+    let Some(id) = row.try_get::<Option<i64>, _>("open_event")? else { return Ok(None) };
+    Ok(Some(OpenEvent {
+        id: EventId(id),
+        state: state(row.try_get("open_state")?)?,
+        due_at: row.try_get("open_due_at")?,
+        lane: row.try_get("open_lane")?,
+    }))
+}
+
+/// What the family adds to it comes from elsewhere.
 pub(super) fn event_view(row: &PgRow) -> Result<EventView, Failure> {
     let lane: i64 = row.try_get("lane")?;
     let final_invoice = match row.try_get::<Option<i64>, _>("invoice_number")? {
@@ -105,7 +119,25 @@ pub(super) fn event_view(row: &PgRow) -> Result<EventView, Failure> {
         final_invoice,
         created_at: row.try_get("created_at")?,
         ended_at: row.try_get("ended_at")?,
+        agreed: shown(row)?.and_then(|shown| shown.agreed()),
+        changed_since: sentences(row.try_get("changed_since")?)?,
+        parent_event_id: row.try_get::<Option<i64>, _>("parent_event_id")?.map(EventId),
+        children: Vec::new(),
+        to_decide: Vec::new(),
     })
+}
+
+/// What was agreed to; none where a newer program wrote it in a form of its own.
+pub(super) fn shown(row: &PgRow) -> Result<Option<Shown>, Failure> {
+    let digest: Option<&str> = row.try_get("agreed")?;
+    Ok(digest.and_then(Shown::read))
+}
+
+fn sentences(json: Option<&str>) -> Result<Vec<String>, Failure> {
+    match json {
+        None => Ok(Vec::new()),
+        Some(json) => serde_json::from_str(json).map_err(|_| unreadable("list of changes", json)),
+    }
 }
 
 /// Without its lines.

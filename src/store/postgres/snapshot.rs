@@ -7,25 +7,27 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::failure::Failure;
-use super::rows;
+use super::{family, rows};
 use crate::domain::account::{AccountId, AccountNumber, Status};
 use crate::domain::address::{Assignment, AssignmentId};
+use crate::domain::family::Family;
 use crate::domain::invoice::{Debit, DebitId};
 use crate::domain::plan::Snapshot;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
 
-/// The snapshots of `accounts`, and the database's now. The worker holds the accounts' locks before it asks, in an
+/// The snapshots of `accounts`, with their parents and children for `with_family`, and the database's now. The worker holds the accounts' locks before it asks, in an
 /// earlier statement: what was committed while it waited for them must be in here.
 pub(super) async fn load(
     db: &mut PgConnection,
     accounts: &[i64],
+    with_family: &[i64],
 ) -> Result<(HashMap<AccountId, Snapshot>, DateTime<Utc>), Failure> {
     let (target, now) = target(db).await?;
     let mut snapshots = HashMap::with_capacity(accounts.len());
     let found = sqlx::query(
         "/* snapshot: accounts */
-         select a.id, a.number, a.disconnected_at, a.currency, s.name as status, s.activates_account,
+         select a.id, a.number, a.name, a.email, a.mailing_address, a.disconnected_at, a.currency, s.name as status, s.activates_account,
                 o.id as assignment_id, o.assigned_from, p.address
            from accounts a
            join account_statuses s on s.id = a.status_id
@@ -47,6 +49,9 @@ pub(super) async fn load(
         };
         let snapshot = Snapshot {
             number: AccountNumber::from_stored(row.try_get("number")?),
+            name: row.try_get("name")?,
+            contact: rows::contact(row)?,
+            family: Family::default(),
             status: rows::status(row)?,
             disconnected_at: row.try_get("disconnected_at")?,
             currency: rows::currency(row.try_get("currency")?)?,
@@ -57,6 +62,13 @@ pub(super) async fn load(
         snapshots.insert(AccountId(row.try_get("id")?), snapshot);
     }
     load_debits(db, accounts, &mut snapshots).await?;
+    if !with_family.is_empty() {
+        for (account, family) in family::relatives(db, with_family).await? {
+            if let Some(snapshot) = snapshots.get_mut(&account) {
+                snapshot.family = family;
+            }
+        }
+    }
     Ok((snapshots, now))
 }
 

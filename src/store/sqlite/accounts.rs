@@ -238,7 +238,7 @@ async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResult<Ve
 }
 
 /// A `like` pattern that finds `text` anywhere, whatever the case of ASCII letters: SQLite folds no others.
-fn pattern(text: &str) -> String {
+pub fn pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {

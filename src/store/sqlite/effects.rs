@@ -23,6 +23,8 @@ pub struct Effects {
     /// Account, status.
     disconnects: Vec<(i64, String)>,
     log: Vec<LogRow>,
+    /// Event, sentences.
+    notes: Vec<(i64, Vec<String>)>,
     completions: Vec<(EventId, Outcome)>,
 }
 
@@ -42,6 +44,7 @@ impl Effects {
                     let reason = event.reason.clone();
                     self.log.push((event.account_id.0, kind.as_str(), message, actor, event.id.0, reason));
                 }
+                Effect::NoteChanges(changes) => self.notes.push((event.id.0, changes)),
                 Effect::Complete(outcome) => self.completions.push((event.id, outcome)),
             }
         }
@@ -62,6 +65,9 @@ impl Effects {
         }
         if !self.log.is_empty() {
             write_log(connection, &self.log, &now).await?;
+        }
+        if !self.notes.is_empty() {
+            note_changes(connection, &self.notes).await?;
         }
         if !self.completions.is_empty() {
             complete(connection, &self.completions, &now).await?;
@@ -181,6 +187,18 @@ async fn write_log(connection: &mut SqliteConnection, entries: &[LogRow], now: &
     .await
     .map_err(failure)?;
     expect_rows(&written, entries.len(), "effects: log")
+}
+
+async fn note_changes(connection: &mut SqliteConnection, notes: &[(i64, Vec<String>)]) -> StoreResult<()> {
+    let written = sqlx::query(
+        "/* effects: note changes */ update disconnect_events set changed_since = n.value -> 1
+           from json_each(?1) as n where disconnect_events.id = n.value ->> 0",
+    )
+    .bind(json(notes)?)
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    expect_rows(&written, notes.len(), "effects: note changes")
 }
 
 async fn complete(connection: &mut SqliteConnection, completions: &[(EventId, Outcome)], now: &str) -> StoreResult<()> {

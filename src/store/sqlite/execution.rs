@@ -11,7 +11,7 @@ use super::SqliteStore;
 use super::effects::Effects;
 use super::failure::{failure, unreadable};
 use super::overview::snapshots;
-use super::rows::{after, at, expect_rows, get, json};
+use super::rows::{after, at, expect_rows, get, json, shown};
 use crate::domain::account::{AccountId, LogKind};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::event::{Attempt, Event, EventId, Order};
@@ -126,7 +126,7 @@ async fn queued(connection: &mut SqliteConnection, asked: &BTreeSet<i64>) -> Sto
     let asked: Vec<i64> = asked.iter().copied().collect();
     sqlx::query(
         "/* disconnect: events */ select e.id, e.account_id, e.attempt, e.failures, e.failures_max, e.due_at, e.reason,
-                e.requested_by, e.requested_from
+                e.requested_by, e.requested_from, e.agreed
            from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
           where e.state = 'queued' order by e.account_id",
     )
@@ -166,6 +166,7 @@ fn event(row: &SqliteRow, now: DateTime<Utc>) -> StoreResult<Event> {
         reason: get(row, "reason")?,
         // A source of a newer program's is no reason to fail.
         requested_by: Actor { name: get(row, "requested_by")?, source: Source::parse(from).unwrap_or(Source::Worker) },
+        agreed: shown(row)?,
     })
 }
 
@@ -178,7 +179,8 @@ async fn run(
 ) -> StoreResult<Vec<Executed>> {
     let events = rows.iter().map(|row| event(row, now)).collect::<StoreResult<Vec<Event>>>()?;
     let accounts: Vec<AccountId> = events.iter().map(|event| event.account_id).collect();
-    let snapshots = snapshots(connection, &accounts).await?;
+    let with_family = events.iter().filter(|event| event.agreed.is_some()).map(|event| event.account_id);
+    let snapshots = snapshots(connection, &accounts, &with_family.collect::<Vec<_>>()).await?;
     let mut executed = Vec::with_capacity(events.len());
     let mut effects = Effects::default();
     for event in &events {

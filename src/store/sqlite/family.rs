@@ -1,16 +1,20 @@
-//! Links between parents and children. The whole database is locked, so no other link can make a cycle with this one.
+//! Families: links between parents and children, and who is related to whom. The whole database is locked for a link, so
+//! no other can make a cycle with it.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::accounts::{Entry, id, view};
 use super::failure::failure;
-use super::rows::{expect_rows, get, number, optional_number};
+use super::rows::{expect_rows, get, json, number, optional_number, word, zone};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, Contact, LogKind};
 use crate::domain::actor::Actor;
-use crate::domain::event::EventId;
-use crate::domain::family::{self, NewParent, Relative, TreeFacts};
+use crate::domain::event::{EventId, OpenEvent, State};
+use crate::domain::family::{self, Family, NewParent, Relative, TreeFacts};
 use crate::domain::story;
 use crate::store::StoreResult;
 
@@ -112,39 +116,97 @@ async fn new_parent(connection: &mut SqliteConnection, account: AccountId) -> St
     })
 }
 
-/// The parent of an account, and its children by number.
+/// A relative as it is shown: where the members come from, and what comes after the columns.
+macro_rules! relatives_sql {
+    ($name:literal, $members:literal) => {
+        concat!(
+            "/* ",
+            $name,
+            " */ ",
+            $members,
+            " select m.owner, m.is_parent, r.number, r.name, s.name as status, r.disconnected_at, r.email,
+                     r.mailing_address, r.zone, p.number as parent_number, e.id as open_event, e.state as open_state,
+                     e.due_at as open_due_at, e.lane as open_lane
+                from members m
+                join accounts r on r.id = m.id
+                join account_statuses s on s.id = r.status_id
+                left join accounts p on p.id = r.parent_id
+                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued')
+               order by r.number"
+        )
+    };
+}
+
+/// The parents and the children of `accounts`.
 pub async fn relatives(
     connection: &mut SqliteConnection,
-    account: AccountId,
-) -> StoreResult<(Option<Relative>, Vec<Relative>)> {
-    let rows = sqlx::query(
-        "/* family: relatives */ select r.number, r.name, s.name as status, r.disconnected_at, r.email,
-                r.mailing_address, r.parent_id is ?1 as is_child,
-                (select e.id from disconnect_events e
-                  where e.account_id = r.id and e.state in ('scheduled', 'queued')) as open_event
-           from accounts r join account_statuses s on s.id = r.status_id
-          where r.parent_id = ?1 or r.id = (select parent_id from accounts where id = ?1)
-          order by r.number",
-    )
+    accounts: &[AccountId],
+) -> StoreResult<HashMap<AccountId, Family>> {
+    let ids: Vec<i64> = accounts.iter().map(|account| account.0).collect();
+    let rows = sqlx::query(relatives_sql!(
+        "family: relatives",
+        "with members (owner, id, is_parent) as (
+             select c.parent_id, c.id, 0 from json_each(?1) as asked cross join accounts c on c.parent_id = asked.value
+             union all
+             select a.id, a.parent_id, 1 from json_each(?1) as asked cross join accounts a on a.id = asked.value
+              where a.parent_id is not null
+         )"
+    ))
+    .bind(json(&ids)?)
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let mut families: HashMap<AccountId, Family> = HashMap::new();
+    for row in &rows {
+        let family = families.entry(AccountId(get(row, "owner")?)).or_default();
+        let relative = relative(row)?;
+        if get(row, "is_parent")? {
+            family.parent = Some(relative);
+        } else {
+            family.children.push(relative);
+        }
+    }
+    Ok(families)
+}
+
+/// Who is below the connected children of an account, however deep.
+pub async fn descendants(connection: &mut SqliteConnection, account: AccountId) -> StoreResult<Vec<Relative>> {
+    let rows = sqlx::query(relatives_sql!(
+        "family: descendants",
+        "with recursive below (id) as (
+             select g.id from accounts c join accounts g on g.parent_id = c.id
+              where c.parent_id = ?1 and c.disconnected_at is null
+             union -- and not `union all`: it ends on any data
+             select g.id from below b
+               join accounts c on c.id = b.id and c.disconnected_at is null
+               join accounts g on g.parent_id = c.id
+         ), members (owner, id, is_parent) as (select ?1, id, 0 from below)"
+    ))
     .bind(account.0)
     .fetch_all(connection)
     .await
     .map_err(failure)?;
-    let (mut parent, mut children) = (None, Vec::new());
-    for row in &rows {
-        let relative = Relative {
-            number: number(row, "number")?,
-            name: get(row, "name")?,
-            status: get(row, "status")?,
-            disconnected_at: get(row, "disconnected_at")?,
-            contact: Contact { email: get(row, "email")?, mailing_address: get(row, "mailing_address")? },
-            open_event: get::<Option<i64>, _>(row, "open_event")?.map(EventId),
-        };
-        if get(row, "is_child")? {
-            children.push(relative);
-        } else {
-            parent = Some(relative);
-        }
-    }
-    Ok((parent, children))
+    rows.iter().map(relative).collect()
+}
+
+fn relative(row: &SqliteRow) -> StoreResult<Relative> {
+    let open_event = match get::<Option<i64>, _>(row, "open_event")? {
+        None => None,
+        Some(id) => Some(OpenEvent {
+            id: EventId(id),
+            state: word(row, "open_state", State::parse)?,
+            due_at: get(row, "open_due_at")?,
+            lane: get(row, "open_lane")?,
+        }),
+    };
+    Ok(Relative {
+        number: number(row, "number")?,
+        name: get(row, "name")?,
+        status: get(row, "status")?,
+        disconnected_at: get(row, "disconnected_at")?,
+        contact: Contact { email: get(row, "email")?, mailing_address: get(row, "mailing_address")? },
+        parent_number: optional_number(row, "parent_number")?,
+        zone: zone(row, "zone")?,
+        open_event,
+    })
 }

@@ -10,9 +10,10 @@ use super::accounts::{id, view};
 use super::failure::{failure, unreadable};
 use super::rows::{currency, get, json, number};
 use super::{events, family, settings};
-use crate::domain::account::{AccountId, AccountNumber, Status};
+use crate::domain::account::{AccountId, AccountNumber, Contact, Status};
 use crate::domain::address::{Assignment, AssignmentId};
 use crate::domain::event::EventId;
+use crate::domain::family::Family;
 use crate::domain::invoice::{Debit, DebitId};
 use crate::domain::overview::OverviewFacts;
 use crate::domain::plan::Snapshot;
@@ -21,36 +22,50 @@ use crate::store::{StoreError, StoreResult};
 impl SqliteStore {
     pub(super) async fn load_overview(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {
         let mut tx = self.read().await?;
-        let account_id = id(&mut tx, number).await?;
-        let account = view(&mut tx, account_id).await?;
-        let snapshot = snapshots(&mut tx, &[account_id]).await?.remove(&account_id);
-        let (parent, children) = family::relatives(&mut tx, account_id).await?;
+        let account = id(&mut tx, number).await?;
+        self.overview_facts_of(&mut tx, account).await
+    }
+
+    /// What an overview is made from; a request is decided from the same. In a transaction.
+    pub(super) async fn overview_facts_of(
+        &self,
+        connection: &mut SqliteConnection,
+        account_id: AccountId,
+    ) -> StoreResult<OverviewFacts> {
+        let account = view(connection, account_id).await?;
+        let snapshot = snapshots(connection, &[account_id], &[account_id]).await?.remove(&account_id);
+        let mut snapshot =
+            snapshot.ok_or_else(|| StoreError::Rejected("an account vanished while it was read".into()))?;
+        if !snapshot.family.children.is_empty() {
+            snapshot.family.descendants = family::descendants(connection, account_id).await?;
+        }
         let open_event = match account.open_event {
-            Some(EventId(open)) => events::views(&mut tx, &[open]).await?.pop(),
+            Some(EventId(open)) => events::views(connection, &[open]).await?.pop(),
             None => None,
         };
         Ok(OverviewFacts {
             account,
-            snapshot: snapshot.ok_or_else(|| StoreError::Rejected("an account vanished while it was read".into()))?,
-            parent,
-            children,
+            snapshot,
             open_event,
+            settings: settings::settings(connection).await?,
+            statuses: settings::statuses(connection).await?,
             now: self.now(),
         })
     }
 }
 
-/// In a transaction, so that all of it is true at one moment.
+/// With their parents and children for `with_family`. In a transaction, so that all of it is true at one moment.
 pub async fn snapshots(
     connection: &mut SqliteConnection,
     accounts: &[AccountId],
+    with_family: &[AccountId],
 ) -> StoreResult<HashMap<AccountId, Snapshot>> {
     let ids: Vec<i64> = accounts.iter().map(|account| account.0).collect();
     let ids = json(&ids)?;
     let target = settings::target(connection).await?;
     let rows = sqlx::query(
-        "/* snapshot: accounts */ select a.id, a.number, s.name as status, s.activates_account, a.disconnected_at,
-                a.currency, g.id as assignment_id, sa.address, g.assigned_from
+        "/* snapshot: accounts */ select a.id, a.number, a.name, a.email, a.mailing_address, s.name as status,
+                s.activates_account, a.disconnected_at, a.currency, g.id as assignment_id, sa.address, g.assigned_from
            from json_each(?1) as asked cross join accounts a on a.id = asked.value
            join account_statuses s on s.id = a.status_id
            left join address_assignments g on g.account_id = a.id and g.assigned_until is null
@@ -72,6 +87,9 @@ pub async fn snapshots(
         };
         let snapshot = Snapshot {
             number: number(row, "number")?,
+            name: get(row, "name")?,
+            contact: Contact { email: get(row, "email")?, mailing_address: get(row, "mailing_address")? },
+            family: Family::default(),
             status: Status { name: get(row, "status")?, activates_account: get(row, "activates_account")? },
             disconnected_at: get(row, "disconnected_at")?,
             currency: currency(row, "currency")?,
@@ -88,7 +106,7 @@ pub async fn snapshots(
            from json_each(?1) as asked cross join debits d on d.account_id = asked.value and d.invoice_id is null",
     )
     .bind(&ids)
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await
     .map_err(failure)?;
     let debits: Vec<(i64, i64, String, i64, i64, NaiveDate)> =
@@ -96,6 +114,13 @@ pub async fn snapshots(
     for (account, id, description, amount, tax, charged_on) in debits {
         if let Some(snapshot) = snapshots.get_mut(&AccountId(account)) {
             snapshot.debits.push(Debit { id: DebitId(id), description, amount, tax, charged_on });
+        }
+    }
+    if !with_family.is_empty() {
+        for (account, family) in family::relatives(connection, with_family).await? {
+            if let Some(snapshot) = snapshots.get_mut(&account) {
+                snapshot.family = family;
+            }
         }
     }
     Ok(snapshots)

@@ -11,6 +11,7 @@ use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 use super::failure::{failure, unreadable};
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar;
+use crate::domain::digest::Shown;
 use crate::domain::money::Currency;
 use crate::store::{Page, StoreError, StoreResult};
 
@@ -78,6 +79,11 @@ pub fn texts(row: &SqliteRow, column: &str) -> StoreResult<Vec<String>> {
     texts.sort_unstable();
     texts.dedup();
     Ok(texts)
+}
+
+/// What was agreed to; none where a newer program wrote it in a form of its own.
+pub fn shown(row: &SqliteRow) -> StoreResult<Option<Shown>> {
+    Ok(get::<Option<&str>, _>(row, "agreed")?.and_then(Shown::read))
 }
 
 /// Adds up what SQL summed in two halves of 32 bits, since its `sum` fails where an `i64` overflows. What does not fit

@@ -1,0 +1,261 @@
+//! What is to become of the children when their parent is disconnected: a person's explicit choice for each (DESIGN 2,
+//! rule 5).
+//!
+//! Asked about are the connected children of the account, and those of every child that is to be disconnected with it,
+//! however deep. An unlink happens at the confirmation, a disconnect is an event of the child's own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::account::AccountNumber;
+use super::calendar::{Planned, When};
+use super::event::EventId;
+use super::family::{Family, Relative};
+use super::refusal::{Refusal, UndecidedChild};
+
+/// The choice for one child, as a person gives it: `keep`, `unlink`, `disconnect` or `disconnect@2026-12-01`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// It stays linked to a parent that is disconnected.
+    Keep,
+    /// It has no parent any more, from the confirmation on.
+    Unlink,
+    /// It gets an event of its own, for its parent's date unless another is given.
+    Disconnect { on: Option<When> },
+}
+
+impl Choice {
+    /// # Errors
+    /// A sentence that shows the forms there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "keep" => Ok(Self::Keep),
+            "unlink" => Ok(Self::Unlink),
+            "disconnect" => Ok(Self::Disconnect { on: None }),
+            other => match other.strip_prefix("disconnect@") {
+                Some(when) => When::parse(when).map(|when| Self::Disconnect { on: Some(when) }),
+                None => Err(format!(
+                    "`{other}` is none of keep, unlink, disconnect, and disconnect@DATE as in disconnect@2026-12-01"
+                )),
+            },
+        }
+    }
+
+    #[must_use]
+    pub fn disposition(self) -> Disposition {
+        match self {
+            Self::Keep => Disposition::Keep,
+            Self::Unlink => Disposition::Unlink,
+            Self::Disconnect { .. } => Disposition::Disconnect,
+        }
+    }
+}
+
+/// The choice without its date, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    Keep,
+    Unlink,
+    Disconnect,
+}
+
+impl Disposition {
+    pub const ALL: [Self; 3] = [Self::Keep, Self::Unlink, Self::Disconnect];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Unlink => "unlink",
+            Self::Disconnect => "disconnect",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|disposition| disposition.as_str() == text)
+    }
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The choices of one confirmation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dispositions {
+    /// For every child that is not named.
+    pub all: Option<Choice>,
+    pub each: BTreeMap<AccountNumber, Choice>,
+}
+
+impl Dispositions {
+    /// The same for every child.
+    #[must_use]
+    pub fn all(choice: Choice) -> Self {
+        Self { all: Some(choice), each: BTreeMap::new() }
+    }
+
+    #[must_use]
+    pub fn of(&self, child: &AccountNumber) -> Option<Choice> {
+        self.each.get(child).copied().or(self.all)
+    }
+}
+
+/// What a confirmation does to one child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildPlan {
+    pub child: AccountNumber,
+    /// The one whose disconnect asks about it. It comes earlier among the plans where it is a child itself.
+    pub parent: AccountNumber,
+    pub disposition: Disposition,
+    /// Whether it has a contact of its own.
+    pub has_contact: bool,
+    pub step: ChildStep,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildStep {
+    /// It stays as it is.
+    Keep,
+    /// Its parent is taken from it, and remembered.
+    Unlink,
+    /// It has an open event that comes no later: nothing to write but that this is what was decided.
+    Adopt { event: EventId },
+    /// A new event of its own, made with its parent's.
+    Create { due_at: DateTime<Utc>, planned: Planned },
+    /// Its open event, brought forward: it is asked for now.
+    BringForward { event: EventId, due_at: DateTime<Utc> },
+    /// It left the family: that this is known now is all there is to write.
+    Acknowledge,
+}
+
+/// The date of the parent's disconnect, and how other dates are read.
+#[derive(Debug, Clone)]
+pub struct Dates {
+    pub due_at: DateTime<Utc>,
+    pub planned: Planned,
+    /// The zone that was given for the request.
+    pub zone: Option<Tz>,
+    pub company_zone: Tz,
+    pub cutoff_time: NaiveTime,
+    /// A date in the past is meant.
+    pub late: bool,
+    pub now: DateTime<Utc>,
+}
+
+impl Dates {
+    /// The date of a child is the date of those below it.
+    fn below(&self, step: &ChildStep, child: &Relative) -> Self {
+        let (due_at, planned) = match step {
+            ChildStep::Create { due_at, planned } => (*due_at, planned.clone()),
+            ChildStep::Adopt { .. } => {
+                let due_at = child.open_event.as_ref().map_or(self.due_at, |open| open.due_at);
+                (due_at.max(self.now), Planned::default())
+            }
+            _ => (self.now, Planned::default()),
+        };
+        Self { due_at, planned, ..self.clone() }
+    }
+}
+
+/// Settles what becomes of the children of `account` and of those below them, each plan behind that of its parent.
+///
+/// # Errors
+/// Children that nobody decided about, a choice for somebody who is no such child, or one that can't be carried out.
+pub fn settle(
+    choices: &Dispositions,
+    account: &AccountNumber,
+    family: &Family,
+    dates: &Dates,
+) -> Result<Vec<ChildPlan>, Refusal> {
+    settle_for(choices, account, family.connected_children_of(account).collect(), family, dates)
+}
+
+/// The same for some of the children only: `asked`.
+pub(super) fn settle_for(
+    choices: &Dispositions,
+    account: &AccountNumber,
+    asked: Vec<&Relative>,
+    family: &Family,
+    dates: &Dates,
+) -> Result<Vec<ChildPlan>, Refusal> {
+    let mut plans: Vec<ChildPlan> = Vec::new();
+    let mut undecided = Vec::new();
+    let mut level: Vec<(&AccountNumber, &Relative, Dates)> =
+        asked.into_iter().map(|child| (account, child, dates.clone())).collect();
+    while !level.is_empty() {
+        let mut below = Vec::new();
+        for (parent, child, dates) in level {
+            let Some(choice) = choices.of(&child.number) else {
+                let (number, name, parent_number) = (child.number.clone(), child.name.clone(), parent.clone());
+                undecided.push(UndecidedChild { number, name, parent_number });
+                continue;
+            };
+            let plan = plan(choice, parent, child, &dates)?;
+            if choice.disposition() == Disposition::Disconnect {
+                let dates = dates.below(&plan.step, child);
+                let children = family.connected_children_of(&child.number);
+                below.extend(children.map(|grandchild| (&child.number, grandchild, dates.clone())));
+            }
+            plans.push(plan);
+        }
+        level = below;
+    }
+    if !undecided.is_empty() {
+        return Err(Refusal::UndecidedChildren { account: account.clone(), children: undecided });
+    }
+    match choices.each.keys().find(|named| !plans.iter().any(|plan| plan.child == **named)) {
+        Some(child) => Err(Refusal::NotAChild { account: account.clone(), child: child.clone() }),
+        None => Ok(plans),
+    }
+}
+
+fn plan(choice: Choice, parent: &AccountNumber, child: &Relative, dates: &Dates) -> Result<ChildPlan, Refusal> {
+    let step = match choice {
+        Choice::Keep => ChildStep::Keep,
+        Choice::Unlink if child.contact.is_empty() => {
+            return Err(Refusal::UnlinkWithoutContact { child: child.number.clone(), parent: parent.clone() });
+        }
+        Choice::Unlink => ChildStep::Unlink,
+        Choice::Disconnect { on } => own_event(on, child, dates)?,
+    };
+    Ok(ChildPlan {
+        child: child.number.clone(),
+        parent: parent.clone(),
+        disposition: choice.disposition(),
+        has_contact: !child.contact.is_empty(),
+        step,
+    })
+}
+
+fn own_event(on: Option<When>, child: &Relative, dates: &Dates) -> Result<ChildStep, Refusal> {
+    let (due_at, planned) = match on {
+        None => (dates.due_at, dates.planned.clone()),
+        Some(when) => {
+            let zone = dates.zone.or(child.zone).unwrap_or(dates.company_zone);
+            when.resolve(zone, dates.cutoff_time, dates.now)
+        }
+    };
+    match &child.open_event {
+        Some(open) if open.due_at <= due_at && open.lane == 0 => Ok(ChildStep::Adopt { event: open.id }),
+        Some(open) if due_at <= dates.now => {
+            Ok(ChildStep::BringForward { event: open.id, due_at: open.due_at.min(due_at) })
+        }
+        Some(open) => Err(Refusal::OpenEvent {
+            account: child.number.clone(),
+            event: open.id,
+            state: open.state,
+            due_at: open.due_at,
+        }),
+        None if due_at < dates.now && !dates.late => Err(Refusal::PastDate { due_at, now: dates.now }),
+        None => Ok(ChildStep::Create { due_at, planned }),
+    }
+}

@@ -1,0 +1,213 @@
+//! What was decided about the children of an event's account, and what somebody has to decide since the family changed.
+//!
+//! Nothing of it is written down as a flag: it follows from what was decided and what is true now, so that no change of
+//! a family can slip by, whoever made it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::account::AccountNumber;
+use super::calendar::Planned;
+use super::dispositions::{ChildPlan, ChildStep, Dates, Disposition, Dispositions, settle_for};
+use super::event::{EventId, EventView, Outcome, State};
+use super::family::Family;
+use super::overview::OverviewFacts;
+use super::refusal::Refusal;
+
+/// A child of the event's account, or one that was when it was decided about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub number: AccountNumber,
+    pub disconnected_at: Option<DateTime<Utc>>,
+    /// Whether it has a contact of its own.
+    pub has_contact: bool,
+    /// Whether it is under the event's account now.
+    pub is_child: bool,
+    pub decision: Option<Decision>,
+}
+
+/// What was decided about a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub disposition: Disposition,
+    /// Whether it had a contact of its own then.
+    pub had_contact: bool,
+    /// Its own event, where it is to be disconnected.
+    pub event: Option<ChildEvent>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildEvent {
+    pub id: EventId,
+    pub state: State,
+    pub outcome: Option<Outcome>,
+}
+
+/// What is to become of one child, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChildView {
+    pub number: AccountNumber,
+    pub disposition: Disposition,
+    /// Its own event, where it is to be disconnected.
+    pub event_id: Option<EventId>,
+    pub event_state: Option<State>,
+    /// What to know about the choice; null where there is nothing.
+    pub warning: Option<String>,
+}
+
+/// Whether the family of such an event is looked at: its account is to be disconnected, or was by it.
+fn is_in_question(state: State, outcome: Option<Outcome>) -> bool {
+    state.is_open() || outcome == Some(Outcome::Disconnected)
+}
+
+/// What was decided, child by child.
+fn decided(parent: &AccountNumber, members: &[Member]) -> Vec<ChildView> {
+    let view = |member: &Member| {
+        let decision = member.decision.as_ref()?;
+        let stays = decision.disposition == Disposition::Keep && member.is_child && member.disconnected_at.is_none();
+        Some(ChildView {
+            number: member.number.clone(),
+            disposition: decision.disposition,
+            event_id: decision.event.map(|event| event.id),
+            event_state: decision.event.map(|event| event.state),
+            warning: (stays && !member.has_contact).then(|| nobody_gets_invoices(parent, &member.number)),
+        })
+    };
+    members.iter().filter_map(view).collect()
+}
+
+#[must_use]
+pub fn nobody_gets_invoices(parent: &AccountNumber, child: &AccountNumber) -> String {
+    format!("once {parent} is gone nobody gets the invoices of {child}: it has no contact of its own")
+}
+
+/// What somebody has to decide about, each in a sentence.
+#[must_use]
+pub fn questions(parent: &AccountNumber, members: &[Member]) -> Vec<String> {
+    members.iter().filter_map(|member| question(parent, member)).collect()
+}
+
+fn question(parent: &AccountNumber, member: &Member) -> Option<String> {
+    let number = &member.number;
+    if member.disconnected_at.is_some() {
+        return None;
+    }
+    let Some(decision) = &member.decision else {
+        return member
+            .is_child
+            .then(|| format!("nobody decided about child {number} of {parent}: keep it, disconnect it, or unlink it"));
+    };
+    match (decision.disposition, member.is_child) {
+        (Disposition::Unlink, true) => Some(format!(
+            "child {number} was unlinked from {parent} and is linked to it again: keep it, disconnect it, or unlink it"
+        )),
+        (Disposition::Unlink, false) => None,
+        (Disposition::Keep, false) => {
+            Some(format!("{number} was to be kept as a child of {parent} and is no child of it any more"))
+        }
+        (Disposition::Disconnect, false) => Some(match decision.event.filter(|event| event.state.is_open()) {
+            Some(event) => format!(
+                "{number} was to be disconnected with {parent} and is no child of it any more; its event {} stands",
+                event.id
+            ),
+            None => format!("{number} was to be disconnected with {parent} and is no child of it any more"),
+        }),
+        (Disposition::Keep, true) => (decision.had_contact && !member.has_contact)
+            .then(|| format!("{}: give it a contact, or decide again", nobody_gets_invoices(parent, number))),
+        (Disposition::Disconnect, true) => {
+            let event = decision.event?;
+            let ended = match event.state {
+                State::Scheduled | State::Queued => return None,
+                State::Cancelled => "was cancelled",
+                State::Failed => "failed",
+                State::Completed => "did not disconnect it",
+            };
+            Some(format!(
+                "child {number} was to be disconnected with {parent}, but its event {} {ended}: keep it, disconnect it, \
+                 or unlink it",
+                event.id
+            ))
+        }
+    }
+}
+
+/// An event whose family somebody decides about once more.
+#[derive(Debug, Clone)]
+pub struct ReviewFacts {
+    pub event: EventId,
+    pub account: AccountNumber,
+    pub state: State,
+    pub outcome: Option<Outcome>,
+    pub family: Family,
+    pub members: Vec<Member>,
+    /// Of the event while it is open; after it, now.
+    pub dates: Dates,
+}
+
+/// Adds to an event, as it is shown, what was decided about its family and what there is to decide.
+pub fn add_to(view: &mut EventView, members: &[Member]) {
+    view.children = decided(&view.account_number, members);
+    if is_in_question(view.state, view.outcome) {
+        view.to_decide = questions(&view.account_number, members);
+    }
+}
+
+impl ReviewFacts {
+    #[must_use]
+    pub fn of(event: EventView, facts: OverviewFacts, members: Vec<Member>) -> Self {
+        let OverviewFacts { snapshot, settings, now, .. } = facts;
+        // A child of one that is gone already goes now.
+        let (due_at, planned) =
+            if event.state.is_open() { (event.due_at.max(now), event.planned) } else { (now, Planned::default()) };
+        Self {
+            event: event.id,
+            account: event.account_number,
+            state: event.state,
+            outcome: event.outcome,
+            family: snapshot.family,
+            members,
+            dates: Dates {
+                due_at,
+                planned,
+                zone: None,
+                company_zone: settings.company_zone,
+                cutoff_time: settings.cutoff_time,
+                late: false,
+                now,
+            },
+        }
+    }
+
+    /// Settles what there is to decide about: the children that are named, and with a choice for all of them those that
+    /// are in question. Pure; the store holds the locks and writes the answer.
+    ///
+    /// # Errors
+    /// There is nothing to decide, or a choice can't be carried out.
+    pub fn decide(&self, choices: &Dispositions) -> Result<Vec<ChildPlan>, Refusal> {
+        let is_in_question = is_in_question(self.state, self.outcome);
+        let nothing = || Refusal::NothingToDecide { event: self.event, is_in_question };
+        if !is_in_question {
+            return Err(nothing());
+        }
+        let in_question = |member: &&Member| {
+            choices.each.contains_key(&member.number)
+                || (choices.all.is_some() && question(&self.account, member).is_some())
+        };
+        let (here, gone): (Vec<&Member>, Vec<&Member>) =
+            self.members.iter().filter(in_question).partition(|member| member.is_child);
+        let asked = self.family.connected_children_of(&self.account);
+        let asked: Vec<_> = asked.filter(|child| here.iter().any(|member| member.number == child.number)).collect();
+        let gone: Vec<_> = gone.into_iter().filter(|member| question(&self.account, member).is_some()).collect();
+        let mut choices = choices.clone();
+        choices.each.retain(|named, _| !gone.iter().any(|member| member.number == *named));
+        let mut plans = settle_for(&choices, &self.account, asked, &self.family, &self.dates)?;
+        plans.extend(gone.into_iter().map(|member| ChildPlan {
+            child: member.number.clone(),
+            parent: self.account.clone(),
+            disposition: Disposition::Unlink,
+            has_contact: member.has_contact,
+            step: ChildStep::Acknowledge,
+        }));
+        if plans.is_empty() { Err(nothing()) } else { Ok(plans) }
+    }
+}

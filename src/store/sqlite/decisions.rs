@@ -1,0 +1,244 @@
+//! What was decided about the children of an event's account, and deciding it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::accounts::{Entry, id};
+use super::events::view;
+use super::failure::{failure, unreadable};
+use super::overview::snapshots;
+use super::requests::{Draft, bring_forward, create};
+use super::rows::{at, expect_rows, get, json, number, optional_word, word};
+use crate::domain::account::{AccountId, AccountNumber, LogKind};
+use crate::domain::actor::Actor;
+use crate::domain::digest::Shown;
+use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions};
+use crate::domain::event::{EventId, EventView, Outcome, State};
+use crate::domain::review::{self, ChildEvent, Decision, Member, ReviewFacts};
+use crate::domain::story;
+use crate::store::StoreResult;
+
+/// The event whose confirmation decides about the children, or that is decided about once more.
+pub struct Confirmation<'a> {
+    pub id: AccountId,
+    pub account: &'a AccountNumber,
+    pub event: EventId,
+    /// Of the children's own events.
+    pub draft: Draft<'a>,
+}
+
+impl SqliteStore {
+    /// Writes what becomes of the children.
+    pub(super) async fn carry_out(
+        &self,
+        connection: &mut SqliteConnection,
+        confirmation: &Confirmation<'_>,
+        plans: &[ChildPlan],
+    ) -> StoreResult<()> {
+        let shown = shown(connection, plans).await?;
+        let mut events = HashMap::from([(confirmation.account, (confirmation.id, confirmation.event))]);
+        let mut told: BTreeMap<EventId, (AccountId, Vec<_>)> = BTreeMap::new();
+        for plan in plans {
+            // Each comes behind its parent.
+            let (parent, parents_event) = events
+                .get(&plan.parent)
+                .copied()
+                .ok_or_else(|| unreadable(&format!("{} is planned before its parent", plan.child)))?;
+            let child = id(connection, &plan.child).await?;
+            let agreed = shown.get(&plan.child);
+            let draft = Draft { agreed, parent_event: Some(parents_event), ..confirmation.draft };
+            let own_event = carry_out_one(connection, plan, child, &draft).await?;
+            write_decision(connection, plan, child, parents_event, own_event, &draft).await?;
+            let (kind, message) = story::decided(plan, parents_event, own_event);
+            let (by, reason) = (draft.by, draft.reason.filter(|_| own_event.is_some()));
+            self.write_log(connection, Entry { account: child, kind, message, by, event: own_event, reason }).await?;
+            if let Some(own_event) = own_event {
+                events.insert(&plan.child, (child, own_event));
+            }
+            let (_, told) = told.entry(parents_event).or_insert_with(|| (parent, Vec::new()));
+            told.push((plan.child.clone(), plan.disposition, own_event));
+        }
+        for (event, (account, children)) in told {
+            let message = story::family_decided(&children);
+            let (by, reason, event) = (confirmation.draft.by, confirmation.draft.reason, Some(event));
+            let entry = Entry { account, kind: LogKind::FamilyDecided, message, by, event, reason };
+            self.write_log(connection, entry).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn decide_family(
+        &self,
+        event: EventId,
+        choices: &Dispositions,
+        by: &Actor,
+        reason: Option<&str>,
+        failures_max: i32,
+    ) -> StoreResult<EventView> {
+        let mut tx = self.write().await?;
+        let found = view(&mut tx, event).await?;
+        let account = id(&mut tx, &found.account_number).await?;
+        let facts = self.overview_facts_of(&mut tx, account).await?;
+        let members = members(&mut tx, &[event.0]).await?.remove(&event).unwrap_or_default();
+        let facts = ReviewFacts::of(found, facts, members);
+        let plans = facts.decide(choices)?;
+        let draft = Draft { reason, by, failures_max, agreed: None, parent_event: None, now: facts.dates.now };
+        let confirmation = Confirmation { id: account, account: &facts.account, event, draft };
+        self.carry_out(&mut tx, &confirmation, &plans).await?;
+        let decided = view(&mut tx, event).await?;
+        tx.commit().await.map_err(failure)?;
+        Ok(decided)
+    }
+}
+
+/// Answers the child's own event, where it is to be disconnected.
+async fn carry_out_one(
+    connection: &mut SqliteConnection,
+    plan: &ChildPlan,
+    child: AccountId,
+    draft: &Draft<'_>,
+) -> StoreResult<Option<EventId>> {
+    Ok(match &plan.step {
+        ChildStep::Create { due_at, planned } => Some(create(connection, child, draft, *due_at, planned).await?),
+        ChildStep::BringForward { event, due_at } => {
+            bring_forward(connection, *event, draft, *due_at).await?;
+            Some(*event)
+        }
+        ChildStep::Adopt { event } => Some(*event),
+        ChildStep::Unlink => {
+            unlink(connection, child).await?;
+            None
+        }
+        ChildStep::Keep | ChildStep::Acknowledge => None,
+    })
+}
+
+async fn unlink(connection: &mut SqliteConnection, child: AccountId) -> StoreResult<()> {
+    let written = sqlx::query(
+        "/* decisions: unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = ?1",
+    )
+    .bind(child.0)
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    expect_rows(&written, 1, "decisions: unlink")
+}
+
+async fn write_decision(
+    connection: &mut SqliteConnection,
+    plan: &ChildPlan,
+    child: AccountId,
+    parents_event: EventId,
+    own_event: Option<EventId>,
+    draft: &Draft<'_>,
+) -> StoreResult<()> {
+    let written = sqlx::query(
+        "/* decisions: write */ insert into family_decisions (event_id, child_id, disposition, child_event_id,
+                had_contact, decided_at, decided_by, decided_from)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         on conflict (event_id, child_id) do update
+            set disposition = excluded.disposition, child_event_id = excluded.child_event_id,
+                had_contact = excluded.had_contact, decided_at = excluded.decided_at,
+                decided_by = excluded.decided_by, decided_from = excluded.decided_from",
+    )
+    .bind(parents_event.0)
+    .bind(child.0)
+    .bind(plan.disposition.as_str())
+    .bind(own_event.map(|event| event.0))
+    .bind(plan.has_contact)
+    .bind(at(draft.now))
+    .bind(&draft.by.name)
+    .bind(draft.by.source.as_str())
+    .execute(connection)
+    .await
+    .map_err(failure)?;
+    expect_rows(&written, 1, "decisions: write")
+}
+
+/// What is agreed to of the children that get an event.
+async fn shown(connection: &mut SqliteConnection, plans: &[ChildPlan]) -> StoreResult<HashMap<AccountNumber, Shown>> {
+    let mut made = Vec::new();
+    for plan in plans {
+        if matches!(plan.step, ChildStep::Create { .. } | ChildStep::BringForward { .. }) {
+            made.push(id(connection, &plan.child).await?);
+        }
+    }
+    if made.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let leaving: Vec<_> =
+        plans.iter().filter(|plan| plan.step == ChildStep::Unlink).map(|plan| plan.child.clone()).collect();
+    let snapshots = snapshots(connection, &made, &made).await?;
+    let shown = snapshots.into_values().map(|found| (found.number.clone(), Shown::without_children(&found, &leaving)));
+    Ok(shown.collect())
+}
+
+/// Adds to events what was decided about their families, and what there is to decide.
+pub async fn review(connection: &mut SqliteConnection, views: &mut [EventView]) -> StoreResult<()> {
+    let ids: Vec<i64> = views.iter().map(|view| view.id.0).collect();
+    let mut members = members(connection, &ids).await?;
+    for view in views {
+        if let Some(members) = members.remove(&view.id) {
+            review::add_to(view, &members);
+        }
+    }
+    Ok(())
+}
+
+/// The children of the events' accounts, and those that were decided about.
+async fn members(connection: &mut SqliteConnection, events: &[i64]) -> StoreResult<HashMap<EventId, Vec<Member>>> {
+    let rows = sqlx::query(
+        "/* decisions: members */
+         select m.event_id, c.number, c.disconnected_at, c.parent_id is e.account_id as is_child,
+                c.email is not null or c.mailing_address is not null as has_contact,
+                d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome
+           from (select e.id as event_id, c.id as child_id
+                   from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
+                   join accounts c on c.parent_id = e.account_id
+                 union
+                 select d.event_id, d.child_id
+                   from json_each(?1) as asked cross join family_decisions d on d.event_id = asked.value) m
+           join disconnect_events e on e.id = m.event_id
+           join accounts c on c.id = m.child_id
+           left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
+           left join disconnect_events ce on ce.id = d.child_event_id
+          order by m.event_id, c.number",
+    )
+    .bind(json(events)?)
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let mut members: HashMap<EventId, Vec<Member>> = HashMap::new();
+    for row in &rows {
+        members.entry(EventId(get(row, "event_id")?)).or_default().push(member(row)?);
+    }
+    Ok(members)
+}
+
+fn member(row: &SqliteRow) -> StoreResult<Member> {
+    let decision = match optional_word(row, "disposition", Disposition::parse)? {
+        None => None,
+        Some(disposition) => Some(Decision {
+            disposition,
+            had_contact: get(row, "had_contact")?,
+            event: match get::<Option<i64>, _>(row, "child_event")? {
+                None => None,
+                Some(id) => Some(ChildEvent {
+                    id: EventId(id),
+                    state: word(row, "state", State::parse)?,
+                    outcome: optional_word(row, "outcome", Outcome::parse)?,
+                }),
+            },
+        }),
+    };
+    Ok(Member {
+        number: number(row, "number")?,
+        disconnected_at: get(row, "disconnected_at")?,
+        has_contact: get(row, "has_contact")?,
+        is_child: get(row, "is_child")?,
+        decision,
+    })
+}
