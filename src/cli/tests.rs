@@ -10,12 +10,13 @@ use super::*;
 use crate::domain::account::{AccountNumber, AccountView, Contact, Status};
 use crate::domain::address::{Assignment, AssignmentId};
 use crate::domain::event::EventId;
-use crate::domain::family::Relative;
+use crate::domain::family::{Family, Relative};
 use crate::domain::invoice::{Debit, DebitId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::overview::{Overview, OverviewFacts};
 use crate::domain::plan::Snapshot;
 use crate::domain::refusal::Refusal;
+use crate::domain::settings::Settings;
 use crate::store::StoreError;
 
 #[test]
@@ -125,6 +126,8 @@ fn relative(text: &str, name: &str, disconnected_at: Option<DateTime<Utc>>) -> R
         status: if disconnected_at.is_some() { "Inactive" } else { "Active" }.into(),
         disconnected_at,
         contact: Contact { email: Some(format!("{text}@example.com")), mailing_address: None },
+        parent_number: (text != "1001").then(|| number("1002")),
+        zone: None,
         open_event: None,
     }
 }
@@ -156,6 +159,13 @@ fn facts() -> OverviewFacts {
         },
         snapshot: Snapshot {
             number: number("1002"),
+            name: "Ada Lovelace".into(),
+            contact: Contact::default(),
+            family: Family {
+                parent: Some(relative("1001", "Tower A", None)),
+                children: vec![relative("1003", "Bo", None), relative("1004", "Cy", Some(at("2026-02-03T00:00:00Z")))],
+                descendants: Vec::new(),
+            },
             status: Status { name: "Active".into(), activates_account: true },
             disconnected_at: None,
             currency: Currency::USD,
@@ -163,9 +173,9 @@ fn facts() -> OverviewFacts {
             assignment: Some(Assignment { id: AssignmentId(1), address, from: at("2026-01-01T00:00:00Z") }),
             target: Ok(Status { name: "Inactive".into(), activates_account: false }),
         },
-        parent: Some(relative("1001", "Tower A", None)),
-        children: vec![relative("1003", "Bo", None), relative("1004", "Cy", Some(at("2026-02-03T00:00:00Z")))],
         open_event: None,
+        settings: Settings::default(),
+        statuses: vec![Status { name: "Inactive".into(), activates_account: false }],
         now: at("2026-11-22T12:00:00Z"),
     }
 }
@@ -186,6 +196,7 @@ Children       1003  Bo  (Active)
                1004  Cy  (Inactive [disconnected 2026-02-03])
 Open event     none
 Final invoice  5,016.00 USD to 1001@example.com (of its parent 1001)
+Its invoices   to 1001@example.com (of its parent 1001); once 1001 is gone, to nobody: it has no contact of its own
 
   CHARGED ON  DESCRIPTION                AMOUNT       TAX         TOTAL
   2026-11-01  Fiber 500, November  5,000.00 USD  5.00 USD  5,005.00 USD
@@ -193,7 +204,7 @@ Final invoice  5,016.00 USD to 1001@example.com (of its parent 1001)
   Total                            5,010.00 USD  6.00 USD  5,016.00 USD
 
 To know before:
-  - these children stay connected: 1003
+  - these children stay connected unless somebody decides otherwise for each (keep, disconnect, unlink): 1003 (Bo)
 ";
 
 #[test]

@@ -424,3 +424,150 @@ fn fingerprint(parts: &[&str]) -> Fingerprint {
     }
     hash.finalize().iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::account::Status;
+    use crate::domain::address::{Assignment, AssignmentId};
+    use crate::domain::event::State;
+    use crate::domain::invoice::DebitId;
+    use crate::domain::sample::{child, snapshot};
+
+    fn debit(id: i64, amount: i64) -> Debit {
+        Debit {
+            id: DebitId(id),
+            description: format!("charge {id}"),
+            amount,
+            tax: 0,
+            charged_on: NaiveDate::from_ymd_opt(2026, 11, 1).unwrap(),
+        }
+    }
+
+    fn family() -> Snapshot {
+        let mut snapshot = snapshot("1001");
+        snapshot.debits = vec![debit(1, 5000), debit(2, 3625)];
+        snapshot.contact.email = Some("ada@example.com".into());
+        snapshot.assignment =
+            Some(Assignment { id: AssignmentId(1), address: "12 Elm Street".into(), from: DateTime::UNIX_EPOCH });
+        snapshot.family.children = vec![child("1002", "1001"), child("1003", "1001")];
+        snapshot.family.descendants = vec![child("1004", "1003")];
+        snapshot
+    }
+
+    fn open(id: i64) -> OpenEvent {
+        OpenEvent { id: EventId(id), state: State::Scheduled, due_at: DateTime::UNIX_EPOCH, lane: 0 }
+    }
+
+    fn changes(change: impl FnOnce(&mut Snapshot)) -> Vec<String> {
+        let before = family();
+        let mut after = family();
+        change(&mut after);
+        let shown = Shown::read(&Shown::of(&before, None).digest()).unwrap();
+        shown.changes(&after, None)
+    }
+
+    #[test]
+    fn what_has_not_changed_is_agreed_to() {
+        let shown = Shown::of(&family(), Some(&open(7)));
+        assert_eq!(Shown::read(&shown.digest()), Some(shown.clone()));
+        assert_eq!(shown.changes(&family(), Some(&open(7))), Vec::<String>::new());
+        let digest = shown.digest();
+        assert!(digest.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "{digest}");
+        assert!(digest.len() < 1_000, "{}: {digest}", digest.len());
+    }
+
+    /// It may stand in logs and headers.
+    #[test]
+    fn a_digest_holds_no_personal_data() {
+        let json = serde_json::to_string(&Shown::of(&family(), None)).unwrap();
+        for personal in ["ada@example.com", "12 Elm Street", "Customer", "charge"] {
+            assert!(!json.contains(personal), "{personal}: {json}");
+        }
+    }
+
+    #[test]
+    fn rule_8_whatever_moved_is_told() {
+        let told = changes(|it| it.debits.push(debit(3, 1250)));
+        assert_eq!(told, ["a debit of 12.50 was added", "the final invoice is now 98.75"]);
+        let told = changes(|it| it.debits[0].amount = 6000);
+        assert_eq!(told, ["a debit of 50.00 is 60.00 now", "the final invoice is now 96.25"]);
+        let told = changes(|it| it.debits.clear());
+        assert_eq!(told[2], "there is nothing to invoice now");
+        assert_eq!(changes(|it| it.debits[0].description = "x".into()), ["a debit of 50.00 is described otherwise"]);
+        let moved = |change: fn(&mut Snapshot), words: &str| {
+            let told = changes(change);
+            assert!(told.len() == 1 && told[0].contains(words), "{words}: {told:?}");
+        };
+        moved(|it| it.status.name = "Lead".into(), "the status was Active and is Lead now");
+        moved(|it| it.name = "Bo".into(), "the name is Bo now");
+        moved(|it| it.target = Ok(Status { name: "Gone".into(), activates_account: false }), "Gone now");
+        moved(|it| it.assignment = None, "the address was released");
+        moved(|it| it.assignment.as_mut().unwrap().address = "5 Oak".into(), "the address is 5 Oak now");
+        moved(|it| it.contact.email = None, "nobody gets the final invoice");
+        moved(|it| it.contact.email = Some("x@y.z".into()), "goes to x@y.z now");
+        moved(|it| it.family.parent = Some(child("1", "0")), "its parent is 1 now");
+        moved(|it| it.family.children[0].contact.email = None, "child 1002 has no contact any more");
+        moved(|it| it.family.children.push(child("1005", "1001")), "child 1005 was linked");
+        moved(|it| drop(it.family.children.pop()), "child 1003 was unlinked");
+        moved(|it| it.family.children[0].open_event = Some(open(4)), "child 1002 has event 4, due at 1970");
+        moved(|it| it.family.children[1].disconnected_at = Some(DateTime::UNIX_EPOCH), "child 1003 was disconnected");
+        moved(|it| it.family.descendants.clear(), "child 1004 was unlinked");
+        let shown = Shown::of(&family(), None);
+        assert_eq!(shown.changes(&family(), Some(&open(7))), ["event 7 is scheduled for 1970-01-01T00:00:00Z now"]);
+    }
+
+    #[test]
+    fn at_the_execution_the_plans_that_were_confirmed_with_it_are_no_change() {
+        let shown = Shown::without_children(&family(), &[]);
+        let mut then = family();
+        then.family.children[0].disconnected_at = Some(DateTime::UNIX_EPOCH);
+        then.family.children[1].open_event = Some(open(4));
+        then.family.descendants.clear(); // a worker does not read them
+        assert_eq!(shown.changes_until_execution(&then), Vec::<String>::new());
+        then.family.children.pop();
+        then.debits.push(debit(3, 1250));
+        let told = shown.changes_until_execution(&then);
+        let wanted = ["a debit of 12.50 was added", "the final invoice is now 98.75", "child 1003 was unlinked"];
+        assert_eq!(told, wanted);
+        let leaves = Shown::without_children(&family(), &["1003".to_owned().try_into().unwrap()]);
+        then.debits.pop();
+        assert_eq!(leaves.changes_until_execution(&then), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_big_account_has_a_digest_that_fits_a_header() {
+        let mut big = family();
+        big.debits = (0..1_000).map(|id| debit(id, 100)).collect();
+        big.family.children = (0..1_000).map(|n| child(&format!("C-{n}"), "1001")).collect();
+        let shown = Shown::of(&big, None);
+        assert!(shown.digest().len() < 4_000, "{}", shown.digest().len());
+        big.debits[7].amount = 101;
+        big.family.children[7].contact.email = None;
+        let told = shown.changes(&big, None);
+        let wanted = [
+            "there were 1000 uninvoiced debits and are 1000 now",
+            "the final invoice is now 1000.01",
+            "the family has changed: it had 1000 below and has 1000 now",
+        ];
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn what_is_no_digest_is_none() {
+        for text in ["", "1.", "1.e30", "2.e30", "hello", "1.!!!", &format!("1.{}", "A".repeat(5_000))] {
+            assert_eq!(Shown::read(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in ".{0,200}", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Shown::read(&text);
+            let _ = Shown::read(&format!("1.{}", URL_SAFE_NO_PAD.encode(bytes)));
+        }
+    }
+}

@@ -259,3 +259,129 @@ fn own_event(on: Option<When>, child: &Relative, dates: &Dates) -> Result<ChildS
         None => Ok(ChildStep::Create { due_at, planned }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{OpenEvent, State};
+    use crate::domain::sample::{child, number};
+    use chrono::TimeDelta;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_000_000, 0).unwrap()
+    }
+
+    fn dates() -> Dates {
+        Dates {
+            due_at: now() + TimeDelta::days(7),
+            planned: Planned { planned_for: Some("2026-11-25".into()), zone: Some("UTC".into()) },
+            zone: None,
+            company_zone: Tz::UTC,
+            cutoff_time: NaiveTime::MIN,
+            late: false,
+            now: now(),
+        }
+    }
+
+    /// 1 has the children 2 and 3, and 2 has 4.
+    fn family() -> Family {
+        Family { parent: None, children: vec![child("2", "1"), child("3", "1")], descendants: vec![child("4", "2")] }
+    }
+
+    fn choices(text: &str) -> Dispositions {
+        let mut choices = Dispositions::default();
+        for one in text.split_whitespace() {
+            match one.split_once('=') {
+                None => choices.all = Some(Choice::parse(one).unwrap()),
+                Some((child, choice)) => drop(choices.each.insert(number(child), Choice::parse(choice).unwrap())),
+            }
+        }
+        choices
+    }
+
+    fn settled(text: &str, family: &Family) -> Result<Vec<(String, ChildStep)>, Refusal> {
+        let plans = settle(&choices(text), &number("1"), family, &dates())?;
+        Ok(plans.into_iter().map(|plan| (format!("{}<{}", plan.child, plan.parent), plan.step)).collect())
+    }
+
+    fn undecided(text: &str) -> Vec<String> {
+        match settled(text, &family()) {
+            Err(Refusal::UndecidedChildren { children, .. }) => {
+                children.into_iter().map(|child| child.number.to_string()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn rule_5_nobody_is_decided_about_in_silence() {
+        assert_eq!(undecided(""), ["2", "3"]);
+        assert_eq!(undecided("2=keep"), ["3"]);
+        assert_eq!(undecided("2=disconnect 3=keep"), ["4"], "nor who is below a child that goes");
+        assert!(settled("2=keep 3=unlink", &family()).is_ok(), "but not below one that stays");
+        assert_eq!(settled("", &Family::default()), Ok(vec![]));
+        let mut gone = family();
+        gone.children.iter_mut().for_each(|child| child.disconnected_at = Some(now()));
+        assert_eq!(settled("", &gone), Ok(vec![]), "who is disconnected is not asked about");
+    }
+
+    #[test]
+    fn one_choice_for_all_goes_down_the_family_each_behind_its_parent() {
+        let Dates { due_at, planned, .. } = dates();
+        let own = ChildStep::Create { due_at, planned };
+        let wanted = ["2<1", "3<1", "4<2"].map(|who| (who.to_owned(), own.clone()));
+        assert_eq!(settled("disconnect", &family()).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_child_may_have_a_date_of_its_own_and_those_below_it_follow() {
+        let plans = settled("2=disconnect@2026-12-24T12:00 4=disconnect 3=keep", &family()).unwrap();
+        let dues: Vec<_> = plans
+            .iter()
+            .map(|(who, step)| match step {
+                ChildStep::Create { due_at, .. } => format!("{who} {}", due_at.format("%m-%d")),
+                other => format!("{who} {other:?}"),
+            })
+            .collect();
+        assert_eq!(dues, ["2<1 12-24", "3<1 Keep", "4<2 12-24"]);
+        assert!(matches!(settled("2=disconnect@2020-01-01 keep", &family()), Err(Refusal::PastDate { .. })));
+    }
+
+    #[test]
+    fn an_unlink_needs_a_contact() {
+        let mut family = family();
+        family.children[0].contact.email = None;
+        assert!(matches!(settled("unlink", &family), Err(Refusal::UnlinkWithoutContact { .. })));
+        assert!(settled("2=keep 3=unlink", &family).is_ok());
+    }
+
+    #[test]
+    fn who_is_no_such_child_is_named() {
+        for text in ["keep 9=keep", "keep 4=keep", "keep 1=keep"] {
+            let refused = settled(text, &family());
+            assert!(matches!(refused, Err(Refusal::NotAChild { .. })), "{text}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn rule_6_an_open_event_that_comes_no_later_serves_and_another_is_named() {
+        let with_event = |due_at| {
+            let mut family = family();
+            family.children[1].open_event =
+                Some(OpenEvent { id: EventId(9), state: State::Scheduled, due_at, lane: 0 });
+            settle(&choices("2=keep 3=disconnect"), &number("1"), &family, &dates())
+        };
+        let step = with_event(now() + TimeDelta::days(3)).unwrap().pop().unwrap().step;
+        assert_eq!(step, ChildStep::Adopt { event: EventId(9) });
+        assert!(matches!(with_event(now() + TimeDelta::days(30)), Err(Refusal::OpenEvent { .. })));
+    }
+
+    #[test]
+    fn choices_are_read_as_they_are_written() {
+        assert_eq!(Choice::parse(" unlink "), Ok(Choice::Unlink));
+        assert!(matches!(Choice::parse("disconnect@now"), Ok(Choice::Disconnect { on: Some(When::Now) })));
+        for text in ["", "drop", "disconnect@", "disconnect@tomorrow", "keep@now"] {
+            assert!(Choice::parse(text).is_err(), "{text}");
+        }
+    }
+}

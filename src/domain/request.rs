@@ -198,7 +198,6 @@ impl AlreadyDisconnected {
 mod tests {
     use super::*;
     use crate::domain::actor::Source;
-    use crate::domain::dispositions::Choice;
     use crate::domain::invoice::InvoiceNumber;
     use crate::domain::money::{Currency, Money};
     use crate::domain::sample;

@@ -211,3 +211,79 @@ impl ReviewFacts {
         if plans.is_empty() { Err(nothing()) } else { Ok(plans) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sample::number;
+
+    fn member(disposition: Option<Disposition>) -> Member {
+        let event = ChildEvent { id: EventId(8), state: State::Scheduled, outcome: None };
+        Member {
+            number: number("2"),
+            disconnected_at: None,
+            has_contact: true,
+            is_child: true,
+            decision: disposition.map(|disposition| Decision {
+                disposition,
+                had_contact: true,
+                event: (disposition == Disposition::Disconnect).then_some(event),
+            }),
+        }
+    }
+
+    fn asked(member: &Member) -> Option<String> {
+        question(&number("1"), member)
+    }
+
+    fn with_event(state: State, outcome: Option<Outcome>) -> Member {
+        let mut member = member(Some(Disposition::Disconnect));
+        let decision = member.decision.as_mut().unwrap();
+        decision.event = Some(ChildEvent { id: EventId(8), state, outcome });
+        member
+    }
+
+    #[test]
+    fn what_goes_as_it_was_decided_asks_nothing() {
+        assert_eq!(asked(&member(Some(Disposition::Keep))), None);
+        assert_eq!(asked(&with_event(State::Queued, None)), None);
+        assert_eq!(asked(&Member { is_child: false, ..member(Some(Disposition::Unlink)) }), None);
+        let gone = Member { disconnected_at: Some(DateTime::UNIX_EPOCH), ..member(None) };
+        assert_eq!(asked(&gone), None, "nor does a child that is disconnected");
+        let elsewhere = Member { is_child: false, ..member(None) };
+        assert_eq!(asked(&elsewhere), None);
+    }
+
+    #[test]
+    fn a_family_that_changed_asks_for_a_decision() {
+        let words = |member: &Member, words: &str| {
+            let asked = asked(member).unwrap_or_default();
+            assert!(asked.contains(words), "{words}: {asked}");
+        };
+        words(&member(None), "nobody decided about child 2 of 1");
+        words(&member(Some(Disposition::Unlink)), "is linked to it again");
+        words(&Member { is_child: false, ..member(Some(Disposition::Keep)) }, "is no child of it any more");
+        words(&Member { is_child: false, ..with_event(State::Scheduled, None) }, "its event 8 stands");
+        words(&with_event(State::Cancelled, None), "its event 8 was cancelled");
+        words(&with_event(State::Failed, None), "its event 8 failed");
+        words(&with_event(State::Completed, Some(Outcome::NoLongerEligible)), "did not disconnect it");
+        words(&Member { has_contact: false, ..member(Some(Disposition::Keep)) }, "nobody gets the invoices of 2");
+    }
+
+    #[test]
+    fn a_child_that_had_no_contact_when_it_was_kept_is_a_warning_and_no_question() {
+        let mut kept = Member { has_contact: false, ..member(Some(Disposition::Keep)) };
+        kept.decision.as_mut().unwrap().had_contact = false;
+        assert_eq!(asked(&kept), None);
+        let view = decided(&number("1"), &[kept]).pop().unwrap();
+        assert!(view.warning.unwrap().contains("nobody gets the invoices of 2"));
+    }
+
+    #[test]
+    fn only_a_family_that_loses_its_parent_is_looked_at() {
+        assert!(is_in_question(State::Scheduled, None) && is_in_question(State::Queued, None));
+        assert!(is_in_question(State::Completed, Some(Outcome::Disconnected)));
+        assert!(!is_in_question(State::Cancelled, None) && !is_in_question(State::Failed, None));
+        assert!(!is_in_question(State::Completed, Some(Outcome::AlreadyDisconnected)));
+    }
+}

@@ -9,7 +9,7 @@ use disconnectd::store::Redispatch;
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::account;
-use crate::support::scenario::{REDISPATCH, clerk};
+use crate::support::scenario::{REDISPATCH, clerk, reschedule};
 
 both_engines!(
     a_claim_takes_what_is_due_and_nothing_else,
@@ -40,7 +40,7 @@ async fn a_claim_takes_what_is_due_and_nothing_else(db: &TestDatabase) {
     db.queued("queued").await;
     db.disconnected("done").await;
     let cancelled = db.due("cancelled").await;
-    db.store.change(cancelled, &Change::Cancel, &clerk(), None).await.unwrap();
+    db.store.change(cancelled, &Change::CANCEL, &clerk(), None).await.unwrap();
     let due = db.due("due").await;
     assert_eq!(db.claim(500).await, [Order { event_id: due, attempt: Attempt(1) }]);
     let event = db.event(due).await;
@@ -96,9 +96,7 @@ async fn an_attempt_never_goes_down(db: &TestDatabase) {
         assert_eq!(next.attempt.0, last.attempt.0 + 1);
         last = next;
     }
-    let later = db.store.now().await.unwrap() + Duration::from_secs(3600);
-    let change =
-        Change::Reschedule { due_at: later, planned: disconnectd::domain::calendar::Planned::default(), late: false };
+    let change = reschedule("2126-12-01", false);
     let event = db.store.change(last.event_id, &change, &clerk(), None).await.unwrap();
     assert_eq!((event.state, event.attempt), (State::Scheduled, last.attempt));
 }

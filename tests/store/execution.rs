@@ -264,7 +264,7 @@ async fn rule_9_cancelled_and_already_disconnected_are_outcomes(db: &TestDatabas
     assert_eq!(retried.len(), 1);
     // cancelled after its message was sent. A-3: nothing special.
     let (cancelled, plain) = (db.queued("A-2").await, db.queued("A-3").await);
-    db.store.change(cancelled.event_id, &Change::Cancel, &clerk, None).await.unwrap();
+    db.store.change(cancelled.event_id, &Change::CANCEL, &clerk, None).await.unwrap();
     let before = db.account("A-1").await;
 
     let executed = db.disconnect(&[plain, cancelled, retried[0]]).await;

@@ -96,7 +96,7 @@ async fn a_failure_of_an_event_that_is_not_queued_is_not_written(db: &TestDataba
     let (completed, cancelled) = (db.queued("A-1").await, db.queued("A-2").await);
     let (released, failed_already) = (db.queued("A-3").await, db.queued("A-4").await);
     db.disconnect(&[completed]).await;
-    db.store.change(cancelled.event_id, &Change::Cancel, &clerk(), None).await.unwrap();
+    db.store.change(cancelled.event_id, &Change::CANCEL, &clerk(), None).await.unwrap();
     db.store.release(&[released], Duration::from_secs(60)).await.unwrap();
     db.fail(failed_already, 0, Verdict::GiveUp).await;
     let before = db.dump().await;

@@ -103,10 +103,10 @@ async fn accounts_are_paged_by_number_each_once(db: &TestDatabase) {
 async fn events_are_filtered_and_listed_newest_first(db: &TestDatabase) {
     db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
     let cancelled = db.scheduled("A-1").await;
-    db.store.change(cancelled, &Change::Cancel, &clerk(), None).await.unwrap();
+    db.store.change(cancelled, &Change::CANCEL, &clerk(), None).await.unwrap();
     let (open, done, queued) = (db.scheduled("A-1").await, db.disconnected("A-2").await, db.queued("A-3").await);
     let listed = async |state, account: Option<&str>| {
-        let filter = EventFilter { state, account: account.map(number) };
+        let filter = EventFilter { state, account: account.map(number), ..EventFilter::default() };
         let page = db.store.events(&filter, &Page::default()).await.unwrap();
         page.items.into_iter().map(|event| event.id).collect::<Vec<_>>()
     };
@@ -162,7 +162,7 @@ async fn unknown_accounts_are_refused(db: &TestDatabase) {
     assert_eq!(refusal(db.store.overview_facts(&nobody).await), unknown);
     assert_eq!(refusal(db.store.log(&nobody, &Page::default()).await), unknown);
     // A filter that nothing matches is no mistake.
-    let filter = EventFilter { account: Some(nobody), state: None };
+    let filter = EventFilter { account: Some(nobody), ..EventFilter::default() };
     assert!(db.store.events(&filter, &Page::default()).await.unwrap().items.is_empty());
 }
 
@@ -197,12 +197,17 @@ async fn an_overview_is_read_in_one_view(db: &TestDatabase) {
     assert_eq!(db.dump().await, before, "looking changes nothing");
     assert_eq!(facts.account, db.account("A-1").await);
     assert_eq!(facts.open_event, Some(db.event(open).await));
-    let parent = facts.parent.as_ref().unwrap();
+    let parent = facts.snapshot.family.parent.as_ref().unwrap();
     assert_eq!((parent.number.as_str(), parent.contact.email.as_deref()), ("P", Some("p@example.com")));
-    let children: Vec<_> = facts.children.iter().map(|child| child.number.as_str()).collect();
+    let children: Vec<_> = facts.snapshot.family.children.iter().map(|child| child.number.as_str()).collect();
     assert_eq!(children, ["C-1", "C-2"]);
-    assert!(facts.children[0].disconnected_at.is_some() && facts.children[0].status == "Inactive");
-    assert_eq!((facts.children[1].open_event, facts.children[1].disconnected_at), (Some(of_child), None));
+    assert!(
+        facts.snapshot.family.children[0].disconnected_at.is_some()
+            && facts.snapshot.family.children[0].status == "Inactive"
+    );
+    let second = &facts.snapshot.family.children[1];
+    assert_eq!(second.open_event.as_ref().map(|open| open.id), Some(of_child));
+    assert_eq!(second.disconnected_at, None);
     assert_eq!((facts.snapshot.debits.len(), facts.snapshot.debits[0].amount), (1, 1_000));
     assert_eq!(facts.snapshot.status.name, "Active");
     let overview = Overview::of(facts.clone(), facts.now);
@@ -211,7 +216,9 @@ async fn an_overview_is_read_in_one_view(db: &TestDatabase) {
     assert_eq!(overview.final_invoice.unwrap().total.minor, 1_100);
     assert_eq!(overview.invoice_recipient.unwrap().account_number, "P");
     let single = db.store.overview_facts(&number("P")).await.unwrap();
-    assert!(single.parent.is_none() && single.open_event.is_none() && single.snapshot.debits.is_empty());
+    assert!(
+        single.snapshot.family.parent.is_none() && single.open_event.is_none() && single.snapshot.debits.is_empty()
+    );
 }
 
 async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {

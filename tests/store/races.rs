@@ -187,7 +187,7 @@ async fn a_cancel_against_a_worker_has_a_definite_answer(db: &TestDatabase) {
         let order = db.queued(&name).await;
         let worker = tokio::spawn(work(Arc::clone(&stores[0]), vec![order]));
         let store = Arc::clone(&stores[1]);
-        let cancelled = again_while_busy!(store.change(order.event_id, &Change::Cancel, &clerk(), None));
+        let cancelled = again_while_busy!(store.change(order.event_id, &Change::CANCEL, &clerk(), None));
         let executed = worker.await.unwrap();
         let account = db.account(&name).await;
         match cancelled {
@@ -280,7 +280,7 @@ async fn failures_are_written_while_their_events_are_changed(db: &TestDatabase) 
         };
         let cancels = join_all(orders.iter().rev().map(|order| {
             let (store, event) = (Arc::clone(&stores[1]), order.event_id);
-            tokio::spawn(async move { again_while_busy!(store.change(event, &Change::Cancel, &clerk(), None)) })
+            tokio::spawn(async move { again_while_busy!(store.change(event, &Change::CANCEL, &clerk(), None)) })
         }));
         let (_, (), cancels) = tokio::join!(recorded, suspected, cancels);
         for cancelled in cancels {

@@ -3,7 +3,7 @@
 use chrono::{TimeDelta, Timelike as _};
 use disconnectd::domain::account::LogKind;
 use disconnectd::domain::actor::{Actor, Source};
-use disconnectd::domain::calendar::Planned;
+use disconnectd::domain::calendar::{Planned, When};
 use disconnectd::domain::event::{Change, EventId, Outcome, State};
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::request::DisconnectRequest;
@@ -13,7 +13,7 @@ use disconnectd::store::Requested;
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::account;
-use crate::support::scenario::{FAILURES_MAX, clerk, outcome_of, refusal, request};
+use crate::support::scenario::{FAILURES_MAX, clerk, outcome_of, refusal, request, reschedule_by};
 
 both_engines!(
     a_request_makes_an_event_that_shows_who_asked_for_what,
@@ -50,17 +50,7 @@ impl TestDatabase {
     }
 
     async fn cancel(&self, event: EventId) {
-        self.store.change(event, &Change::Cancel, &clerk(), None).await.unwrap();
-    }
-
-    async fn in_an_hour(&self) -> Change {
-        self.reschedule(TimeDelta::hours(1), false).await
-    }
-
-    async fn reschedule(&self, from_now: TimeDelta, late: bool) -> Change {
-        let due_at = self.store.now().await.unwrap() + from_now;
-        let planned = Planned { planned_for: Some("in a while".into()), zone: Some("Asia/Tokyo".into()) };
-        Change::Reschedule { due_at, planned, late }
+        self.store.change(event, &Change::CANCEL, &clerk(), None).await.unwrap();
     }
 
     async fn refused_change(&self, event: EventId, change: &Change) -> Refusal {
@@ -216,7 +206,7 @@ async fn an_event_is_cancelled_from_scheduled_queued_and_failed(db: &TestDatabas
     db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
     let events = [db.scheduled("A-1").await, db.queued("A-2").await.event_id, db.failed("A-3").await];
     for id in events {
-        let event = db.store.change(id, &Change::Cancel, &clerk(), Some("came back")).await.unwrap();
+        let event = db.store.change(id, &Change::CANCEL, &clerk(), Some("came back")).await.unwrap();
         assert_eq!((event.state, event.next_at, event.outcome), (State::Cancelled, None, None));
         assert!(event.ended_at.is_some());
         assert_eq!(db.event(id).await, event);
@@ -232,18 +222,24 @@ async fn an_event_is_rescheduled_from_scheduled_and_queued(db: &TestDatabase) {
     db.accounts(["A-1", "A-2"].map(account)).await;
     let queued = db.queued("A-2").await;
     for id in [db.scheduled("A-1").await, queued.event_id] {
-        let change = db.in_an_hour().await;
-        let Change::Reschedule { due_at, planned, .. } = &change else { unreachable!() };
+        let change = Change::Reschedule {
+            when: When::parse("2126-11-05T09:30").unwrap(),
+            zone: Some(chrono_tz::Asia::Tokyo),
+            late: false,
+            children: None,
+        };
         let event = db.store.change(id, &change, &clerk(), None).await.unwrap();
-        assert_eq!((event.state, event.due_at, event.next_at), (State::Scheduled, *due_at, Some(*due_at)));
-        assert_eq!(event.planned, *planned);
+        let due_at = "2126-11-05T00:30:00Z".parse().unwrap();
+        assert_eq!((event.state, event.due_at, event.next_at), (State::Scheduled, due_at, Some(due_at)));
+        let planned = Planned { planned_for: Some("2126-11-05T09:30".into()), zone: Some("Asia/Tokyo".into()) };
+        assert_eq!(event.planned, planned);
         assert_eq!(db.logged(event.account_number.as_str()).await.last(), Some(&LogKind::Rescheduled));
     }
     let executed = db.disconnect(&[queued]).await;
     assert_eq!(outcome_of(&executed[0]), None, "the message that was under way counts for nothing");
-    let past = db.reschedule(TimeDelta::hours(-1), false).await;
+    let past = reschedule_by(&*db.store, TimeDelta::hours(-1), false).await;
     assert!(matches!(db.refused_change(queued.event_id, &past).await, Refusal::PastDate { .. }));
-    let late = db.reschedule(TimeDelta::hours(-1), true).await;
+    let late = reschedule_by(&*db.store, TimeDelta::hours(-1), true).await;
     db.store.change(queued.event_id, &late, &clerk(), None).await.unwrap();
     assert_eq!(db.claim(10).await.len(), 1);
 }
@@ -253,11 +249,11 @@ async fn an_event_that_ended_is_not_changed_and_says_what_became_of_it(db: &Test
     let (completed, cancelled, failed) =
         (db.disconnected("A-1").await, db.scheduled("A-2").await, db.failed("A-3").await);
     db.cancel(cancelled).await;
-    let later = db.in_an_hour().await;
+    let later = reschedule_by(&*db.store, TimeDelta::hours(1), false).await;
     for (event, change, words) in [
-        (completed, &Change::Cancel, "was disconnected by it"),
+        (completed, &Change::CANCEL, "was disconnected by it"),
         (completed, &later, "was disconnected by it"),
-        (cancelled, &Change::Cancel, "keeps its service"),
+        (cancelled, &Change::CANCEL, "keeps its service"),
         (cancelled, &later, "keeps its service"),
         (failed, &later, "was not disconnected: the event failed"),
     ] {
@@ -289,7 +285,7 @@ async fn a_retry_beside_another_open_event_names_it(db: &TestDatabase) {
 
 async fn a_change_of_an_unknown_event_is_refused(db: &TestDatabase) {
     let event = EventId(404);
-    for change in [Change::Cancel, Change::Retry, db.in_an_hour().await] {
+    for change in [Change::CANCEL, Change::Retry, reschedule_by(&*db.store, TimeDelta::hours(1), false).await] {
         assert_eq!(db.refused_change(event, &change).await, Refusal::UnknownEvent { event });
     }
     assert_eq!(refusal(db.store.event(event).await), Refusal::UnknownEvent { event });

@@ -99,16 +99,13 @@ async fn a_request_of_another_process_is_heard_of_while_serving(db: &TestDatabas
 }
 
 async fn a_change_that_makes_an_event_due_is_heard_of(db: &TestDatabase) {
-    use disconnectd::domain::calendar::Planned;
-    use disconnectd::domain::event::Change;
     db.accounts([account("A-1")]).await;
     let event = db.scheduled("A-1").await;
     let _serving = db.store.serve().await.unwrap();
     let other = db.open().await;
     let mut hints = db.store.hints();
     hints.borrow_and_update();
-    let due_at = db.store.now().await.unwrap();
-    let change = Change::Reschedule { due_at, planned: Planned::default(), late: true };
+    let change = crate::support::scenario::reschedule("now", false);
     other.change(event, &change, &crate::support::scenario::clerk(), None).await.unwrap();
     tokio::time::timeout(SOON, hints.changed()).await.expect("a hint").unwrap();
 }

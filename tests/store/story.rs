@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use disconnectd::domain::account::ContactChange;
-use disconnectd::domain::calendar::Planned;
 use disconnectd::domain::event::Change;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::request::DisconnectRequest;
@@ -13,7 +12,7 @@ use disconnectd::store::StoreError;
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit, number};
-use crate::support::scenario::{REDISPATCH, clerk, request};
+use crate::support::scenario::{REDISPATCH, clerk, request, reschedule};
 
 both_engines!(
     the_log_tells_of_an_events_life,
@@ -32,17 +31,15 @@ impl TestDatabase {
 async fn the_log_tells_of_an_events_life(db: &TestDatabase) {
     db.accounts([account("A-1").zone("Asia/Tokyo")]).await;
     let event = db.scheduled("A-1").await;
-    let due_at = "2126-12-24T12:00:00Z".parse().unwrap();
-    let planned = Planned { planned_for: Some("2126-12-24T12:00:00Z".into()), zone: None };
-    let change = Change::Reschedule { due_at, planned, late: false };
+    let change = reschedule("2126-12-24T12:00:00Z", false);
     db.store.change(event, &change, &clerk(), None).await.unwrap();
     db.store.request(&request("A-1", "now")).await.unwrap();
-    db.store.change(event, &Change::Cancel, &clerk(), None).await.unwrap();
+    db.store.change(event, &Change::CANCEL, &clerk(), None).await.unwrap();
     let again = db.due("A-1").await;
     assert!(again > event);
     let late = DisconnectRequest { late: true, ..request("A-1", "2020-02-03T04:05:06Z") };
     assert!(matches!(db.store.request(&late).await, Err(StoreError::Refused(Refusal::OpenEvent { .. }))));
-    db.store.change(again, &Change::Cancel, &clerk(), None).await.unwrap();
+    db.store.change(again, &Change::CANCEL, &clerk(), None).await.unwrap();
     db.store.request(&late).await.unwrap();
     assert_eq!(
         db.told("A-1").await,

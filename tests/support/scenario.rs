@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use disconnectd::domain::account::{AccountView, LogEntry, LogKind};
 use disconnectd::domain::actor::{Actor, Source};
 use disconnectd::domain::calendar::When;
-use disconnectd::domain::event::{EventId, EventView, Order, Outcome, State};
+use disconnectd::domain::dispositions::{Choice, Dispositions};
+use disconnectd::domain::event::{Change, EventId, EventView, Order, Outcome, State};
 use disconnectd::domain::import::ImportReport;
 use disconnectd::domain::plan::plan_disconnect;
 use disconnectd::domain::refusal::Refusal;
@@ -28,7 +30,7 @@ pub fn import_options(dry_run: bool) -> ImportOptions<'static> {
     ImportOptions { dry_run, by: Actor::new("clerk", Source::Import), progress: &|_| {} }
 }
 
-/// `when` as a person writes it.
+/// `when` as a person writes it. Children are kept, if there are any.
 pub fn request(account: &str, when: &str) -> DisconnectRequest {
     DisconnectRequest {
         account: number(account),
@@ -38,7 +40,20 @@ pub fn request(account: &str, when: &str) -> DisconnectRequest {
         reason: Some("moved away".into()),
         by: clerk(),
         failures_max: FAILURES_MAX,
+        digest: None,
+        children: Dispositions::all(Choice::Keep),
     }
+}
+
+/// To the date that a person writes.
+pub fn reschedule(when: &str, late: bool) -> Change {
+    Change::Reschedule { when: When::parse(when).unwrap(), zone: None, late, children: None }
+}
+
+/// To that long from now, or ago.
+pub async fn reschedule_by(store: &dyn Store, from_now: TimeDelta, late: bool) -> Change {
+    let at = store.now().await.unwrap() + from_now;
+    Change::Reschedule { when: When::Instant(at.fixed_offset()), zone: None, late, children: None }
 }
 
 /// The refusal that a verb must have answered.

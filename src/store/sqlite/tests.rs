@@ -134,6 +134,8 @@ fn request(text: &str, when: &str) -> DisconnectRequest {
         reason: Some("moved".into()),
         by: clerk(),
         failures_max: 3,
+        digest: None,
+        children: crate::domain::dispositions::Dispositions::default(),
     }
 }
 
