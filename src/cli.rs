@@ -20,6 +20,7 @@ pub mod session;
 pub mod settings;
 pub mod statuses;
 pub mod table;
+pub mod tokens;
 pub mod values;
 pub mod wait;
 
@@ -179,6 +180,9 @@ pub enum Verb {
     /// List and show disconnect events, and change their plans
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Make, list and revoke tokens: who may do what, and whose name the log bears
+    #[command(subcommand)]
+    Tokens(tokens::TokensCommand),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -205,6 +209,7 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Exit, CliError> {
         Verb::Disconnect(args) => disconnect::run(args, session).await,
         Verb::Schedule(args) => disconnect::schedule(args, session).await,
         Verb::Events(command) => events::run(command, session).await,
+        Verb::Tokens(command) => tokens::run(command, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
     }
 }

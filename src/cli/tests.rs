@@ -58,6 +58,9 @@ fn what_there_is_to_say() {
         "events cancel 7 --reason r",
         "events reschedule 7 --on now",
         "events retry 7",
+        "tokens create --name ada --role operator",
+        "tokens list --limit 5 --after 17",
+        "tokens revoke 3",
         "doctor",
     ] {
         assert!(parsed(line).is_ok(), "{line}: {}", parsed(line).unwrap_err());
@@ -86,6 +89,10 @@ fn what_there_is_not_to_say_is_a_usage_error() {
         "log 1 --after zzz",
         "events show x",
         "invoices show x",
+        "tokens create --name ada",
+        "tokens create --name ada --role root",
+        "tokens list --after zzz",
+        "tokens revoke ada",
         "settings set colour red",
         "serve --roles cook",
         "import accounts",

@@ -3,6 +3,7 @@
 use crate::domain::event::{Along, EventId, State};
 use crate::domain::invoice::InvoiceNumber;
 pub use crate::domain::text::{parse_name as name, parse_text as text};
+use crate::domain::token::TokenId;
 
 pub fn event_id(text: &str) -> Result<EventId, String> {
     text.parse()
@@ -14,6 +15,12 @@ pub fn invoice_number(text: &str) -> Result<InvoiceNumber, String> {
     text.parse()
         .map(InvoiceNumber)
         .map_err(|_| format!("`{text}` is not the number of an invoice; `disconnectd invoices list` shows them"))
+}
+
+pub fn token_id(text: &str) -> Result<TokenId, String> {
+    text.parse()
+        .map(TokenId)
+        .map_err(|_| format!("`{text}` is not the number of a token; `disconnectd tokens list` shows them"))
 }
 
 pub fn state(text: &str) -> Result<State, String> {
