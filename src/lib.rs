@@ -20,7 +20,8 @@
 //! them from the [`config`]; [`demo`] runs the whole on sample data.
 //!
 //! Around it: [`import`] reads CSV, [`health`] and [`doctor`] tell how it goes, [`backoff`] and [`shutdown`] are how
-//! everything waits and stops, [`clock`] is the only source of the machine's now.
+//! everything waits and stops, [`clock`] is the only source of the machine's now,
+//! and [`random`] of what nobody can foresee.
 
 pub mod api;
 pub mod backoff;
@@ -34,6 +35,7 @@ pub mod engines;
 pub mod health;
 pub mod import;
 pub mod queue;
+pub mod random;
 pub mod scheduler;
 pub mod serve;
 pub mod shutdown;

@@ -14,7 +14,8 @@ use super::auth::Caller;
 use super::extract::{Asked, Id, Told, numbered_page};
 use super::problem::{Answer, Problem};
 use crate::domain::text::parse_name;
-use crate::domain::token::{NewToken, Role, TokenId, TokenSecret, TokenView};
+use crate::domain::token::{NewToken, Role, TokenId, TokenView};
+use crate::random;
 use crate::store::Paged;
 
 pub fn manage() -> OpenApiRouter<Shared> {
@@ -72,7 +73,8 @@ async fn create_token(
     Told(told): Told<TokenAsked>,
 ) -> Answer<(StatusCode, Json<TokenMade>)> {
     let name = parse_name(&told.name).map_err(|error| Problem::invalid("name", error))?;
-    let secret = TokenSecret::of(rand::random());
+    let secret = random::token_secret()
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_random_bytes", error))?;
     let token = NewToken { name, role: told.role, hash: secret.hash(), created_by: caller.owner };
     let view = api.store.create_token(&token).await?;
     Ok((StatusCode::CREATED, Json(TokenMade { view, token: secret.expose().to_owned() })))
