@@ -10,6 +10,7 @@
 mod accounts;
 mod auth;
 mod call;
+mod disconnect;
 mod doctor;
 mod document;
 mod events;
@@ -92,10 +93,11 @@ fn router(api: Shared) -> std::io::Result<Router> {
             .merge(invoices::read())
             .merge(settings::read())
             .merge(doctor::read());
+        let write = accounts::write().merge(disconnect::write()).merge(events::write());
         all = all
             .merge(group(Role::Viewer, Place::Page, Json, page::read()))
             .merge(calls(Role::Viewer, Json, read))
-            .merge(calls(Role::Operator, Json, accounts::write()))
+            .merge(calls(Role::Operator, Json, write))
             .merge(calls(Role::Operator, File, imports::write()))
             .merge(calls(Role::Admin, Json, settings::write().merge(tokens::manage())))
             .merge(calls(Role::Admin, JsonForASecret, tokens::create()));

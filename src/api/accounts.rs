@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -128,20 +130,26 @@ struct OverviewAsked {
     path = "/api/v1/accounts/{number}/overview",
     tag = "accounts",
     params(NumberInPath, OverviewAsked),
-    responses((status = 200, description = "The overview.", body = Overview))
+    responses((
+        status = 200,
+        description = "The overview.",
+        body = Overview,
+        headers(("ETag" = String, description = "The digest, for `If-Match` with the confirmation."))
+    ))
 )]
 async fn show_overview(
     State(api): State<Shared>,
     Number(number): Number,
     Asked(asked): Asked<OverviewAsked>,
-) -> Answer<Json<Overview>> {
+) -> Answer<Response> {
     let when = field("on", asked.on.as_deref(), When::parse)?.unwrap_or(When::Now);
     let zone = field("zone", asked.zone.as_deref(), parse_zone)?;
     let facts = api.store.overview_facts(&number).await?;
-    let settings = api.store.settings().await?;
-    let zone = zone.or(facts.account.zone).unwrap_or(settings.company_zone);
-    let (on, _) = when.resolve(zone, settings.cutoff_time, facts.now);
-    Ok(Json(Overview::of(facts, on)))
+    let zone = zone.or(facts.account.zone).unwrap_or(facts.settings.company_zone);
+    let (on, _) = when.resolve(zone, facts.settings.cutoff_time, facts.now);
+    let overview = Overview::of(facts, on);
+    let etag = format!("\"{}\"", overview.digest);
+    Ok(([(header::ETAG, etag)], Json(overview)).into_response())
 }
 
 /// A part of a list whose cursors are numbers.

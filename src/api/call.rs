@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -100,7 +100,8 @@ async fn received(request: Request, brings: Brings) -> Answer<Received> {
         parts.method.as_str().as_bytes(),
         parts.uri.path().as_bytes(),
         parts.uri.query().unwrap_or_default().as_bytes(),
-        parts.headers.get(axum::http::header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes()),
+        parts.headers.get(header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes()),
+        parts.headers.get(header::IF_MATCH).map_or(&[][..], |etag| etag.as_bytes()),
     ] {
         hash.update((part.len() as u64).to_be_bytes()); // so that no part can pass for the begin of the next
         hash.update(part);

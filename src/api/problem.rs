@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{Object, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::account::AccountNumber;
+use crate::domain::event::EventId;
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Role;
 use crate::import::ImportError;
@@ -49,6 +51,12 @@ impl Problem {
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The same, with another status.
+    #[must_use]
+    pub fn answered_with(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     #[must_use]
@@ -105,6 +113,12 @@ impl From<Refusal> for Problem {
                 problem.with("event_id", event.0)
             }
             Refusal::Disconnected { disconnected_at, .. } => problem.with("disconnected_at", json!(disconnected_at)),
+            Refusal::StaleDigest { changes, .. } => problem.with("changes", changes),
+            Refusal::UndecidedChildren { children, .. } => problem.with("children", json!(children)),
+            Refusal::UndecidedEvents { events, .. } => {
+                let one = |(event, account): &(EventId, AccountNumber)| json!({ "event_id": event, "account_number": account });
+                problem.with("events", events.iter().map(one).collect::<Vec<_>>())
+            }
             _ => problem,
         }
     }
@@ -193,7 +207,7 @@ impl PartialSchema for Problem {
         Object::builder()
             .description(Some(
                 "Problem details (RFC 9457). Further members depend on the type, such as `field`, `event_id`, \
-                 `needed_role`, `changes`, `children` or `report`.",
+                 `needed_role`, `changes`, `children`, `events` or `report`.",
             ))
             .property("type", text("Stable: programs go by it.").examples(["urn:disconnectd:problem:unknown_account"]))
             .property("title", text("The same for each problem of this type."))
@@ -215,8 +229,6 @@ impl ToSchema for Problem {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::account::AccountNumber;
-    use crate::domain::event::EventId;
 
     #[test]
     fn what_is_unknown_is_not_found_and_what_is_in_the_way_is_a_conflict() {

@@ -115,7 +115,7 @@ impl Outcome {
 }
 
 /// An event that has not ended, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OpenEvent {
     pub id: EventId,
     pub state: State,
@@ -204,7 +204,7 @@ pub struct EventFacts {
 }
 
 /// What becomes of the events that were made with a parent's, when that one's plan changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Along {
     /// The same happens to them.

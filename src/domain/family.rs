@@ -36,6 +36,7 @@ pub struct Relative {
     pub disconnected_at: Option<DateTime<Utc>>,
     pub contact: Contact,
     pub parent_number: Option<AccountNumber>,
+    #[schema(value_type = Option<String>)]
     pub zone: Option<Tz>,
     pub open_event: Option<OpenEvent>,
 }
