@@ -13,6 +13,7 @@ pub mod invoices;
 pub mod log;
 pub mod overview;
 pub mod own_event;
+pub mod owner;
 pub mod page;
 pub mod plain;
 pub mod screen;
@@ -27,6 +28,8 @@ pub mod wait;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::domain::token;
 
 pub use screen::Screen;
 pub use session::{CliError, Exit, RunOwn, Session, system_user};
@@ -94,6 +97,9 @@ Environment:
   DISCONNECTD_DATABASE_URL   sqlite://disconnectd.db (the default) or postgres://...
   DISCONNECTD_QUEUE_URL      memory: (the default) or amqp://...
   DISCONNECTD_HTTP_LISTEN    127.0.0.1:8080 (the default), for `serve`
+  DISCONNECTD_TOKEN          a token (see `tokens create`): commands bear its owner's name and may do
+                             what its role allows; without one it is the system's user, who may do
+                             everything
 
 Exit codes:
   0  done (also for an account that was disconnected already: the answer says so)
@@ -184,6 +190,36 @@ pub enum Verb {
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
     Doctor(doctor::DoctorArgs),
+}
+
+impl Verb {
+    /// What the owner of the token in `DISCONNECTD_TOKEN` must be for it.
+    #[must_use]
+    pub fn role(&self) -> token::Role {
+        use accounts::AccountsCommand as Accounts;
+        use events::EventsCommand as Events;
+        use settings::SettingsCommand as Settings;
+        use statuses::StatusesCommand as Statuses;
+
+        match self {
+            Self::Accounts(Accounts::List(_) | Accounts::Show { .. })
+            | Self::Invoices(_)
+            | Self::Log(_)
+            | Self::Statuses(Statuses::List)
+            | Self::Settings(Settings::Show)
+            | Self::Overview(_)
+            | Self::Events(Events::List(_) | Events::Show { .. })
+            | Self::Doctor(_) => token::Role::Viewer,
+            Self::Import(_)
+            | Self::Accounts(Accounts::Link { .. } | Accounts::Unlink { .. } | Accounts::Contact(_))
+            | Self::Disconnect(_)
+            | Self::Schedule(_)
+            | Self::Events(Events::Cancel { .. } | Events::Reschedule(_) | Events::Retry { .. }) => {
+                token::Role::Operator
+            }
+            Self::Statuses(Statuses::Add(_)) | Self::Settings(Settings::Set(_)) | Self::Tokens(_) => token::Role::Admin,
+        }
+    }
 }
 
 /// Does what was asked, and says what came of it, errors included.

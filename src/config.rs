@@ -1,6 +1,6 @@
 //! Configuration: defaults, then the file, then the environment, into types that need no more checking.
 //!
-//! Secrets stand in the two URLs alone, and those are never printed: see [`Secret`].
+//! Secrets stand in the two URLs and the token alone, and those are never printed: see [`Secret`].
 
 use std::env::VarError;
 use std::fmt;
@@ -29,7 +29,7 @@ pub enum ConfigError {
     Unfit { place: String, error: String },
 }
 
-/// A text that `{:?}` does not show, since it may hold a password.
+/// A text that `{:?}` does not show, since it may hold a password, or is a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub max_connections: u32,
     pub queue: QueueUrl,
     pub http_listen: SocketAddr,
+    /// Whose name the commands bear. From the environment alone: a file may be read by others.
+    pub token: Option<Secret>,
     pub scheduler: SchedulerConfig,
     pub worker: WorkerConfig,
     /// How many failed executions end an event as failed.
@@ -208,6 +210,8 @@ pub struct Environment {
     pub queue_url: Option<String>,
     /// `DISCONNECTD_HTTP_LISTEN`
     pub http_listen: Option<String>,
+    /// `DISCONNECTD_TOKEN`
+    pub token: Option<Secret>,
 }
 
 impl Environment {
@@ -227,6 +231,7 @@ impl Environment {
             database_url: variable("DISCONNECTD_DATABASE_URL")?,
             queue_url: variable("DISCONNECTD_QUEUE_URL")?,
             http_listen: variable("DISCONNECTD_HTTP_LISTEN")?,
+            token: variable("DISCONNECTD_TOKEN")?.map(Secret),
         })
     }
 }
@@ -310,6 +315,7 @@ impl Config {
             max_connections: file.database.max_connections,
             queue,
             http_listen,
+            token: environment.token.clone(),
             scheduler: SchedulerConfig {
                 claim_max: file.scheduler.claim_max,
                 sweep: Cron::parse(&file.scheduler.sweep)
@@ -471,10 +477,13 @@ mod tests {
             database_url: Some("postgres://u:secret@h/d".into()),
             queue_url: Some("amqp://u:secret@h".into()),
             http_listen: Some("127.0.0.1:0".into()),
+            token: Some(Secret("dct_secret".into())),
         };
         let config = Config::resolve(File::default(), "", &environment).unwrap();
         assert_eq!(config.http_listen.port(), 0);
         assert_eq!(config.worker.loops, 3);
+        assert!(config.token.is_some());
+        assert!(!format!("{config:?} {environment:?}").contains("dct_secret"));
         assert!(!format!("{config:?}").contains("secret"));
     }
 }

@@ -67,12 +67,13 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
     if !matches!(verb, Verb::Doctor(_)) || matches!(config.database, DatabaseUrl::Sqlite(_)) {
         engines::prepare(config, &*store).await?;
     }
+    let actor = cli::owner::actor(&*store, config.token.as_ref(), verb).await?;
     Ok(Session {
         run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
         probes: doctor::probes::all(config, &store),
         store,
         screen: Screen::of_process(screen.json),
-        actor: cli::system_user(),
+        actor,
         failures_max: config.failures_max,
     })
 }

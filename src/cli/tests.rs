@@ -107,6 +107,58 @@ fn what_there_is_not_to_say_is_a_usage_error() {
 }
 
 #[test]
+fn a_verb_takes_the_role_of_those_who_do_such_things() {
+    for (role, lines) in [
+        (
+            token::Role::Viewer,
+            &[
+                "accounts list",
+                "accounts show 1",
+                "invoices list",
+                "invoices show 1",
+                "log 1",
+                "statuses list",
+                "settings show",
+                "overview 1",
+                "events list",
+                "events show 7",
+                "doctor",
+            ][..],
+        ),
+        (
+            token::Role::Operator,
+            &[
+                "import accounts -",
+                "import debits - --dry-run",
+                "accounts link 2 --parent 1",
+                "accounts unlink 2",
+                "accounts contact 2 --no-email",
+                "disconnect 1 --yes",
+                "schedule 1 --on now",
+                "events cancel 7",
+                "events reschedule 7 --on now",
+                "events retry 7",
+            ],
+        ),
+        (
+            token::Role::Admin,
+            &[
+                "statuses add Seasonal",
+                "settings set cutoff_time 17:30",
+                "tokens create --name ada --role viewer",
+                "tokens list",
+                "tokens revoke 3",
+            ],
+        ),
+    ] {
+        for line in lines {
+            let Command::Verb(verb) = parsed(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(verb.role(), role, "{line}");
+        }
+    }
+}
+
+#[test]
 fn every_verb_says_what_it_is_for() {
     fn look(command: &clap::Command) {
         assert!(command.get_about().is_some(), "{} has no purpose", command.get_name());
