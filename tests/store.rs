@@ -4,6 +4,7 @@ mod account_import;
 mod connections;
 mod debit_import;
 mod dispatch;
+mod dispositions;
 mod execution;
 mod failures;
 mod family;

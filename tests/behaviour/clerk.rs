@@ -29,12 +29,12 @@ async fn one_account_from_overview_to_final_invoice(db: &TestDatabase) {
     assert_eq!(overview["children"][0]["number"], "1002");
     assert_eq!(overview["blockers"], json!([]));
 
-    let refused = program.run(&["disconnect", "1001"]).exits(3);
+    let refused = program.run(&["disconnect", "1001", "--children", "keep"]).exits(3);
     assert!(refused.stderr.contains("--yes"), "{refused:#?}");
     assert_eq!(program.json(&["events", "list"])["items"], json!([]), "asking is not doing");
 
     let _served = served_where_needed(db, &program);
-    let event = program.json(&["disconnect", "1001", "--reason", "moved away", "--yes"]);
+    let event = program.json(&["disconnect", "1001", "--reason", "moved away", "--yes", "--children", "keep"]);
     assert_eq!((&event["state"], &event["outcome"]), (&json!("completed"), &json!("disconnected")));
     assert_eq!(event["account_number"], "1001");
     assert_eq!(event["attempt"], 1);
@@ -57,12 +57,15 @@ async fn one_account_from_overview_to_final_invoice(db: &TestDatabase) {
 
     let log = program.json(&["log", "1001"]);
     let kinds: Vec<&str> = log["items"].as_array().unwrap().iter().filter_map(|entry| entry["kind"].as_str()).collect();
-    assert_eq!(kinds, ["created", "scheduled", "final_invoice", "address_released", "disconnected"]);
-    assert_eq!(log["items"][4]["reason"], "moved away");
+    assert_eq!(kinds, ["created", "scheduled", "family_decided", "final_invoice", "address_released", "disconnected"]);
+    assert_eq!(log["items"][5]["reason"], "moved away");
 
-    let again = program.run(&["disconnect", "1001", "--yes"]).exits(0);
+    let again = program.run(&["disconnect", "1001", "--yes", "--children", "keep"]).exits(0);
     assert!(again.stdout.contains("disconnected already"), "it says that it was done before: {again:#?}");
-    for verb in [&["disconnect", "1001", "--yes"][..], &["schedule", "1001", "--on", "2099-01-01", "--yes"]] {
+    for verb in [
+        &["disconnect", "1001", "--yes", "--children", "keep"][..],
+        &["schedule", "1001", "--on", "2099-01-01", "--yes", "--children", "keep"],
+    ] {
         let mut again = program.json(verb);
         assert_eq!(again["outcome"], "already_disconnected");
         assert_eq!(again["disconnected_at"], account["disconnected_at"]);
@@ -82,7 +85,7 @@ async fn one_account_from_overview_to_final_invoice(db: &TestDatabase) {
 async fn a_disconnect_at_a_date_happens_then_and_not_before(db: &TestDatabase) {
     let program = with_a_family(db).await;
     let due = (db.store.now().await.unwrap() + chrono::TimeDelta::seconds(3)).to_rfc3339();
-    let told = program.run(&["schedule", "1001", "--on", &due, "--yes"]).exits(0);
+    let told = program.run(&["schedule", "1001", "--on", &due, "--yes", "--children", "keep"]).exits(0);
     assert!(told.stderr.contains("serv"), "nobody serves, and it says so: {told:#?}");
     let event = program.json(&["events", "list"])["items"][0].clone();
     assert_eq!(event["state"], "scheduled");
@@ -100,12 +103,22 @@ async fn a_disconnect_at_a_date_happens_then_and_not_before(db: &TestDatabase) {
 
 async fn a_change_of_mind_is_answered_definitely(db: &TestDatabase) {
     let program = with_a_family(db).await;
-    let event = program.json(&["schedule", "1001", "--on", "2099-12-01", "--zone", "Europe/Berlin", "--yes"]);
+    let event = program.json(&[
+        "schedule",
+        "1001",
+        "--on",
+        "2099-12-01",
+        "--zone",
+        "Europe/Berlin",
+        "--yes",
+        "--children",
+        "keep",
+    ]);
     let id = event["id"].to_string();
     assert_eq!(event["due_at"].as_str().map(|at| &at[..16]), Some("2099-11-30T23:00"));
     assert_eq!((&event["planned_for"], &event["zone"]), (&json!("2099-12-01"), &json!("Europe/Berlin")));
 
-    let second = program.run(&["schedule", "1001", "--on", "2099-12-02", "--yes"]).exits(3);
+    let second = program.run(&["schedule", "1001", "--on", "2099-12-02", "--yes", "--children", "keep"]).exits(3);
     assert!(second.stderr.contains(&format!("event {id}")), "rule 6 names the one that is there: {second:#?}");
 
     let moved = program.json(&["events", "reschedule", &id, "--on", "2100-01-31T09:00"]);
@@ -114,11 +127,11 @@ async fn a_change_of_mind_is_answered_definitely(db: &TestDatabase) {
     let too_late = program.run(&["events", "cancel", &id]).exits(3);
     assert!(too_late.stderr.contains("cancelled at"), "{too_late:#?}");
 
-    let past = program.run(&["schedule", "1001", "--on", "2020-01-01", "--yes"]).exits(3);
+    let past = program.run(&["schedule", "1001", "--on", "2020-01-01", "--yes", "--children", "keep"]).exits(3);
     assert!(past.stderr.contains("--late"), "{past:#?}");
-    let planned = program.json(&["schedule", "1001", "--on", "2099-12-01", "--yes"]);
+    let planned = program.json(&["schedule", "1001", "--on", "2099-12-01", "--yes", "--children", "keep"]);
     let _served = served_where_needed(db, &program);
-    let now = program.json(&["disconnect", "1001", "--yes"]);
+    let now = program.json(&["disconnect", "1001", "--yes", "--children", "keep"]);
     assert_eq!(now["id"], planned["id"], "rule 6: now brings the open event forward");
     assert_eq!(now["outcome"], "disconnected");
     let ended = program.run(&["events", "cancel", &now["id"].to_string()]).exits(3);
@@ -127,7 +140,7 @@ async fn a_change_of_mind_is_answered_definitely(db: &TestDatabase) {
 
 async fn a_failed_event_says_why_and_a_retry_brings_it_back(db: &TestDatabase) {
     let program = with_a_family(db).await.configured("[worker]\nfailures_max = 1\n");
-    let event = program.json(&["schedule", "1001", "--on", "2020-01-01", "--late", "--yes"]);
+    let event = program.json(&["schedule", "1001", "--on", "2020-01-01", "--late", "--yes", "--children", "keep"]);
     let id = event["id"].to_string();
     db.sql("update account_statuses set activates_account = not activates_account where name = 'Inactive'").await;
     let _served = program.serve(&[]);

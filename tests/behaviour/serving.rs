@@ -32,7 +32,7 @@ async fn the_health_pages_tell_the_truth(db: &TestDatabase) {
 
     let (_, before) = served.ask("/metrics").unwrap();
     assert!(before.contains(r#"disconnectd_disconnects_total{outcome="disconnected"} 0"#), "at zero from the start");
-    program.run(&["disconnect", "1001", "--yes"]).exits(0);
+    program.run(&["disconnect", "1001", "--yes", "--children", "keep"]).exits(0);
     let (_, after) = served.ask("/metrics").unwrap();
     assert!(after.contains(r#"disconnectd_disconnects_total{outcome="disconnected"} 1"#), "{after}");
 }
@@ -41,7 +41,7 @@ async fn without_hints_everything_still_happens_at_the_sweep(db: &TestDatabase) 
     let program = with_a_family(db).await.configured("[scheduler]\nhints = false\nsweep = \"* * * * * *\"\n");
     let served = program.serve(&[]);
     served.until_ready_is(200);
-    let event = program.json(&["disconnect", "1001", "--yes"]);
+    let event = program.json(&["disconnect", "1001", "--yes", "--children", "keep"]);
     assert_eq!(event["outcome"], "disconnected");
 }
 
@@ -62,7 +62,7 @@ async fn on_sqlite_one_process_serves_and_a_second_says_who_has_it() {
         let served = program.serve(&[]);
         served.until_ready_is(200);
         // Commands work beside it.
-        program.run(&["disconnect", "1001", "--yes"]).exits(0);
+        program.run(&["disconnect", "1001", "--yes", "--children", "keep"]).exits(0);
         let second = program.run(&["serve"]).exits(1);
         assert!(second.stderr.contains("serve"), "{second:#?}");
         assert!(second.stderr.contains("pid"), "{second:#?}");
@@ -74,7 +74,9 @@ async fn on_sqlite_one_process_serves_and_a_second_says_who_has_it() {
 async fn on_sqlite_what_was_queued_when_the_last_process_died_is_done_by_the_next() {
     TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
         let program = with_a_family(db).await;
-        let event = program.json(&["schedule", "1001", "--on", "2020-01-01", "--late", "--yes"])["id"].to_string();
+        let event = program.json(&["schedule", "1001", "--on", "2020-01-01", "--late", "--yes", "--children", "keep"])
+            ["id"]
+            .to_string();
         db.sql("update disconnect_events set state = 'queued', attempt = 1, next_at = '2099-01-01T00:00:00.000000Z'")
             .await;
         let _served = program.serve(&[]);

@@ -226,7 +226,8 @@ async fn rule_5_a_parents_disconnect_touches_no_child(db: &TestDatabase) {
     let before = (db.account("C").await, db.account("G").await);
     db.disconnected("P").await;
     assert_eq!((db.account("C").await, db.account("G").await), before);
-    assert_eq!(db.logged("C").await, [LogKind::Created]);
+    assert_eq!(db.logged("C").await, [LogKind::Created, LogKind::FamilyDecided], "but that it was decided about");
+    assert_eq!(db.logged("G").await, [LogKind::Created]);
 }
 
 async fn rule_9_a_worker_decides_from_the_facts_at_that_moment(db: &TestDatabase) {
