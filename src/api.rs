@@ -1,28 +1,52 @@
-//! What is answered over HTTP: for now whether the process lives, whether it is ready, and its metrics.
+//! The HTTP API: this file is its map. Each route stands in a group, and each group names its role.
+//!
+//! A request's way through it: [`request_id`] gives it an id and a line in the log; the group's [`auth`] says who asks,
+//! and whether they may; [`call`] takes its body in, within bounds, and runs it in a task of its own; [`once`] keeps the
+//! answer of a write for whoever sends it again; [`extract`] reads it into types for the handler. Where there is no
+//! answer there is a [`problem`]. The [`document`] is made from the same groups, so it can't say something else.
+
+#![expect(unused_qualifications, reason = "utoipa's macro qualifies what it is given")]
+
+mod accounts;
+mod auth;
+mod call;
+mod disconnect;
+mod doctor;
+mod document;
+mod events;
+mod extract;
+mod health;
+mod imports;
+mod invoices;
+mod once;
+mod page;
+mod problem;
+mod request_id;
+mod settings;
+mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::health::{Condition, Health};
-use crate::queue::{Connectivity, Queue};
+pub use self::auth::Remembered;
+use self::auth::{Gate, Place};
+use self::call::{Brings, Terms};
+use self::problem::Problem;
+use crate::doctor::Probe;
+use crate::domain::token::Role;
+use crate::health::Health;
+use crate::queue::Queue;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
-
-/// How long the database may take to answer a readiness check.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::store::{Page, Store, StoreResult};
 
 /// What the answers are made from.
-#[derive(Clone)]
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub health: Arc<Health>,
@@ -30,7 +54,16 @@ pub struct Api {
     pub queue: watch::Receiver<Option<Arc<dyn Queue>>>,
     pub metrics: PrometheusHandle,
     pub stop: Shutdown,
+    /// Whether it answers calls, or its own health and metrics alone.
+    pub answers_calls: bool,
+    /// How many failed executions end an event that is asked for here.
+    pub failures_max: i32,
+    pub probes: Vec<Arc<dyn Probe>>,
+    /// For when the database is away.
+    pub remembered: Remembered,
 }
+
+type Shared = Arc<Api>;
 
 impl Api {
     /// Answers until `end`, which comes after the stop: readiness is answered while work drains.
@@ -38,49 +71,90 @@ impl Api {
     /// # Errors
     /// Those of the listener.
     pub async fn serve(self, listener: TcpListener, end: Shutdown) -> std::io::Result<()> {
-        let router = Router::new()
-            .route("/healthz", get(|| async { "ok\n" }))
-            .route("/readyz", get(ready))
-            .route("/metrics", get(metrics))
-            .with_state(self);
+        let router = router(Arc::new(self))?;
         axum::serve(listener, router).with_graceful_shutdown(async move { end.asked().await }).await
     }
 }
 
-async fn ready(State(api): State<Api>) -> Response {
-    let database = match tokio::time::timeout(PING_TIMEOUT, api.store.ping()).await {
-        Ok(Ok(())) if api.health.database() == Condition::Starting => Condition::Starting,
-        Ok(Ok(())) => Condition::Up,
-        Ok(Err(error)) => Condition::Down(error.to_string()),
-        Err(_) => match api.health.database() {
-            known @ Condition::Down(_) => known,
-            _ => Condition::Down("the database does not answer in time".into()),
-        },
-    };
-    let queue = match &*api.queue.borrow() {
-        None => Condition::Starting,
-        Some(queue) => match &*queue.connectivity().borrow() {
-            Connectivity::Starting => Condition::Starting,
-            Connectivity::Up => Condition::Up,
-            Connectivity::Down(reason) => Condition::Down(reason.clone()),
-        },
-    };
-    let is_ready = database == Condition::Up && queue == Condition::Up && !api.stop.is_asked();
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let part = |condition: &Condition| match condition {
-        Condition::Starting => json!({"state": "starting"}),
-        Condition::Up => json!({"state": "up"}),
-        Condition::Down(reason) => json!({"state": "down", "reason": reason}),
-    };
-    let body = json!({
-        "ready": is_ready,
-        "stopping": api.stop.is_asked(),
-        "database": part(&database),
-        "queue": part(&queue),
-    });
-    (status, Json(body)).into_response()
+/// All routes. Whatever is added here is in the document, with its role.
+fn router(api: Shared) -> std::io::Result<Router> {
+    use Brings::{File, Json, JsonForASecret};
+    let group = |role, place, brings, routes| of_role(role, place, brings, &api, routes);
+    let calls = |role, brings, routes| group(role, Place::Calls, brings, routes);
+    let mut all = OpenApiRouter::with_openapi(document::begun()).merge(open(health::open())).merge(group(
+        Role::Viewer,
+        Place::Health,
+        Json,
+        health::read(),
+    ));
+    if api.answers_calls {
+        let read = accounts::read()
+            .merge(events::read())
+            .merge(invoices::read())
+            .merge(settings::read())
+            .merge(doctor::read());
+        let write = accounts::write().merge(disconnect::write()).merge(events::write());
+        all = all
+            .merge(group(Role::Viewer, Place::Page, Json, page::read()))
+            .merge(calls(Role::Viewer, Json, read))
+            .merge(calls(Role::Operator, Json, write))
+            .merge(calls(Role::Operator, File, imports::write()))
+            .merge(calls(Role::Admin, Json, settings::write().merge(tokens::manage())))
+            .merge(calls(Role::Admin, JsonForASecret, tokens::create()));
+    }
+    let (router, document) = all.split_for_parts();
+    Ok(router
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(Extension(document::finished(document)?))
+        .layer(from_fn(request_id::follow))
+        .with_state(api))
 }
 
-async fn metrics(State(api): State<Api>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.render()).into_response()
+/// Puts a group of routes behind their role: the layer that asks for it, and the document that names it.
+fn of_role(
+    role: Role,
+    place: Place,
+    brings: Brings,
+    api: &Shared,
+    mut routes: OpenApiRouter<Shared>,
+) -> OpenApiRouter<Shared> {
+    document::demand(routes.get_openapi_mut(), role, place, brings);
+    let (gate, terms) = (Gate { api: api.clone(), role, place }, Terms { api: api.clone(), brings });
+    // The layer that is added last comes first.
+    routes.route_layer(from_fn_with_state(terms, call::run)).route_layer(from_fn_with_state(gate, auth::admit))
+}
+
+/// For anybody: whether the process lives, and nothing else.
+fn open(mut routes: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
+    document::demand_nothing(routes.get_openapi_mut());
+    routes
+}
+
+async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown_route", "there is nothing here; /api/openapi.json tells what there is")
+}
+
+/// What is there instead, the `Allow` header says.
+async fn no_such_method(method: Method) -> Problem {
+    let detail = format!("there is no {method} here; /api/openapi.json tells what there is");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "unknown_method", detail)
+}
+
+/// Whether there is a token with which anybody could ask.
+///
+/// # Errors
+/// Those of the store.
+pub async fn has_token(store: &dyn Store) -> StoreResult<bool> {
+    let mut page = Page::default();
+    loop {
+        let tokens = store.tokens(&page).await?;
+        if tokens.items.iter().any(|token| token.revoked_at.is_none()) {
+            return Ok(true);
+        }
+        match tokens.next_cursor {
+            Some(cursor) => page.after = Some(cursor),
+            None => return Ok(false),
+        }
+    }
 }

@@ -16,7 +16,6 @@ pub mod own_event;
 pub mod owner;
 pub mod page;
 pub mod plain;
-pub mod probes;
 pub mod screen;
 pub mod session;
 pub mod settings;
@@ -33,7 +32,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::domain::token;
 
 pub use screen::Screen;
-pub use session::{CliError, Exit, Probe, RunOwn, Session, system_user};
+pub use session::{CliError, Exit, RunOwn, Session, system_user};
 
 /// Disconnects customer accounts: now, on a date, or many at once.
 #[derive(Debug, Parser)]
@@ -152,7 +151,7 @@ pub enum Role {
     Scheduler,
     /// Takes events from the queue and does the disconnects
     Worker,
-    /// Answers programs; for now health and metrics, which every role answers
+    /// Answers programs over HTTP; health and metrics are answered in every role
     Api,
     /// Answers people; not there yet
     Console,

@@ -25,4 +25,5 @@ pub mod review;
 mod sample;
 pub mod settings;
 pub mod story;
+pub mod text;
 pub mod token;

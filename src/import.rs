@@ -19,8 +19,6 @@ use self::records::{Flaw, Records};
 use crate::domain::import::{AccountRow, DebitRow, Problem};
 use crate::store::{CHUNK_ROWS, Rows};
 
-pub use self::fields::TEXT_MAX;
-
 /// How many chunks wait for the store at most.
 const CHUNKS_AHEAD: usize = 4;
 

@@ -19,8 +19,9 @@
 //! both are held to one contract suite (`tests/store`), and both queues to another (`tests/queue`). [`engines`] picks
 //! them from the [`config`]; [`demo`] runs the whole on sample data.
 //!
-//! Around it: [`import`] reads CSV, [`health`] and [`api`] tell how it goes, [`backoff`] and [`shutdown`] are how
-//! everything waits and stops, [`clock`] is the only source of the machine's now.
+//! Around it: [`import`] reads CSV, [`health`] and [`doctor`] tell how it goes, [`backoff`] and [`shutdown`] are how
+//! everything waits and stops, [`clock`] is the only source of the machine's now,
+//! and [`random`] of what nobody can foresee.
 
 pub mod api;
 pub mod backoff;
@@ -28,11 +29,13 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod domain;
 pub mod engines;
 pub mod health;
 pub mod import;
 pub mod queue;
+pub mod random;
 pub mod scheduler;
 pub mod serve;
 pub mod shutdown;

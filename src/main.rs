@@ -11,7 +11,7 @@ use disconnectd::demo::{self, Demo, DemoError};
 use disconnectd::serve::{Roles, ServeError, Server};
 use disconnectd::shutdown::Shutdown;
 use disconnectd::store::Store;
-use disconnectd::{engines, telemetry};
+use disconnectd::{doctor, engines, telemetry};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -70,7 +70,7 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
     let actor = cli::owner::actor(&*store, config.token.as_ref(), verb).await?;
     Ok(Session {
         run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
-        probes: cli::probes::all(config, &store),
+        probes: doctor::probes::all(config, &store),
         store,
         screen: Screen::of_process(screen.json),
         actor,

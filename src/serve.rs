@@ -12,18 +12,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::Api;
+use crate::api::{self, Api, Remembered};
 use crate::backoff::Backoff;
 use crate::cli::Role;
 use crate::clock::Clock;
 use crate::config::{Config, QueueUrl};
-use crate::engines;
 use crate::health::Health;
 use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::shutdown::Shutdown;
 use crate::store::{Installation, Serving, Store, StoreError};
 use crate::worker::Worker;
+use crate::{doctor, engines};
 
 /// How long a second process waits for the lock of a SQLite database before it says who has it.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -39,10 +39,11 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 pub struct Roles {
     pub scheduler: bool,
     pub worker: bool,
+    pub api: bool,
 }
 
 impl Roles {
-    pub const ALL: Self = Self { scheduler: true, worker: true };
+    pub const ALL: Self = Self { scheduler: true, worker: true, api: true };
 
     /// Everything where none is named.
     ///
@@ -52,8 +53,12 @@ impl Roles {
         if named.is_empty() {
             return Ok(Self::ALL);
         }
-        // Health and metrics are answered in every role; the rest of `api` and `console` is not there yet.
-        let roles = Self { scheduler: named.contains(&Role::Scheduler), worker: named.contains(&Role::Worker) };
+        // Health and metrics are answered in every role; `console` is not there yet.
+        let roles = Self {
+            scheduler: named.contains(&Role::Scheduler),
+            worker: named.contains(&Role::Worker),
+            api: named.contains(&Role::Api),
+        };
         if *queue == QueueUrl::Memory && roles.scheduler != roles.worker {
             return Err(
                 "with the queue `memory:` the scheduler and the worker are one process: name both or none".into()
@@ -102,6 +107,10 @@ impl Server {
             queue,
             metrics: self.metrics.clone(),
             stop: self.stop.clone(),
+            answers_calls: self.roles.api,
+            failures_max: self.config.failures_max,
+            probes: doctor::probes::all(&self.config, &self.store),
+            remembered: Remembered::default(),
         };
         let http = tokio::spawn(api.serve(listener, http_stopped));
 
@@ -124,6 +133,9 @@ impl Server {
             () = self.stop.asked() => None,
         };
         let Some(installation) = reached else { return Ok(()) };
+        if self.roles.api {
+            self.tell_how_to_ask().await;
+        }
         let queue = engines::open_queue(&self.config, &installation)?;
         let serving = if self.roles.scheduler || self.roles.worker {
             let taken = tokio::select! {
@@ -207,6 +219,18 @@ impl Server {
         }
     }
 
+    /// Nobody can ask without a token, and the first one is made on the command line.
+    async fn tell_how_to_ask(&self) {
+        match api::has_token(&*self.store).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!(
+                "there is no token yet, so nobody can ask over HTTP; \
+                 `disconnectd tokens create --name NAME --role admin` makes one"
+            ),
+            Err(error) => tracing::debug!(%error, "whether there is a token can't be told"),
+        }
+    }
+
     /// Becomes one of those who serve. `None`: a stop was asked for.
     async fn take_over(&self, health: &Health) -> Result<Option<Serving>, ServeError> {
         let begun = Instant::now();
@@ -251,8 +275,8 @@ mod tests {
     fn roles_are_checked_against_the_queue() {
         use Role::{Api, Scheduler, Worker};
         assert_eq!(Roles::of(&[], &QueueUrl::Memory), Ok(Roles::ALL));
-        assert_eq!(Roles::of(&[Scheduler, Worker], &QueueUrl::Memory), Ok(Roles::ALL));
+        assert_eq!(Roles::of(&[Scheduler, Worker, Api], &QueueUrl::Memory), Ok(Roles::ALL));
         assert!(Roles::of(&[Worker], &QueueUrl::Memory).is_err());
-        assert_eq!(Roles::of(&[Api], &QueueUrl::Memory), Ok(Roles { scheduler: false, worker: false }));
+        assert_eq!(Roles::of(&[Api], &QueueUrl::Memory), Ok(Roles { scheduler: false, worker: false, api: true }));
     }
 }

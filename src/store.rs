@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use utoipa::ToSchema;
 
 use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, Status};
 use crate::domain::actor::Actor;
@@ -58,6 +59,18 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
     }
+
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Unavailable(_) => "database_unavailable",
+            Self::Conflict(_) => "database_busy",
+            Self::Unusable(_) => "database_unusable",
+            Self::Rejected(_) => "database_refused",
+        }
+    }
 }
 
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -84,7 +97,7 @@ impl Default for Page {
     }
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Paged<T> {
     pub items: Vec<T>,
     /// Null at the end of the list.

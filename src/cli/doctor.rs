@@ -1,66 +1,18 @@
 //! `doctor`: what is wrong with this configuration, database, broker or data.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use clap::Args;
-use serde::Serialize;
-use tokio::time::timeout;
 
 use super::session::{CliError, Exit, Session};
-use super::table::{Column, span, table};
-use crate::store::{EventCounts, StoreResult};
+use super::table::{Column, table};
+use crate::doctor::{Finding, diagnose};
 
 /// Look for what is wrong with this configuration, database, broker or data
 #[derive(Debug, Args)]
 #[command(after_help = "Exit 0 where all is well or merely worth knowing, 1 where something is wrong.")]
 pub struct DoctorArgs {}
 
-#[derive(Debug, Serialize)]
-struct Diagnosis {
-    ok: bool,
-    checks: Vec<Check>,
-}
-
-#[derive(Debug, Serialize)]
-struct Check {
-    name: &'static str,
-    finding: Finding,
-    message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Finding {
-    Ok,
-    /// Worth knowing.
-    Warning,
-    Wrong,
-}
-
-/// How long one look may take, so that the doctor answers also where a server does not. What it reads of the data may
-/// take its time: a big database is no failure.
-const LOOK_MAX: Duration = Duration::from_secs(5);
-
 pub async fn run(_: DoctorArgs, session: &Session) -> Result<Exit, CliError> {
-    let mut diagnosis = Diagnosis { ok: true, checks: Vec::new() };
-    let database = within(LOOK_MAX, "the database", told(session.store.ping(), |()| "answers".into())).await;
-    for probe in &session.probes {
-        let name = probe.name();
-        if database.is_err() && probe.needs_database() {
-            diagnosis.put(name, Finding::Warning, "not looked at: it needs the database, which is away");
-        } else {
-            diagnosis.add(name, within(LOOK_MAX, &format!("the {name}"), probe.look()).await);
-        }
-    }
-    if diagnosis.add("database", database) {
-        let schema = told(session.store.check_schema(), |()| "is up to date".into());
-        if diagnosis.add("schema", within(LOOK_MAX, "the database", schema).await)
-            && let Err(error) = examine(session, &mut diagnosis).await
-        {
-            diagnosis.add("database", Err(error.to_string()));
-        }
-    }
+    let diagnosis = diagnose(&*session.store, &session.probes).await;
     session.answer(&diagnosis, || {
         let columns = [Column::Firm("CHECK"), Column::Firm("FINDING"), Column::Left("")];
         let rows = diagnosis.checks.iter().map(|check| {
@@ -77,114 +29,4 @@ pub async fn run(_: DoctorArgs, session: &Session) -> Result<Exit, CliError> {
         session.screen.error("something is wrong, see above");
     }
     Ok(if diagnosis.ok { Exit::Done } else { Exit::Failed })
-}
-
-async fn examine(session: &Session, diagnosis: &mut Diagnosis) -> StoreResult<()> {
-    let store = &session.store;
-    let installation = store.installation().await?;
-    let demo = if installation.is_demo { ", the sample provider's" } else { "" };
-    diagnosis.add("installation", Ok(format!("{}{demo}", installation.id)));
-
-    let (settings, statuses) = (store.settings().await?, store.statuses().await?);
-    let target = settings.target(&statuses);
-    diagnosis.add(
-        "settings",
-        target.map(|status| format!("a disconnect leads to {}", status.name)).map_err(|refusal| refusal.to_string()),
-    );
-
-    let counts = store.event_counts().await?;
-    if store.is_served().await? {
-        diagnosis.add("serving", Ok("somebody serves this database".into()));
-    } else {
-        diagnosis.put("serving", unserved(&counts), "nobody serves this database; `disconnectd serve` does");
-    }
-    let (finding, message) = backlog(&counts);
-    diagnosis.put("events", finding, message);
-
-    let wrongs = store.inspect().await?;
-    if wrongs.is_empty() {
-        diagnosis.add("data", Ok("nothing that should not be".into()));
-    }
-    for wrong in wrongs {
-        diagnosis.add("data", Err(wrong));
-    }
-    Ok(())
-}
-
-/// With nothing to do, nobody is missed.
-fn unserved(counts: &EventCounts) -> Finding {
-    if counts.scheduled + counts.queued > 0 { Finding::Warning } else { Finding::Ok }
-}
-
-/// An event that is overdue for longer than this is worth knowing: a scheduler takes it within moments.
-const LAG_MAX_S: f64 = 60.0;
-
-fn backlog(counts: &EventCounts) -> (Finding, String) {
-    let EventCounts { scheduled, queued, failed, overdue, lag_seconds, .. } = counts;
-    let mut message = format!("{scheduled} scheduled, {queued} queued, {failed} failed");
-    let mut finding = Finding::Ok;
-    if *failed > 0 {
-        finding = Finding::Warning;
-        message.push_str("; `disconnectd events list --state failed` shows why");
-    }
-    if *overdue > 0 && *lag_seconds > LAG_MAX_S {
-        finding = Finding::Warning;
-        let _ = write!(message, "; {overdue} overdue, the oldest for {}", span(*lag_seconds)); // a String takes everything
-    }
-    (finding, message)
-}
-
-async fn told<T>(
-    looking: impl Future<Output = StoreResult<T>>,
-    well: impl FnOnce(T) -> String,
-) -> Result<String, String> {
-    looking.await.map(well).map_err(|error| error.to_string())
-}
-
-async fn within(
-    limit: Duration,
-    what: &str,
-    looking: impl Future<Output = Result<String, String>>,
-) -> Result<String, String> {
-    timeout(limit, looking)
-        .await
-        .unwrap_or_else(|_| Err(format!("{what} does not answer within {} s; is it running?", limit.as_secs())))
-}
-
-impl Diagnosis {
-    /// Answers whether it is well.
-    fn add(&mut self, name: &'static str, looked: Result<String, String>) -> bool {
-        match looked {
-            Ok(message) => self.put(name, Finding::Ok, message),
-            Err(message) => self.put(name, Finding::Wrong, message),
-        }
-    }
-
-    fn put(&mut self, name: &'static str, finding: Finding, message: impl Into<String>) -> bool {
-        let is_well = finding != Finding::Wrong;
-        self.ok &= is_well;
-        self.checks.push(Check { name, finding, message: message.into() });
-        is_well
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_look_that_hangs_is_ended() {
-        let hanging = std::future::pending::<StoreResult<()>>();
-        let looked = within(Duration::ZERO, "the database", told(hanging, |()| String::new())).await;
-        assert_eq!(looked.unwrap_err(), "the database does not answer within 0 s; is it running?");
-    }
-
-    #[test]
-    fn what_is_late_or_failed_is_worth_knowing_and_not_wrong() {
-        let counts = EventCounts { failed: 1, overdue: 1, lag_seconds: 273_600.0, ..EventCounts::default() };
-        let (finding, message) = backlog(&counts);
-        assert_eq!(finding, Finding::Warning);
-        assert!(message.contains("the oldest for 3 d 4 h"), "{message}");
-        assert_eq!(backlog(&EventCounts::default()).0, Finding::Ok);
-    }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::screen::Screen;
+use crate::doctor::Probe;
 use crate::domain::actor::{Actor, Source};
 use crate::domain::event::EventId;
 use crate::domain::refusal::Refusal;
@@ -48,21 +49,6 @@ pub trait RunOwn: Send + Sync {
     /// again and again while the command waits, and never cancelled: it returns at `deadline` at the latest, also where
     /// what it began goes on.
     async fn run_own(&self, event: EventId, deadline: Instant) -> bool;
-}
-
-/// Something that `doctor` looks at.
-#[async_trait]
-pub trait Probe: Send + Sync {
-    fn name(&self) -> &'static str;
-
-    /// Whether there is nothing to find out while the database is away.
-    fn needs_database(&self) -> bool {
-        false
-    }
-
-    /// # Errors
-    /// A sentence that says what is wrong and what to do.
-    async fn look(&self) -> Result<String, String>;
 }
 
 /// How a command ends, as the process's exit code.
@@ -117,11 +103,7 @@ impl CliError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Store(StoreError::Refused(refusal)) => refusal.code(),
-            Self::Store(StoreError::Unavailable(_)) => "database_unavailable",
-            Self::Store(StoreError::Conflict(_)) => "database_busy",
-            Self::Store(StoreError::Unusable(_)) => "database_unusable",
-            Self::Store(StoreError::Rejected(_)) => "database_refused",
+            Self::Store(error) => error.code(),
             Self::Import(_) => "bad_file",
             Self::Usage(_) => "usage",
             Self::Refused { code, .. } => code,

@@ -1,7 +1,5 @@
 //! Tables and sheets without lines: as wide as their contents where they go into a pipe, wrapped to a terminal.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
@@ -76,24 +74,6 @@ pub fn instant(at: &DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// A duration for people, in its two biggest units: `3 d 4 h`, `2 min 5 s`.
-#[must_use]
-pub fn span(seconds: f64) -> String {
-    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
-    let whole = Duration::try_from_secs_f64(seconds.round()).map_or(0, |span| span.as_secs());
-    let biggest = UNITS.iter().position(|(_, length)| whole >= *length).unwrap_or(UNITS.len() - 1);
-    let mut rest = whole;
-    let mut parts = Vec::new();
-    for (unit, length) in UNITS.iter().skip(biggest).take(2) {
-        let number = rest / length;
-        rest %= length;
-        if number > 0 || parts.is_empty() {
-            parts.push(format!("{number} {unit}"));
-        }
-    }
-    parts.join(" ")
-}
-
 /// `1 row`, `2 rows`, `7,043 rows`.
 #[must_use]
 pub fn count(number: u64, what: &str) -> String {
@@ -126,25 +106,5 @@ const GAP: u16 = 2;
 fn close_up(table: &mut Table) {
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((if i == 0 { 0 } else { GAP }, 0));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::span;
-
-    #[test]
-    fn durations_are_for_people() {
-        for (seconds, text) in [
-            (0.2, "0 s"),
-            (59.6, "1 min"),
-            (125.0, "2 min 5 s"),
-            (7_200.0, "2 h"),
-            (273_600.0, "3 d 4 h"),
-            (217_511_523.0, "2517 d 11 h"),
-            (-3.0, "0 s"),
-        ] {
-            assert_eq!(span(seconds), text);
-        }
     }
 }

@@ -1,15 +1,14 @@
 //! `tokens`: create, list and revoke.
 
 use clap::{Args, Subcommand};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use serde::Serialize;
 
 use super::page::{NumberedPageArgs, note_more};
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
-use crate::domain::token::{NewToken, Role, TokenId, TokenSecret, TokenView};
+use crate::domain::token::{NewToken, Role, TokenId, TokenView};
+use crate::random;
 
 #[derive(Debug, Subcommand)]
 pub enum TokensCommand {
@@ -73,21 +72,12 @@ struct Created {
 }
 
 async fn create(args: CreateArgs, session: &Session) -> Result<(), CliError> {
-    let secret = random_secret()?;
+    let secret = random::token_secret().map_err(CliError::Failed)?;
     let token =
         NewToken { name: args.name, role: args.role, hash: secret.hash(), created_by: session.actor.name.clone() };
     let view = session.store.create_token(&token).await?;
     let created = Created { view, token: secret.expose().to_owned() };
     session.answer(&created, || shown(&created))
-}
-
-/// From the system's own source: this process keeps no state that it could be told from.
-fn random_secret() -> Result<TokenSecret, CliError> {
-    let mut bytes = [0; 32];
-    SysRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|error| CliError::Failed(format!("the system gave no random bytes, so no token was made: {error}")))?;
-    Ok(TokenSecret::of(bytes))
 }
 
 fn shown(created: &Created) -> String {

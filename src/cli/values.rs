@@ -2,34 +2,8 @@
 
 use crate::domain::event::{Along, EventId, State};
 use crate::domain::invoice::InvoiceNumber;
+pub use crate::domain::text::{parse_name as name, parse_text as text};
 use crate::domain::token::TokenId;
-use crate::import::TEXT_MAX;
-
-/// Free text: a reason, an address. What a file may hold, an argument may.
-pub fn text(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err("it is empty".into());
-    }
-    if text.chars().count() > TEXT_MAX {
-        return Err(format!("it has more than {TEXT_MAX} characters"));
-    }
-    if text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err("it has control characters".into());
-    }
-    Ok(text.to_owned())
-}
-
-/// How many characters the name of a status, or of a token's owner, has at most.
-const NAME_MAX: usize = 64;
-
-pub fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > NAME_MAX || text.chars().any(char::is_control) {
-        return Err(format!("a name has 1 to {NAME_MAX} characters, none of them a control character"));
-    }
-    Ok(text.to_owned())
-}
 
 pub fn event_id(text: &str) -> Result<EventId, String> {
     text.parse()

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::event::EventId;
 use super::money::{Currency, Money};
@@ -14,8 +15,9 @@ use super::money::{Currency, Money};
 pub struct AccountId(pub i64);
 
 /// The public key of an account: 1 to 64 characters, none of them a control character, no blank at either end.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(min_length = 1, max_length = 64, example = "1001")]
 pub struct AccountNumber(String);
 
 impl TryFrom<String> for AccountNumber {
@@ -65,14 +67,14 @@ impl fmt::Display for AccountNumber {
 }
 
 /// An account status: a name, and whether accounts in it are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Status {
     pub name: String,
     pub activates_account: bool,
 }
 
 /// Who gets the invoices of an account.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Contact {
     pub email: Option<String>,
     pub mailing_address: Option<String>,
@@ -112,7 +114,7 @@ impl ContactChange {
 }
 
 /// An account as it is shown to people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AccountView {
     pub number: AccountNumber,
     pub name: String,
@@ -122,6 +124,7 @@ pub struct AccountView {
     pub children: i64,
     pub address: Option<String>,
     pub currency: Currency,
+    #[schema(value_type = Option<String>)]
     pub zone: Option<Tz>,
     pub contact: Contact,
     pub groups: Vec<String>,
@@ -142,7 +145,7 @@ pub struct AccountFilter {
 }
 
 /// One entry of the account log: who did what, when, from where, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LogEntry {
     pub at: DateTime<Utc>,
     pub kind: LogKind,
@@ -155,7 +158,7 @@ pub struct LogEntry {
 }
 
 /// What a log entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
     Created,

@@ -11,6 +11,7 @@ use chrono::{
 };
 use chrono_tz::Tz;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// Cuts an instant to microseconds, which both databases keep.
 #[must_use]
@@ -28,7 +29,7 @@ pub enum When {
 }
 
 /// The date as it was given, kept beside the instant that it resolved to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Planned {
     /// As the person gave it, seconds only where there are some; null for "now".
     pub planned_for: Option<String>,

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::account::{AccountNumber, Contact};
 use super::event::{EventId, OpenEvent};
@@ -111,7 +112,7 @@ struct ShownChild {
 }
 
 /// What of an event's confirmation is shown beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Agreed {
     pub status: String,
     pub status_after: Option<String>,

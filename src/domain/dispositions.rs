@@ -10,6 +10,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::account::AccountNumber;
 use super::calendar::{Planned, When};
@@ -56,7 +57,7 @@ impl Choice {
 }
 
 /// The choice without its date, as it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
     Keep,

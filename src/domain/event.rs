@@ -12,6 +12,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::account::{AccountId, AccountNumber};
 use super::actor::Actor;
@@ -22,7 +23,7 @@ use super::refusal::Refusal;
 use super::review::ChildView;
 use super::settings::Settings;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct EventId(pub i64);
 
@@ -33,7 +34,7 @@ impl fmt::Display for EventId {
 }
 
 /// Counts the claims of one event. It fences late writers and never goes down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Attempt(pub i32);
 
@@ -51,7 +52,7 @@ pub struct Order {
 }
 
 /// Where an event is in its life. Scheduled and queued are called open: something will look at them again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Scheduled,
@@ -87,7 +88,7 @@ impl State {
 }
 
 /// How a completed event ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Disconnected,
@@ -114,7 +115,7 @@ impl Outcome {
 }
 
 /// An event that has not ended, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OpenEvent {
     pub id: EventId,
     pub state: State,
@@ -144,7 +145,7 @@ pub struct Event {
 }
 
 /// An event as it is shown to people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventView {
     pub id: EventId,
     pub account_number: AccountNumber,
@@ -203,7 +204,7 @@ pub struct EventFacts {
 }
 
 /// What becomes of the events that were made with a parent's, when that one's plan changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Along {
     /// The same happens to them.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::{AccountNumber, Contact};
 use super::event::OpenEvent;
@@ -27,7 +28,7 @@ impl Family {
 }
 
 /// One relative as an overview shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Relative {
     pub number: AccountNumber,
     pub name: String,
@@ -35,6 +36,7 @@ pub struct Relative {
     pub disconnected_at: Option<DateTime<Utc>>,
     pub contact: Contact,
     pub parent_number: Option<AccountNumber>,
+    #[schema(value_type = Option<String>)]
     pub zone: Option<Tz>,
     pub open_event: Option<OpenEvent>,
 }

@@ -7,6 +7,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::{AccountId, AccountNumber, Contact, LogKind, Status};
 use super::invoice::{DebitId, InvoiceNumber};
@@ -24,7 +25,8 @@ pub const DEBIT_COLUMNS: [&str; 6] = ["account_number", "reference", "descriptio
 pub const LISTED_MAX: usize = 10_000;
 
 /// What is wrong with one line of a file, or worth knowing about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ImportProblem)]
 pub struct Problem {
     /// From 1, the header included.
     pub line: u64,
@@ -65,7 +67,7 @@ impl Problem {
 }
 
 /// What an import did, or would have done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ImportReport {
     pub rows: u64,
     pub created: u64,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::AccountNumber;
 use super::event::EventId;
@@ -13,7 +14,7 @@ use super::money::{Currency, Money};
 pub struct DebitId(pub i64);
 
 /// The number that an invoice bears: unique and rising, gaps possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(transparent)]
 pub struct InvoiceNumber(pub i64);
 
@@ -94,7 +95,7 @@ impl InvoiceDraft {
 }
 
 /// What an invoice was issued for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InvoiceKind {
     /// Issued while the account was served.
@@ -119,14 +120,14 @@ impl InvoiceKind {
 }
 
 /// An invoice in one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InvoiceSummary {
     pub number: InvoiceNumber,
     pub total: Money,
 }
 
 /// An issued invoice as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InvoiceView {
     pub number: InvoiceNumber,
     pub kind: InvoiceKind,
@@ -141,7 +142,7 @@ pub struct InvoiceView {
     pub lines: Vec<LineView>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LineView {
     pub description: String,
     pub charged_on: NaiveDate,

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
+use utoipa::openapi::{Object, ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// An ISO 4217 currency, by its code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +52,15 @@ impl Serialize for Currency {
         serializer.serialize_str(self.code())
     }
 }
+
+impl PartialSchema for Currency {
+    fn schema() -> RefOr<Schema> {
+        let code = Object::builder().schema_type(Type::String).pattern(Some("^[A-Z]{3}$"));
+        code.description(Some("An ISO 4217 currency code.")).examples(["USD"]).into()
+    }
+}
+
+impl ToSchema for Currency {}
 
 /// An amount of money. Shown and sent as `{"amount":"120.50","currency":"USD"}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,6 +136,21 @@ impl Serialize for Money {
         money.end()
     }
 }
+
+impl PartialSchema for Money {
+    fn schema() -> RefOr<Schema> {
+        let amount = Object::builder().schema_type(Type::String).pattern(Some(r"^-?\d+(\.\d+)?$"));
+        ObjectBuilder::new()
+            .description(Some("An amount of money, with the decimals of its currency."))
+            .property("amount", amount.examples(["120.50"]))
+            .required("amount")
+            .property("currency", Currency::schema())
+            .required("currency")
+            .into()
+    }
+}
+
+impl ToSchema for Money {}
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::{AccountId, AccountNumber, AccountView, Contact, Status};
 use super::actor::{Actor, Source};
@@ -47,7 +48,7 @@ impl OverviewFacts {
 }
 
 /// The key details of a disconnect that has not happened yet.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overview {
     /// To be sent back with the confirmation, which is refused if anything of this has changed.
     pub digest: String,
@@ -76,7 +77,7 @@ pub struct Overview {
 }
 
 /// The final invoice to come.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FinalInvoice {
     pub lines: Vec<LineView>,
     pub amount: Money,
@@ -85,7 +86,7 @@ pub struct FinalInvoice {
 }
 
 /// Who gets the invoice: the account itself, or its parent for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recipient {
     pub account_number: String,
     #[serde(flatten)]

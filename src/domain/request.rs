@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::AccountNumber;
 use super::actor::Actor;
@@ -133,7 +134,7 @@ fn check_digest(digest: &str, facts: &OverviewFacts) -> Result<(), Refusal> {
 
 /// The answer for an account that has nothing left to be done: the event that disconnected it, where there is one, with
 /// what came of asking again. It has all the fields of an [`EventView`], so that a program reads both alike.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AlreadyDisconnected {
     pub id: Option<EventId>,
     pub account_number: AccountNumber,

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::AccountNumber;
 use super::calendar::Planned;
@@ -44,7 +45,7 @@ pub struct ChildEvent {
 }
 
 /// What is to become of one child, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ChildView {
     pub number: AccountNumber,
     pub disposition: Disposition,

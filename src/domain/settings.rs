@@ -3,6 +3,7 @@
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::account::Status;
 use super::calendar;
@@ -10,14 +11,16 @@ use super::money::Currency;
 use super::refusal::Refusal;
 
 /// All settings. Each has a key of the same name, for the command line and the database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Settings {
     /// The status that a disconnect leads to. It must not activate accounts.
     pub disconnect_status: String,
     /// Where dates are read for accounts without a zone of their own.
+    #[schema(value_type = String)]
     pub company_zone: Tz,
     /// The time of day that a date alone means.
     #[serde(serialize_with = "calendar::serialize_time")]
+    #[schema(value_type = String, example = "17:30")]
     pub cutoff_time: NaiveTime,
     /// For imported accounts that name none.
     pub currency: Currency,

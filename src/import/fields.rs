@@ -4,11 +4,9 @@ use crate::domain::account::{AccountNumber, Contact};
 use crate::domain::calendar::{parse_date, parse_zone};
 use crate::domain::import::{ACCOUNT_COLUMNS, AccountRow, DEBIT_COLUMNS, DebitRow, Problem};
 use crate::domain::money::Currency;
+use crate::domain::text::TEXT_MAX;
 
 use super::records::Record;
-
-/// How many characters a text has at most.
-pub const TEXT_MAX: usize = 1_000;
 
 /// How many characters an amount has at most; the largest that fits has 20.
 const AMOUNT_MAX: usize = 40;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::account::AccountNumber;
+use crate::domain::text::TEXT_MAX;
 
 const ACCOUNTS: &str = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups\n";
 const DEBITS: &str = "account_number,reference,description,amount,tax,charged_on\n";

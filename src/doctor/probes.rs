@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::session::Probe;
+use super::Probe;
 use crate::config::{Config, DatabaseUrl, QueueUrl};
 use crate::engines;
 use crate::queue::Connectivity;

@@ -1,0 +1,185 @@
+//! How a call runs: its body is taken in whole and within bounds, then it runs in a task of its own, which neither a
+//! client that hangs up nor the end of its time stops half-way.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+
+use super::problem::{Answer, Problem};
+use super::request_id::caught;
+use super::{Shared, once};
+
+/// The longest JSON body, in bytes. The longest that has any sense is a few kilobytes.
+pub const JSON_MAX: usize = 1024 * 1024;
+
+/// The longest file, in bytes. A million accounts are about a tenth of it.
+pub const FILE_MAX: usize = 1024 * 1024 * 1024;
+
+/// How long a call may take, from its first byte to its answer.
+const TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The same for a call that brings a file.
+const FILE_TIME_MAX: Duration = Duration::from_hours(1);
+
+/// How many parts of a file wait for the disk.
+const PARTS_AHEAD: usize = 4;
+
+/// What the calls of a group bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brings {
+    /// Nothing, or a JSON document.
+    Json,
+    /// A JSON document; and the answer holds a secret, which is kept nowhere, also not to be answered again.
+    JsonForASecret,
+    /// A file, which is spooled before anything is done with it: a slow client holds no lock of the database.
+    File,
+}
+
+#[derive(Clone)]
+pub struct Terms {
+    pub api: Shared,
+    pub brings: Brings,
+}
+
+/// A file that came as a body. It is in no folder, and gone once nobody has it open.
+#[derive(Debug, Clone)]
+pub struct Spooled(pub Arc<File>);
+
+/// The layer.
+pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Response {
+    let limit = if terms.brings == Brings::File { FILE_TIME_MAX } else { TIME_MAX };
+    let deadline = Instant::now() + limit;
+    let is_write = !request.method().is_safe();
+    let call = match timeout_at(deadline, received(request, terms.brings)).await {
+        Ok(Ok(call)) => call,
+        Ok(Err(problem)) => return problem.into_response(),
+        Err(_) => return too_slow(limit).into_response(),
+    };
+    let running = tokio::spawn(
+        async move {
+            let Received { request, fingerprint } = call;
+            if is_write {
+                once::run(&terms, request, &fingerprint, next).await
+            } else {
+                caught(next.run(request)).await
+            }
+        }
+        .in_current_span(),
+    );
+    match timeout_at(deadline, running).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Problem::bug().into_response(),
+        Err(_) => out_of_time(limit, is_write).into_response(),
+    }
+}
+
+/// A request whose body is here.
+struct Received {
+    request: Request,
+    /// Of everything that makes it this call and no other.
+    fingerprint: [u8; 32],
+}
+
+async fn received(request: Request, brings: Brings) -> Answer<Received> {
+    let (mut parts, body) = request.into_parts();
+    let mut hash = Sha256::new();
+    for part in [
+        parts.method.as_str().as_bytes(),
+        parts.uri.path().as_bytes(),
+        parts.uri.query().unwrap_or_default().as_bytes(),
+        parts.headers.get(header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes()),
+        parts.headers.get(header::IF_MATCH).map_or(&[][..], |etag| etag.as_bytes()),
+    ] {
+        hash.update((part.len() as u64).to_be_bytes()); // so that no part can pass for the begin of the next
+        hash.update(part);
+    }
+    let limit = if brings == Brings::File { FILE_MAX } else { JSON_MAX };
+    // What is announced as too long is not even begun with.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    let body = Limited::new(body, limit);
+    let body = if brings == Brings::File {
+        let (file, of_file) = spooled(body, hash).await?;
+        hash = of_file;
+        parts.extensions.insert(Spooled(Arc::new(file)));
+        Bytes::new()
+    } else {
+        let bytes = body.collect().await.map_err(|error| unreadable(&*error, limit))?.to_bytes();
+        hash.update(&bytes);
+        bytes
+    };
+    let request = Request::from_parts(parts, Body::from(body));
+    Ok(Received { request, fingerprint: hash.finalize().into() })
+}
+
+/// Writes a body to a file without a name, in a thread that may wait for the disk.
+async fn spooled(mut body: Limited<Body>, mut hash: Sha256) -> Answer<(File, Sha256)> {
+    let (sender, mut parts) = mpsc::channel::<Bytes>(PARTS_AHEAD);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut file = tempfile::tempfile()?;
+        while let Some(part) = parts.blocking_recv() {
+            hash.update(&part);
+            file.write_all(&part)?;
+        }
+        file.rewind()?;
+        Ok::<_, std::io::Error>((file, hash))
+    });
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| unreadable(&*error, FILE_MAX))?;
+        if let Ok(part) = frame.into_data()
+            && sender.send(part).await.is_err()
+        {
+            break; // it can't be written; why, is told below
+        }
+    }
+    drop(sender);
+    match writing.await {
+        Ok(Ok(spooled)) => Ok(spooled),
+        Ok(Err(error)) => {
+            let detail = format!("the file can't be kept until it is read: {error}; make room in the temporary folder");
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail))
+        }
+        Err(_) => Err(Problem::bug()),
+    }
+}
+
+fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
+    if error.is::<LengthLimitError>() {
+        return too_large(limit);
+    }
+    Problem::invalid("body", format!("it broke off: {error}"))
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is longer than {limit} bytes; send less at once");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+fn too_slow(limit: Duration) -> Problem {
+    let detail = format!("the request was not there in whole after {} s; nothing was done", limit.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_too_slow", detail)
+}
+
+fn out_of_time(limit: Duration, is_write: bool) -> Problem {
+    let what = if is_write {
+        "what was asked for goes on; look what became of it, or ask again with the same Idempotency-Key"
+    } else {
+        "ask for less, or again later"
+    };
+    let detail = format!("it took longer than {} s; {what}", limit.as_secs());
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)
+}

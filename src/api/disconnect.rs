@@ -1,0 +1,252 @@
+//! Asking for a disconnect: now, or at a date; confirmed by the digest of the overview that was looked at.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::accounts::NumberInPath;
+use super::auth::Caller;
+use super::extract::{MayTell, Number, account_number, field};
+use super::problem::{Answer, Problem};
+use crate::domain::calendar::{When, parse_zone};
+use crate::domain::dispositions::{Choice, Dispositions};
+use crate::domain::event::EventView;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{AlreadyDisconnected, DisconnectRequest};
+use crate::domain::text::parse_text;
+use crate::store::{Requested, StoreError};
+
+pub fn write() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(disconnect_account))
+}
+
+/// Names every child that is not named itself.
+const EVERY_OTHER: &str = "*";
+
+/// What is asked for. Nothing has to be said: without a date it is now.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DisconnectAsked {
+    /// `2026-12-01`, `2026-12-01T09:00`, RFC 3339, or `now`.
+    #[schema(example = "2026-12-01")]
+    on: Option<String>,
+    /// The IANA zone that the date is read in; the account's, unless said, else the company's.
+    #[schema(example = "America/Denver")]
+    zone: Option<String>,
+    /// A date in the past is meant.
+    #[serde(default)]
+    late: bool,
+    /// Why, for the account's log.
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
+    /// Of the overview that was looked at: it is refused if anything has changed since. `If-Match` says the same.
+    digest: Option<String>,
+    children: Option<ChildrenAsked>,
+}
+
+/// What is to become of the connected children: one choice for all of them, or one for each by its account number, where
+/// `*` stands for those that are not named. A choice is `keep`, `unlink`, `disconnect` or `disconnect@2026-12-01`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "children is one choice for all, or an object of choices by account number")]
+pub enum ChildrenAsked {
+    All(String),
+    Each(BTreeMap<String, String>),
+}
+
+impl ChildrenAsked {
+    /// # Errors
+    /// What is no choice, or no account number.
+    pub fn read(self) -> Answer<Dispositions> {
+        let choice = |text: &str| Choice::parse(text).map_err(|error| Problem::invalid("children", error));
+        let each = match self {
+            Self::All(text) => return choice(&text).map(Dispositions::all),
+            Self::Each(each) => each,
+        };
+        let mut dispositions = Dispositions::default();
+        for (child, text) in each {
+            if child == EVERY_OTHER {
+                dispositions.all = Some(choice(&text)?);
+            } else {
+                dispositions.each.insert(account_number("children", &child)?, choice(&text)?);
+            }
+        }
+        Ok(dispositions)
+    }
+}
+
+/// What came of it: the event, or that there was nothing left to do.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Disconnect {
+    Event(Box<EventView>),
+    Already(Box<AlreadyDisconnected>),
+}
+
+/// Written out, since the second has all that the first has: "one of" would hold for none.
+impl PartialSchema for Disconnect {
+    fn schema() -> RefOr<Schema> {
+        let reference = |name| Ref::from_schema_name(name);
+        AnyOfBuilder::new()
+            .item(reference(EventView::name()))
+            .item(reference(AlreadyDisconnected::name()))
+            .description(Some("The event, or that there was nothing left to do."))
+            .into()
+    }
+}
+
+impl ToSchema for Disconnect {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((EventView::name().into(), EventView::schema()));
+        schemas.push((AlreadyDisconnected::name().into(), AlreadyDisconnected::schema()));
+        EventView::schemas(schemas);
+        AlreadyDisconnected::schemas(schemas);
+    }
+}
+
+/// Disconnect an account, now or on a date.
+///
+/// It is answered once it is planned: `GET /api/v1/events/{id}` tells how it ends. An account with an open event has it
+/// brought forward to now. Each connected child needs a choice; without one, it is refused and the problem names them.
+#[utoipa::path(
+    post,
+    path = "/api/v1/accounts/{number}/disconnect",
+    tag = "accounts",
+    params(
+        NumberInPath,
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the overview that was looked at."),
+    ),
+    request_body = Option<DisconnectAsked>,
+    responses(
+        (
+            status = 201,
+            description = "A new event.",
+            body = EventView,
+            headers(("Location" = String, description = "Where the event is."))
+        ),
+        (
+            status = 200,
+            description = "The event that there was, under way or brought forward; or the account is disconnected.",
+            body = Disconnect
+        ),
+        (
+            status = 412,
+            description = "Something has changed since the overview that `If-Match` names; `changes` says what.",
+            body = Problem,
+            content_type = "application/problem+json"
+        ),
+    )
+)]
+async fn disconnect_account(
+    State(api): State<Shared>,
+    caller: Caller,
+    Number(account): Number,
+    headers: HeaderMap,
+    MayTell(told): MayTell<DisconnectAsked>,
+) -> Answer<Response> {
+    let matched = if_match(&headers)?;
+    if matched.is_some() && told.digest.is_some() {
+        return Err(Problem::invalid("digest", "say it once: here, or as If-Match"));
+    }
+    let is_matched = matched.is_some();
+    let request = DisconnectRequest {
+        account,
+        when: field("on", told.on.as_deref(), When::parse)?.unwrap_or(When::Now),
+        zone: field("zone", told.zone.as_deref(), parse_zone)?,
+        late: told.late,
+        reason: field("reason", told.reason.as_deref(), parse_text)?,
+        by: caller.actor(),
+        failures_max: api.failures_max,
+        digest: matched.or(told.digest),
+        children: told.children.map(ChildrenAsked::read).transpose()?.unwrap_or_default(),
+    };
+    let requested = api.store.request(&request).await.map_err(|error| match error {
+        StoreError::Refused(refusal @ Refusal::StaleDigest { .. }) if is_matched => {
+            Problem::from(refusal).answered_with(StatusCode::PRECONDITION_FAILED)
+        }
+        error => error.into(),
+    })?;
+    Ok(match requested {
+        Requested::Created(event) => {
+            let location = format!("/api/v1/events/{event}");
+            let event = api.store.event(event).await?;
+            (StatusCode::CREATED, [(header::LOCATION, location)], Json(event)).into_response()
+        }
+        Requested::BroughtForward(event) | Requested::UnderWay(event) => {
+            Json(Disconnect::Event(Box::new(api.store.event(event).await?))).into_response()
+        }
+        Requested::AlreadyDisconnected { disconnected_at, event } => {
+            let by = match event {
+                Some(event) => Some(api.store.event(event).await?),
+                None => None,
+            };
+            let already = AlreadyDisconnected::of(request.account, disconnected_at, by.as_ref());
+            Json(Disconnect::Already(Box::new(already))).into_response()
+        }
+    })
+}
+
+/// The digest in `If-Match`; any overview will do for `*`.
+fn if_match(headers: &HeaderMap) -> Answer<Option<String>> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(digest) if !digest.contains('"') => Ok(Some(digest.to_owned())),
+        _ => Err(Problem::invalid("If-Match", "it is not the ETag of an overview, which stands in quotes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::AccountNumber;
+
+    fn read(json: &str) -> Result<Dispositions, String> {
+        let asked: ChildrenAsked = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        asked.read().map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn a_choice_is_for_all_children_or_for_each() {
+        assert_eq!(read("\"keep\""), Ok(Dispositions::all(Choice::Keep)));
+        let each = read(r#"{"1002": "disconnect@2026-12-01", "*": "unlink"}"#).unwrap();
+        assert_eq!(each.all, Some(Choice::Unlink));
+        let child = AccountNumber::parse("1002").unwrap();
+        assert_eq!(each.of(&child), Some(Choice::parse("disconnect@2026-12-01").unwrap()));
+        for (json, part) in [
+            ("\"drop\"", "keep, unlink, disconnect"),
+            (r#"{"1002": "drop"}"#, "keep, unlink, disconnect"),
+            (r#"{" ": "keep"}"#, "account number"),
+            ("7", "one choice for all"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(part), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_matched_as_an_etag_in_quotes() {
+        let digest = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MATCH, value.parse().unwrap());
+            if_match(&headers).map_err(|problem| problem.code)
+        };
+        assert_eq!(digest("\"1.abc\""), Ok(Some("1.abc".into())));
+        assert_eq!(digest("*"), Ok(None));
+        for bad in ["1.abc", "\"a\", \"b\"", "W/\"a\"", "\""] {
+            assert_eq!(digest(bad), Err("invalid"), "{bad}");
+        }
+    }
+}

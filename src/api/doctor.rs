@@ -1,0 +1,26 @@
+//! What is wrong with this configuration, database, broker or data.
+
+use axum::Json;
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use crate::doctor::{Diagnosis, diagnose};
+
+pub fn read() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(examine))
+}
+
+/// Look for what is wrong with this configuration, database, broker or data.
+///
+/// It is answered with 200 whatever is found: `ok` says whether all is well.
+#[utoipa::path(
+    get,
+    path = "/api/v1/doctor",
+    tag = "health",
+    responses((status = 200, description = "What was found.", body = Diagnosis))
+)]
+async fn examine(State(api): State<Shared>) -> Json<Diagnosis> {
+    Json(diagnose(&*api.store, &api.probes).await)
+}

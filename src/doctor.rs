@@ -1,0 +1,222 @@
+//! What is wrong with this configuration, database, broker or data: looked at for `doctor`, on any face.
+
+pub mod probes;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use crate::store::{EventCounts, Store, StoreResult};
+
+/// What was found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Diagnosis {
+    /// Nothing is wrong. There may be warnings.
+    pub ok: bool,
+    pub checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Check {
+    pub name: &'static str,
+    pub finding: Finding,
+    /// A sentence for people.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    Ok,
+    /// Worth knowing.
+    Warning,
+    Wrong,
+}
+
+/// Something that is looked at besides the database: the configuration, the broker.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Whether there is nothing to find out while the database is away.
+    fn needs_database(&self) -> bool {
+        false
+    }
+
+    /// # Errors
+    /// A sentence that says what is wrong and what to do.
+    async fn look(&self) -> Result<String, String>;
+}
+
+/// How long one look may take, so that the doctor answers also where a server does not. What it reads of the data may
+/// take its time: a big database is no failure.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+/// Looks at everything.
+pub async fn diagnose(store: &dyn Store, probes: &[Arc<dyn Probe>]) -> Diagnosis {
+    let mut diagnosis = Diagnosis { ok: true, checks: Vec::new() };
+    let database = within(LOOK_MAX, "the database", told(store.ping(), |()| "answers".into())).await;
+    for probe in probes {
+        let name = probe.name();
+        if database.is_err() && probe.needs_database() {
+            diagnosis.put(name, Finding::Warning, "not looked at: it needs the database, which is away");
+        } else {
+            diagnosis.add(name, within(LOOK_MAX, &format!("the {name}"), probe.look()).await);
+        }
+    }
+    if diagnosis.add("database", database) {
+        let schema = told(store.check_schema(), |()| "is up to date".into());
+        if diagnosis.add("schema", within(LOOK_MAX, "the database", schema).await)
+            && let Err(error) = examine(store, &mut diagnosis).await
+        {
+            diagnosis.add("database", Err(error.to_string()));
+        }
+    }
+    diagnosis
+}
+
+async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis) -> StoreResult<()> {
+    let installation = store.installation().await?;
+    let demo = if installation.is_demo { ", the sample provider's" } else { "" };
+    diagnosis.add("installation", Ok(format!("{}{demo}", installation.id)));
+
+    let (settings, statuses) = (store.settings().await?, store.statuses().await?);
+    let target = settings.target(&statuses);
+    diagnosis.add(
+        "settings",
+        target.map(|status| format!("a disconnect leads to {}", status.name)).map_err(|refusal| refusal.to_string()),
+    );
+
+    let counts = store.event_counts().await?;
+    if store.is_served().await? {
+        diagnosis.add("serving", Ok("somebody serves this database".into()));
+    } else {
+        diagnosis.put("serving", unserved(&counts), "nobody serves this database; `disconnectd serve` does");
+    }
+    let (finding, message) = backlog(&counts);
+    diagnosis.put("events", finding, message);
+
+    let wrongs = store.inspect().await?;
+    if wrongs.is_empty() {
+        diagnosis.add("data", Ok("nothing that should not be".into()));
+    }
+    for wrong in wrongs {
+        diagnosis.add("data", Err(wrong));
+    }
+    Ok(())
+}
+
+/// With nothing to do, nobody is missed.
+fn unserved(counts: &EventCounts) -> Finding {
+    if counts.scheduled + counts.queued > 0 { Finding::Warning } else { Finding::Ok }
+}
+
+/// An event that is overdue for longer than this is worth knowing: a scheduler takes it within moments.
+const LAG_MAX_S: f64 = 60.0;
+
+fn backlog(counts: &EventCounts) -> (Finding, String) {
+    let EventCounts { scheduled, queued, failed, overdue, lag_seconds, .. } = counts;
+    let mut message = format!("{scheduled} scheduled, {queued} queued, {failed} failed");
+    let mut finding = Finding::Ok;
+    if *failed > 0 {
+        finding = Finding::Warning;
+        message.push_str("; `disconnectd events list --state failed` shows why");
+    }
+    if *overdue > 0 && *lag_seconds > LAG_MAX_S {
+        finding = Finding::Warning;
+        let _ = write!(message, "; {overdue} overdue, the oldest for {}", span(*lag_seconds)); // a String takes everything
+    }
+    (finding, message)
+}
+
+/// A duration for people, in its two biggest units: `3 d 4 h`, `2 min 5 s`.
+fn span(seconds: f64) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
+    let whole = Duration::try_from_secs_f64(seconds.round()).map_or(0, |span| span.as_secs());
+    let biggest = UNITS.iter().position(|(_, length)| whole >= *length).unwrap_or(UNITS.len() - 1);
+    let mut rest = whole;
+    let mut parts = Vec::new();
+    for (unit, length) in UNITS.iter().skip(biggest).take(2) {
+        let number = rest / length;
+        rest %= length;
+        if number > 0 || parts.is_empty() {
+            parts.push(format!("{number} {unit}"));
+        }
+    }
+    parts.join(" ")
+}
+
+async fn told<T>(
+    looking: impl Future<Output = StoreResult<T>>,
+    well: impl FnOnce(T) -> String,
+) -> Result<String, String> {
+    looking.await.map(well).map_err(|error| error.to_string())
+}
+
+async fn within(
+    limit: Duration,
+    what: &str,
+    looking: impl Future<Output = Result<String, String>>,
+) -> Result<String, String> {
+    timeout(limit, looking)
+        .await
+        .unwrap_or_else(|_| Err(format!("{what} does not answer within {} s; is it running?", limit.as_secs())))
+}
+
+impl Diagnosis {
+    /// Answers whether it is well.
+    fn add(&mut self, name: &'static str, looked: Result<String, String>) -> bool {
+        match looked {
+            Ok(message) => self.put(name, Finding::Ok, message),
+            Err(message) => self.put(name, Finding::Wrong, message),
+        }
+    }
+
+    fn put(&mut self, name: &'static str, finding: Finding, message: impl Into<String>) -> bool {
+        let is_well = finding != Finding::Wrong;
+        self.ok &= is_well;
+        self.checks.push(Check { name, finding, message: message.into() });
+        is_well
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_ended() {
+        let hanging = std::future::pending::<StoreResult<()>>();
+        let looked = within(Duration::ZERO, "the database", told(hanging, |()| String::new())).await;
+        assert_eq!(looked.unwrap_err(), "the database does not answer within 0 s; is it running?");
+    }
+
+    #[test]
+    fn what_is_late_or_failed_is_worth_knowing_and_not_wrong() {
+        let counts = EventCounts { failed: 1, overdue: 1, lag_seconds: 273_600.0, ..EventCounts::default() };
+        let (finding, message) = backlog(&counts);
+        assert_eq!(finding, Finding::Warning);
+        assert!(message.contains("the oldest for 3 d 4 h"), "{message}");
+        assert_eq!(backlog(&EventCounts::default()).0, Finding::Ok);
+    }
+
+    #[test]
+    fn durations_are_for_people() {
+        for (seconds, text) in [
+            (0.2, "0 s"),
+            (59.6, "1 min"),
+            (125.0, "2 min 5 s"),
+            (7_200.0, "2 h"),
+            (273_600.0, "3 d 4 h"),
+            (217_511_523.0, "2517 d 11 h"),
+            (-3.0, "0 s"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}
