@@ -1,9 +1,11 @@
 //! What users see, through the program itself: its commands, its processes, its exit codes. On both engine pairs.
 
 mod bad_input;
+mod changes;
 mod clerk;
 mod cluster;
 mod demo;
+mod families;
 mod outages;
 mod poison;
 mod serving;
