@@ -3,6 +3,7 @@
 mod bad_input;
 mod changes;
 mod clerk;
+mod clerks_day;
 mod cluster;
 mod demo;
 mod families;
