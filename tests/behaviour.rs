@@ -7,6 +7,7 @@ mod demo;
 mod outages;
 mod poison;
 mod serving;
+mod tokens;
 
 use crate::program::Program;
 use crate::support::database::{Engine, TestDatabase};
