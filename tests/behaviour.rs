@@ -10,6 +10,7 @@ mod families;
 mod outages;
 mod poison;
 mod serving;
+mod tokens;
 
 use crate::program::Program;
 use crate::support::database::{Engine, TestDatabase};
