@@ -157,6 +157,9 @@ fn span(seconds: f64) -> String {
 /// How many events with something to decide are named.
 const UNDECIDED_NAMED: u32 = 5;
 
+/// How many questions of each are told; a building has hundreds of children.
+const QUESTIONS_TOLD: usize = 3;
+
 /// Whether somebody has to decide about children, since a family changed after its parent's disconnect was confirmed.
 async fn families(store: &dyn Store) -> StoreResult<(Finding, String)> {
     let filter = EventFilter { to_decide: true, ..EventFilter::default() };
@@ -164,8 +167,16 @@ async fn families(store: &dyn Store) -> StoreResult<(Finding, String)> {
     if events.items.is_empty() {
         return Ok((Finding::Ok, "nothing to decide about".into()));
     }
-    let told: Vec<_> =
-        events.items.iter().map(|event| format!("event {}: {}", event.id, event.to_decide.join("; "))).collect();
+    let told: Vec<_> = events
+        .items
+        .iter()
+        .map(|event| {
+            let more = event.to_decide.len().saturating_sub(QUESTIONS_TOLD);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            let told: Vec<_> = event.to_decide.iter().take(QUESTIONS_TOLD).map(String::as_str).collect();
+            format!("event {}: {}{more}", event.id, told.join("; "))
+        })
+        .collect();
     let more = if events.next_cursor.is_some() { "; and more" } else { "" };
     let how = "`disconnectd events decide` does it, `disconnectd events list --to-decide` lists them";
     Ok((Finding::Warning, format!("{}{more}; {how}", told.join("; "))))

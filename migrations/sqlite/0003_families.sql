@@ -23,3 +23,4 @@ create table family_decisions (
     primary key (event_id, child_id),
     check ((disposition = 'disconnect') = (child_event_id is not null))
 ) strict, without rowid;
+create index family_decisions_child on family_decisions (child_id);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Args;
+use tokio::time::Instant;
 
 use super::children::{self, ChildrenArgs};
 use super::overview::rendered;
@@ -129,7 +130,9 @@ pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliErr
     if args.no_wait {
         return left_for_later(session, event).await;
     }
+    let deadline = Instant::now() + Duration::from_secs(args.wait);
     let event = wait::for_outcome(session, event, Duration::from_secs(args.wait)).await?;
+    let event = with_children(session, event, deadline).await?;
     ended(session, &event, args.wait)
 }
 
@@ -165,7 +168,11 @@ pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, Cli
 async fn propose(session: &Session, request: &mut DisconnectRequest) -> Result<(), CliError> {
     let facts = session.store.overview_facts(&request.account).await?;
     let on = match admit_own(request, &facts)? {
-        Admission::AlreadyDisconnected { .. } | Admission::UnderWay { .. } => return Ok(()),
+        Admission::AlreadyDisconnected { .. } | Admission::UnderWay { .. } => {
+            // Nothing new is begun; and if that one is cancelled a moment later, nobody has confirmed another.
+            request.digest = Some(facts.shown().digest());
+            return Ok(());
+        }
         Admission::BringForward { .. } => facts.now,
         Admission::Create { due_at, .. } => due_at,
     };
@@ -214,6 +221,29 @@ async fn already_disconnected(
         format!("Account {} is disconnected already, since {at} UTC{by}. Nothing was done.", answer.account_number)
     })?;
     Ok(Exit::Done)
+}
+
+/// Waits for the children that are to go now as well, and for those below them; they are told with their parent.
+async fn with_children(session: &Session, event: EventView, deadline: Instant) -> Result<EventView, CliError> {
+    let mut going: Vec<EventId> = event.children.iter().filter_map(|child| child.event_id).collect();
+    if going.is_empty() || event.state != State::Completed {
+        return Ok(event);
+    }
+    let now = session.store.now().await?;
+    let mut some_wait = false;
+    while let Some(next) = going.pop() {
+        let mut child = session.store.event(next).await?;
+        if child.state.is_open() && child.due_at <= now {
+            let left = deadline.saturating_duration_since(Instant::now());
+            child = wait::for_outcome(session, next, left).await?;
+        }
+        some_wait |= child.state.is_open();
+        going.extend(child.children.iter().filter_map(|grandchild| grandchild.event_id));
+    }
+    if some_wait {
+        session.note_unserved().await;
+    }
+    Ok(session.store.event(event.id).await?)
 }
 
 async fn left_for_later(session: &Session, event: EventId) -> Result<Exit, CliError> {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
@@ -23,8 +24,11 @@ use super::refusal::instant;
 /// What stands before a digest, so that a later form of it can be told apart.
 const FORM: &str = "1.";
 
-/// How many debits, and how many children, a digest lists. Of more than that it only knows that they have changed. It
-/// bounds the digest to about 3 KB, which fits a header.
+/// How long a digest is at most, in bytes, so that it fits a header behind any proxy. Where debits and children would
+/// make it longer they are not listed: then it only knows that they have changed.
+const LENGTH_MAX: usize = 3_000;
+
+/// How many of one kind are listed at most.
 const LISTED_MAX: usize = 40;
 
 /// How many changes of one kind are told one by one.
@@ -67,6 +71,9 @@ pub struct Shown {
     /// The open event, and when it is due, in microseconds.
     #[serde(rename = "o")]
     open: Option<(EventId, i64)>,
+    /// The zone and the time of day that a date alone means; none for what is executed.
+    #[serde(rename = "z")]
+    dates: Option<Fingerprint>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,8 +132,8 @@ impl Shown {
     /// What is true of an account now. `open` is its open event.
     #[must_use]
     pub fn of(snapshot: &Snapshot, open: Option<&OpenEvent>) -> Self {
-        let Family { parent, .. } = &snapshot.family;
-        Self {
+        let Family { parent, children, descendants } = &snapshot.family;
+        let shown = Self {
             account: snapshot.number.clone(),
             name: fingerprint(&[&snapshot.name]),
             status: snapshot.status.name.clone(),
@@ -137,18 +144,44 @@ impl Shown {
             address: snapshot.assignment.as_ref().map(|assignment| fingerprint(&[&assignment.address])),
             recipient: snapshot.recipient().map(|(number, contact)| (number.clone(), of_contact(contact))),
             parent: parent.as_ref().map(|parent| (parent.number.clone(), parent.disconnected_at.is_some())),
-            children: ShownChildren::of(snapshot.family.children.iter()),
-            below: ShownChildren::of(snapshot.family.descendants.iter()),
+            children: ShownChildren::of(children.iter()),
+            below: ShownChildren::of(descendants.iter()),
             open: open.map(|open| (open.id, open.due_at.timestamp_micros())),
+            dates: None,
+        };
+        shown.bounded()
+    }
+
+    /// With how a date is read for the account.
+    #[must_use]
+    pub fn with_dates(self, zone: Tz, cutoff_time: NaiveTime) -> Self {
+        Self { dates: Some(fingerprint(&[zone.name(), &cutoff_time.to_string()])), ..self }
+    }
+
+    fn bounded(mut self) -> Self {
+        for step in 0..3 {
+            // Four letters for three bytes.
+            if self.json().len() <= LENGTH_MAX / 4 * 3 - FORM.len() {
+                break;
+            }
+            match step {
+                0 => self.below.listed.clear(),
+                1 => self.children.listed.clear(),
+                _ => self.debits.listed.clear(),
+            }
         }
+        self
+    }
+
+    fn json(&self) -> Vec<u8> {
+        // A struct of texts and numbers: it can't fail.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// As text of letters, digits, `-`, `_` and one `.`: for an argument, a header, a form.
     #[must_use]
     pub fn digest(&self) -> String {
-        // A struct of texts and numbers: it can't fail.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        format!("{FORM}{}", URL_SAFE_NO_PAD.encode(json))
+        format!("{FORM}{}", URL_SAFE_NO_PAD.encode(self.json()))
     }
 
     /// What a digest holds; `None` for what no overview gave out.
@@ -175,17 +208,20 @@ impl Shown {
         &self.account
     }
 
-    /// What has changed since this was shown, in sentences; empty where nothing has.
+    /// What has changed since this was shown, in sentences; empty where nothing has. `now` is what is shown now, of
+    /// `snapshot` and the open event.
     #[must_use]
-    pub fn changes(&self, snapshot: &Snapshot, open: Option<&OpenEvent>) -> Vec<String> {
-        let now = Self::of(snapshot, open);
-        if *self == now {
+    pub fn changes(&self, now: &Self, snapshot: &Snapshot, open: Option<&OpenEvent>) -> Vec<String> {
+        if self == now {
             return Vec::new();
         }
-        let mut changes = self.changes_of_the_account(&now, snapshot);
+        let mut changes = self.changes_of_the_account(now, snapshot);
         changes.extend(self.children.changes(&now.children, true));
         changes.extend(self.below.changes(&now.below, true));
-        changes.extend(self.change_of_plan(&now, open));
+        changes.extend(self.change_of_plan(now, open));
+        if self.dates != now.dates {
+            changes.push("a date is read in another zone, or means another time of day, now".into());
+        }
         if changes.is_empty() {
             changes.push("what was shown has changed".into());
         }
@@ -193,11 +229,17 @@ impl Shown {
     }
 
     /// What has changed when the event is executed that was confirmed with this. The children's own plans are not in
-    /// it: they were confirmed with it. Nor is what is below the children.
+    /// it, nor that the parent went first: they were confirmed with it. Nor is what is below the children.
     #[must_use]
     pub fn changes_until_execution(&self, snapshot: &Snapshot) -> Vec<String> {
-        let now = Self::of(snapshot, None);
-        let mut changes = self.changes_of_the_account(&now, snapshot);
+        let mut snapshot = snapshot.clone();
+        if let (Some((then, false)), Some(parent)) = (&self.parent, &mut snapshot.family.parent)
+            && *then == parent.number
+        {
+            parent.disconnected_at = None;
+        }
+        let now = Self::of(&snapshot, None);
+        let mut changes = self.changes_of_the_account(&now, &snapshot);
         changes.extend(self.children.changes(&now.children, false));
         changes
     }
@@ -205,9 +247,9 @@ impl Shown {
     /// The same without these children, who leave the family with the confirmation.
     #[must_use]
     pub fn without_children(snapshot: &Snapshot, leaving: &[AccountNumber]) -> Self {
-        let shown = Self::of(snapshot, None);
-        let staying = snapshot.family.children.iter().filter(|child| !leaving.contains(&child.number));
-        Self { children: ShownChildren::of(staying), ..shown }
+        let mut snapshot = snapshot.clone();
+        snapshot.family.children.retain(|child| !leaving.contains(&child.number));
+        Self::of(&snapshot, None)
     }
 
     fn changes_of_the_account(&self, now: &Self, snapshot: &Snapshot) -> Vec<String> {
@@ -460,7 +502,7 @@ mod tests {
     }
 
     fn open(id: i64) -> OpenEvent {
-        OpenEvent { id: EventId(id), state: State::Scheduled, due_at: DateTime::UNIX_EPOCH, lane: 0 }
+        OpenEvent { id: EventId(id), state: State::Scheduled, due_at: DateTime::UNIX_EPOCH, lane: 0, made_with: None }
     }
 
     fn changes(change: impl FnOnce(&mut Snapshot)) -> Vec<String> {
@@ -468,14 +510,14 @@ mod tests {
         let mut after = family();
         change(&mut after);
         let shown = Shown::read(&Shown::of(&before, None).digest()).unwrap();
-        shown.changes(&after, None)
+        shown.changes(&Shown::of(&after, None), &after, None)
     }
 
     #[test]
     fn what_has_not_changed_is_agreed_to() {
         let shown = Shown::of(&family(), Some(&open(7)));
         assert_eq!(Shown::read(&shown.digest()), Some(shown.clone()));
-        assert_eq!(shown.changes(&family(), Some(&open(7))), Vec::<String>::new());
+        assert_eq!(shown.changes(&shown.clone(), &family(), Some(&open(7))), Vec::<String>::new());
         let digest = shown.digest();
         assert!(digest.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "{digest}");
         assert!(digest.len() < 1_000, "{}: {digest}", digest.len());
@@ -518,7 +560,11 @@ mod tests {
         moved(|it| it.family.children[1].disconnected_at = Some(DateTime::UNIX_EPOCH), "child 1003 was disconnected");
         moved(|it| it.family.descendants.clear(), "child 1004 was unlinked");
         let shown = Shown::of(&family(), None);
-        assert_eq!(shown.changes(&family(), Some(&open(7))), ["event 7 is scheduled for 1970-01-01T00:00:00Z now"]);
+        let planned = Shown::of(&family(), Some(&open(7)));
+        let told = shown.changes(&planned, &family(), Some(&open(7)));
+        assert_eq!(told, ["event 7 is scheduled for 1970-01-01T00:00:00Z now"]);
+        let [here, there] = [Tz::UTC, Tz::Asia__Tokyo].map(|zone| shown.clone().with_dates(zone, NaiveTime::MIN));
+        assert!(here.changes(&there, &family(), None)[0].contains("another zone"));
     }
 
     #[test]
@@ -528,6 +574,13 @@ mod tests {
         then.family.children[0].disconnected_at = Some(DateTime::UNIX_EPOCH);
         then.family.children[1].open_event = Some(open(4));
         then.family.descendants.clear(); // a worker does not read them
+        then.contact.email = None;
+        then.family.parent = Some(child("1", "0"));
+        let with_parent = Shown::of(&then, None);
+        then.family.parent.as_mut().unwrap().disconnected_at = Some(DateTime::UNIX_EPOCH);
+        assert_eq!(with_parent.changes_until_execution(&then), Vec::<String>::new(), "its parent went first");
+        then.family.parent = None;
+        then.contact.email = Some("ada@example.com".into());
         assert_eq!(shown.changes_until_execution(&then), Vec::<String>::new());
         then.family.children.pop();
         then.debits.push(debit(3, 1250));
@@ -541,20 +594,23 @@ mod tests {
 
     #[test]
     fn a_big_account_has_a_digest_that_fits_a_header() {
-        let mut big = family();
-        big.debits = (0..1_000).map(|id| debit(id, 100)).collect();
-        big.family.children = (0..1_000).map(|n| child(&format!("C-{n}"), "1001")).collect();
-        let shown = Shown::of(&big, None);
-        assert!(shown.digest().len() < 4_000, "{}", shown.digest().len());
-        big.debits[7].amount = 101;
-        big.family.children[7].contact.email = None;
-        let told = shown.changes(&big, None);
-        let wanted = [
-            "there were 1000 uninvoiced debits and are 1000 now",
-            "the final invoice is now 1000.01",
-            "the family has changed: it had 1000 below and has 1000 now",
-        ];
-        assert_eq!(told, wanted);
+        for many in [1, 10, 39, 40, 41, 1_000] {
+            let long = "N".repeat(AccountNumber::LENGTH_MAX - 6);
+            let mut big = family();
+            big.debits = (0..many).map(|id| debit(id, 100)).collect();
+            big.family.children = (0..many).map(|n| child(&format!("{long}{n}"), "1001")).collect();
+            big.family.descendants = (0..many).map(|n| child(&format!("{long}-{n}"), &format!("{long}{n}"))).collect();
+            let shown = Shown::of(&big, Some(&open(i64::MAX))).with_dates(Tz::UTC, NaiveTime::MIN);
+            assert!(shown.digest().len() <= LENGTH_MAX + 100, "{many}: {}", shown.digest().len());
+            assert_eq!(Shown::read(&shown.digest()).as_ref(), Some(&shown));
+            let mut moved = big.clone();
+            moved.debits[0].amount = 101;
+            moved.family.children[0].contact.email = None;
+            moved.family.descendants[0].contact.email = None;
+            let now = Shown::of(&moved, Some(&open(i64::MAX))).with_dates(Tz::UTC, NaiveTime::MIN);
+            let told = shown.changes(&now, &moved, Some(&open(i64::MAX)));
+            assert!(told.len() >= 4, "{many}: {told:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Asked about are the connected children of the account, and those of every child that is to be disconnected with it,
 //! however deep. An unlink happens at the confirmation, a disconnect is an event of the child's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Utc};
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::account::AccountNumber;
 use super::calendar::{Planned, When};
-use super::event::EventId;
+use super::event::{EventId, OpenEvent};
 use super::family::{Family, Relative};
 use super::refusal::{Refusal, UndecidedChild};
 
@@ -119,6 +119,9 @@ pub struct ChildPlan {
     pub disposition: Disposition,
     /// Whether it has a contact of its own.
     pub has_contact: bool,
+    /// Its open event that was made with its parent's, when another choice was made: it is cancelled, and those that
+    /// were made with it are.
+    pub cancels: Option<EventId>,
     pub step: ChildStep,
 }
 
@@ -149,21 +152,24 @@ pub struct Dates {
     pub cutoff_time: NaiveTime,
     /// A date in the past is meant.
     pub late: bool,
+    /// The parent's event, where it is there already.
+    pub event: Option<EventId>,
     pub now: DateTime<Utc>,
 }
 
 impl Dates {
     /// The date of a child is the date of those below it.
     fn below(&self, step: &ChildStep, child: &Relative) -> Self {
-        let (due_at, planned) = match step {
-            ChildStep::Create { due_at, planned } => (*due_at, planned.clone()),
-            ChildStep::Adopt { .. } => {
+        let (due_at, planned, event) = match step {
+            ChildStep::Create { due_at, planned } => (*due_at, planned.clone(), None),
+            ChildStep::Adopt { event } => {
                 let due_at = child.open_event.as_ref().map_or(self.due_at, |open| open.due_at);
-                (due_at.max(self.now), Planned::default())
+                (due_at.max(self.now), Planned::default(), Some(*event))
             }
-            _ => (self.now, Planned::default()),
+            ChildStep::BringForward { event, .. } => (self.now, Planned::default(), Some(*event)),
+            ChildStep::Keep | ChildStep::Unlink | ChildStep::Acknowledge => (self.now, Planned::default(), None),
         };
-        Self { due_at, planned, ..self.clone() }
+        Self { due_at, planned, event, ..self.clone() }
     }
 }
 
@@ -189,12 +195,17 @@ pub(super) fn settle_for(
     dates: &Dates,
 ) -> Result<Vec<ChildPlan>, Refusal> {
     let mut plans: Vec<ChildPlan> = Vec::new();
+    // No family has a cycle; but this ends on any data.
+    let mut seen = HashSet::from([account]);
     let mut undecided = Vec::new();
     let mut level: Vec<(&AccountNumber, &Relative, Dates)> =
         asked.into_iter().map(|child| (account, child, dates.clone())).collect();
     while !level.is_empty() {
         let mut below = Vec::new();
         for (parent, child, dates) in level {
+            if !seen.insert(&child.number) {
+                continue;
+            }
             let Some(choice) = choices.of(&child.number) else {
                 let (number, name, parent_number) = (child.number.clone(), child.name.clone(), parent.clone());
                 undecided.push(UndecidedChild { number, name, parent_number });
@@ -228,11 +239,15 @@ fn plan(choice: Choice, parent: &AccountNumber, child: &Relative, dates: &Dates)
         Choice::Unlink => ChildStep::Unlink,
         Choice::Disconnect { on } => own_event(on, child, dates)?,
     };
+    let is_made_with = |open: &&OpenEvent| dates.event.is_some() && open.made_with == dates.event;
+    let goes = matches!(choice, Choice::Disconnect { .. });
+    let cancels = if goes { None } else { child.open_event.as_ref().filter(is_made_with).map(|open| open.id) };
     Ok(ChildPlan {
         child: child.number.clone(),
         parent: parent.clone(),
         disposition: choice.disposition(),
         has_contact: !child.contact.is_empty(),
+        cancels,
         step,
     })
 }
@@ -245,8 +260,14 @@ fn own_event(on: Option<When>, child: &Relative, dates: &Dates) -> Result<ChildS
             when.resolve(zone, dates.cutoff_time, dates.now)
         }
     };
+    if on.is_some() && due_at < dates.now && !dates.late {
+        return Err(Refusal::PastDate { due_at, now: dates.now });
+    }
     match &child.open_event {
-        Some(open) if open.due_at <= due_at && open.lane == 0 => Ok(ChildStep::Adopt { event: open.id }),
+        // A date that was given for the child is meant; another of its own is not silently taken for it.
+        Some(open) if open.lane == 0 && (open.due_at == due_at || (open.due_at < due_at && on.is_none())) => {
+            Ok(ChildStep::Adopt { event: open.id })
+        }
         Some(open) if due_at <= dates.now => {
             Ok(ChildStep::BringForward { event: open.id, due_at: open.due_at.min(due_at) })
         }
@@ -256,7 +277,6 @@ fn own_event(on: Option<When>, child: &Relative, dates: &Dates) -> Result<ChildS
             state: open.state,
             due_at: open.due_at,
         }),
-        None if due_at < dates.now && !dates.late => Err(Refusal::PastDate { due_at, now: dates.now }),
         None => Ok(ChildStep::Create { due_at, planned }),
     }
 }
@@ -264,7 +284,7 @@ fn own_event(on: Option<When>, child: &Relative, dates: &Dates) -> Result<ChildS
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{OpenEvent, State};
+    use crate::domain::event::State;
     use crate::domain::sample::{child, number};
     use chrono::TimeDelta;
 
@@ -280,6 +300,7 @@ mod tests {
             company_zone: Tz::UTC,
             cutoff_time: NaiveTime::MIN,
             late: false,
+            event: None,
             now: now(),
         }
     }
@@ -366,15 +387,52 @@ mod tests {
 
     #[test]
     fn rule_6_an_open_event_that_comes_no_later_serves_and_another_is_named() {
-        let with_event = |due_at| {
+        let with_event = |choice: &str, due_at| {
             let mut family = family();
             family.children[1].open_event =
-                Some(OpenEvent { id: EventId(9), state: State::Scheduled, due_at, lane: 0 });
-            settle(&choices("2=keep 3=disconnect"), &number("1"), &family, &dates())
+                Some(OpenEvent { id: EventId(9), state: State::Scheduled, due_at, lane: 0, made_with: None });
+            let settled = settle(&choices(&format!("2=keep 3={choice}")), &number("1"), &family, &dates());
+            settled.map(|mut plans| plans.pop().unwrap().step)
         };
-        let step = with_event(now() + TimeDelta::days(3)).unwrap().pop().unwrap().step;
-        assert_eq!(step, ChildStep::Adopt { event: EventId(9) });
-        assert!(matches!(with_event(now() + TimeDelta::days(30)), Err(Refusal::OpenEvent { .. })));
+        let soon = now() + TimeDelta::days(3);
+        assert_eq!(with_event("disconnect", soon), Ok(ChildStep::Adopt { event: EventId(9) }));
+        let named = |answer| matches!(answer, Err(Refusal::OpenEvent { event: EventId(9), .. }));
+        assert!(named(with_event("disconnect", now() + TimeDelta::days(30))));
+        assert!(named(with_event("disconnect@2099-12-24", soon)), "a date that was given is meant");
+        assert!(matches!(with_event("disconnect@2020-01-01", soon), Err(Refusal::PastDate { .. })), "or a slip");
+        let forward = with_event("disconnect@now", soon);
+        assert_eq!(forward, Ok(ChildStep::BringForward { event: EventId(9), due_at: now() }));
+    }
+
+    #[test]
+    fn another_choice_cancels_the_childs_event_that_was_made_with_the_parents() {
+        let made_with = |parents| {
+            let mut family = family();
+            let open = OpenEvent {
+                id: EventId(9),
+                state: State::Scheduled,
+                due_at: now() + TimeDelta::days(7),
+                lane: 0,
+                made_with: parents,
+            };
+            family.children[1].open_event = Some(open);
+            let dates = Dates { event: Some(EventId(7)), ..dates() };
+            let cancels = |choice: &str| {
+                let text = format!("2=keep 3={choice}");
+                settle(&choices(&text), &number("1"), &family, &dates).unwrap().pop().unwrap().cancels
+            };
+            ["keep", "unlink", "disconnect"].map(cancels)
+        };
+        assert_eq!(made_with(Some(EventId(7))), [Some(EventId(9)), Some(EventId(9)), None]);
+        assert_eq!(made_with(Some(EventId(6))), [None; 3], "one of another plan stays");
+        assert_eq!(made_with(None), [None; 3], "and one of its own");
+    }
+
+    #[test]
+    fn a_cycle_in_the_data_ends() {
+        let mut ring = family();
+        ring.descendants = vec![child("4", "2"), child("2", "4"), child("1", "4")];
+        assert!(settle(&choices("disconnect"), &number("1"), &ring, &dates()).is_ok());
     }
 
     #[test]

@@ -123,6 +123,9 @@ pub struct OpenEvent {
     /// 0 for single disconnects, else the campaign's.
     #[serde(skip)]
     pub lane: i64,
+    /// The parent's event that it was made with.
+    #[serde(skip)]
+    pub made_with: Option<EventId>,
 }
 
 /// What a worker needs of an event to decide, read under its lock.

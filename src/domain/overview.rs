@@ -37,13 +37,15 @@ impl OverviewFacts {
             state: event.state,
             due_at: event.due_at,
             lane: event.campaign_id.unwrap_or(0),
+            made_with: event.parent_event_id,
         })
     }
 
     /// What is shown of it, as far as it is agreed to.
     #[must_use]
     pub fn shown(&self) -> Shown {
-        Shown::of(&self.snapshot, self.open().as_ref())
+        let zone = self.account.zone.unwrap_or(self.settings.company_zone);
+        Shown::of(&self.snapshot, self.open().as_ref()).with_dates(zone, self.settings.cutoff_time)
     }
 }
 

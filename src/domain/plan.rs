@@ -29,10 +29,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Who gets the account's invoices: itself, or its parent for it.
+    /// Who gets the account's invoices: itself, or for it its parent, while that one is connected.
     #[must_use]
     pub fn recipient(&self) -> Option<(&AccountNumber, &Contact)> {
-        let parent = self.family.parent.as_ref().map(|parent| (&parent.number, &parent.contact));
+        let parent = self.family.parent.as_ref().filter(|parent| parent.disconnected_at.is_none());
+        let parent = parent.map(|parent| (&parent.number, &parent.contact));
         [Some((&self.number, &self.contact)), parent].into_iter().flatten().find(|(_, contact)| !contact.is_empty())
     }
 }

@@ -43,7 +43,7 @@ pub enum Admission {
     /// The account's open event: to `scheduled` in lane 0, due at `due_at`, looked at now. It is a plan for now from here
     /// on: what was planned for is forgotten, and requester and reason are those of this request (the log keeps the old).
     BringForward { event: EventId, due_at: DateTime<Utc> },
-    /// The account's open event is in the queue for single disconnects already. Nothing to write.
+    /// The account's open event is in the queue for single disconnects already. Nothing to write of it.
     UnderWay { event: EventId },
     /// Nothing to do, nothing to write.
     AlreadyDisconnected { disconnected_at: DateTime<Utc> },
@@ -53,7 +53,7 @@ pub enum Admission {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     pub own: Admission,
-    /// Each behind that of its parent. Empty where nothing is written for the account itself.
+    /// Each behind that of its parent.
     pub children: Vec<ChildPlan>,
     /// What is agreed to, to be kept with the event.
     pub agreed: Shown,
@@ -65,9 +65,13 @@ pub struct Admitted {
 /// A refusal. Nothing was written.
 pub fn admit(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<Admitted, Refusal> {
     let own = admit_own(request, facts)?;
-    let (due_at, planned) = match &own {
-        Admission::Create { due_at, planned } => (*due_at, planned.clone()),
-        Admission::BringForward { .. } => (facts.now, Planned::default()),
+    let (due_at, planned, event) = match &own {
+        Admission::Create { due_at, planned } => (*due_at, planned.clone(), None),
+        Admission::BringForward { event, .. } => (facts.now, Planned::default(), Some(*event)),
+        // It was confirmed, its children too; whoever says something of them now is heard.
+        Admission::UnderWay { event } if request.children != Dispositions::default() => {
+            (facts.now, Planned::default(), Some(*event))
+        }
         Admission::UnderWay { .. } | Admission::AlreadyDisconnected { .. } => {
             return Ok(Admitted { own, children: Vec::new(), agreed: facts.shown() });
         }
@@ -79,6 +83,7 @@ pub fn admit(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<Admit
         company_zone: facts.settings.company_zone,
         cutoff_time: facts.settings.cutoff_time,
         late: request.late,
+        event,
         now: facts.now,
     };
     let children = settle(&request.children, &facts.account.number, &facts.snapshot.family, &dates)?;
@@ -125,7 +130,9 @@ pub fn admit_own(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<A
 fn check_digest(digest: &str, facts: &OverviewFacts) -> Result<(), Refusal> {
     let account = &facts.account.number;
     let changes = match Shown::read(digest) {
-        Some(shown) if shown.account() == account => shown.changes(&facts.snapshot, facts.open().as_ref()),
+        Some(shown) if shown.account() == account => {
+            shown.changes(&facts.shown(), &facts.snapshot, facts.open().as_ref())
+        }
         Some(shown) => vec![format!("the digest is that of account {}", shown.account())],
         None => vec!["the digest is none that an overview showed".into()],
     };

@@ -187,6 +187,7 @@ impl ReviewFacts {
                 company_zone: settings.company_zone,
                 cutoff_time: settings.cutoff_time,
                 late: false,
+                event: Some(event.id),
                 now,
             },
         }
@@ -220,6 +221,7 @@ impl ReviewFacts {
             parent: self.account.clone(),
             disposition: Disposition::Unlink,
             has_contact: member.has_contact,
+            cancels: None,
             step: ChildStep::Acknowledge,
         }));
         if plans.is_empty() { Err(nothing()) } else { Ok(plans) }

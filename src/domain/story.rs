@@ -36,7 +36,9 @@ pub fn decided(plan: &ChildPlan, parents_event: EventId, own_event: Option<Event
             LogKind::FamilyDecided,
             format!("event {own_event} serves for the disconnect with its parent {parent} (event {parents_event})"),
         ),
-        ChildStep::Unlink => (LogKind::Unlinked, unlinked(parent)),
+        ChildStep::Unlink => {
+            (LogKind::Unlinked, format!("{}, which event {parents_event} disconnects", unlinked(parent)))
+        }
         ChildStep::Keep => {
             (LogKind::FamilyDecided, format!("stays under {parent}, which event {parents_event} disconnects"))
         }
@@ -59,6 +61,12 @@ pub fn family_decided(children: &[(AccountNumber, Disposition, Option<EventId>)]
     let more = children.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("children decided: {named}{more}")
+}
+
+/// A child's event that was made with its parent's, where another choice is made for the child.
+#[must_use]
+pub fn decided_otherwise(message: &str, parents_event: EventId) -> String {
+    format!("{message}: it was decided otherwise with event {parents_event}")
 }
 
 /// The same change as that of the parent's event.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{both_pairs, installed};
 use crate::program::{DEADLINE, Program};
-use crate::support::database::TestDatabase;
+use crate::support::database::{Engine, TestDatabase};
 use crate::support::wait_until;
 
 both_pairs!(
@@ -13,6 +13,7 @@ both_pairs!(
     a_parents_change_of_plan_asks_about_the_children,
     the_doctor_asks_what_is_to_become_of_a_family_that_changed,
     a_child_shows_who_gets_its_invoices,
+    a_family_that_goes_now_is_waited_for,
 );
 
 const FAMILY: &str = "\
@@ -181,4 +182,16 @@ async fn a_child_shows_who_gets_its_invoices(db: &TestDatabase) {
     assert!(shown.stdout.contains("once 1001 is gone, to nobody"), "{shown:#?}");
     let parent = program.json(&["overview", "1001"]);
     assert_eq!(parent["undecided_children"], json!(["1002", "1003", "1004"]));
+}
+
+async fn a_family_that_goes_now_is_waited_for(db: &TestDatabase) {
+    let program = family(db).await;
+    // PostgreSQL leaves events to those who serve; on SQLite the command runs its own, and those of the children.
+    let _served = (db.engine() == Engine::Postgres).then(|| program.serve(&[]));
+    let event = program.json(&["disconnect", "1001", "--yes", "--children", "keep", "--child", "1004=disconnect"]);
+    assert_eq!(event["outcome"], "disconnected");
+    assert_eq!(numbers(&event["children"], "event_state", "completed"), ["1004"]);
+    assert!(program.json(&["accounts", "show", "1004"])["disconnected_at"].is_string());
+    let overview = program.json(&["overview", "1002"]);
+    assert_eq!(overview["invoice_recipient"], Value::Null, "its parent is gone");
 }

@@ -11,7 +11,7 @@ use disconnectd::store::{EventFilter, Page, Requested, StoreResult};
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit, number};
-use crate::support::scenario::{FAILURES_MAX, clerk, outcome_of, refusal, request, reschedule};
+use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, outcome_of, refusal, request, reschedule};
 
 both_engines!(
     rule_5_a_parent_is_not_disconnected_before_every_child_is_decided_about,
@@ -23,6 +23,13 @@ both_engines!(
     a_family_that_changes_asks_for_a_decision_until_there_is_one,
     a_question_stays_after_the_parent_is_gone,
     a_departure_is_acknowledged,
+    who_takes_a_child_from_a_parent_that_is_gone_has_decided,
+    a_mind_that_changes_cancels_the_childs_event,
+    whoever_speaks_while_the_event_is_queued_is_heard,
+    what_is_asked_for_by_itself_goes_along_no_more,
+    an_adopted_event_of_an_earlier_plan_goes_along_again,
+    what_was_confirmed_with_the_parent_is_no_change_of_the_child,
+    whatever_becomes_of_families_the_list_and_the_domain_ask_the_same,
     there_is_nothing_to_decide_where_nothing_changed,
     a_parents_change_of_plan_asks_what_becomes_of_the_childrens_events,
     a_parents_cancellation_takes_along_or_leaves,
@@ -77,8 +84,11 @@ impl TestDatabase {
     async fn undecided(&self) -> Vec<EventId> {
         let filter = EventFilter { to_decide: true, ..EventFilter::default() };
         let listed = self.store.events(&filter, &Page::default()).await.unwrap().items;
-        assert!(listed.iter().all(|event| !event.to_decide.is_empty()), "both ask the same: {listed:?}");
-        listed.iter().map(|event| event.id).collect()
+        let listed: Vec<_> = listed.iter().map(|event| event.id).collect();
+        let all = self.store.events(&EventFilter::default(), &Page { after: None, limit: 1_000 }).await.unwrap().items;
+        let asking = all.iter().filter(|event| !event.to_decide.is_empty()).map(|event| event.id);
+        assert_eq!(listed, asking.collect::<Vec<_>>(), "the list and the domain ask the same");
+        listed
     }
 
     async fn asks(&self, event: EventId, words: &str) {
@@ -196,11 +206,15 @@ async fn now_brings_the_children_forward_that_go_along(db: &TestDatabase) {
     let gone: Vec<_> = db.texts("select number from accounts where disconnected_at is not null order by number").await;
     assert_eq!(gone, ["C-2", "P"]);
     assert_eq!(db.state(of_child).await, State::Completed);
-    // The others were left their own plans.
-    let of_other = db.event(event.id).await;
-    let kept = of_other.children.iter().filter(|child| child.disposition == Disposition::Keep).count();
+    // The others are kept now: what was planned for them with the parent is cancelled, and who was to go with them.
+    let of_parent = db.event(event.id).await;
+    let kept = of_parent.children.iter().filter(|child| child.disposition == Disposition::Keep).count();
     assert_eq!(kept, 2);
-    assert!(db.account("C-1").await.open_event.is_some());
+    assert_eq!(db.number("select count(*) from disconnect_events where state = 'cancelled'").await, 3);
+    for child in ["C-1", "C-3", "G"] {
+        assert_eq!(db.account(child).await.open_event, None, "{child}");
+        assert!(db.logged(child).await.contains(&LogKind::Cancelled), "{child}");
+    }
 }
 
 async fn an_event_that_comes_no_later_serves_for_the_child(db: &TestDatabase) {
@@ -403,4 +417,121 @@ async fn rule_8_what_changed_until_the_execution_is_recorded(db: &TestDatabase) 
     assert!(moved.message.contains("12.50"), "{}", moved.message);
     assert_eq!(db.event(b).await.changed_since, Vec::<String>::new());
     assert!(!db.logged("B").await.contains(&LogKind::FactsMoved));
+}
+
+async fn who_takes_a_child_from_a_parent_that_is_gone_has_decided(db: &TestDatabase) {
+    db.family().await;
+    db.accounts([account("other")]).await;
+    let event = db.planned("keep").await.id;
+    db.make_overdue(event, 1).await;
+    db.run_all().await;
+    db.store.unlink(&number("C-2"), &clerk()).await.unwrap();
+    db.store.link(&number("C-3"), &number("other"), &clerk()).await.unwrap();
+    assert_eq!(db.undecided().await, []);
+    let left: Vec<_> = db.event(event).await.children.into_iter().map(|child| child.disposition).collect();
+    assert_eq!(left, [Disposition::Keep, Disposition::Unlink, Disposition::Unlink]);
+}
+
+async fn a_mind_that_changes_cancels_the_childs_event(db: &TestDatabase) {
+    db.family().await;
+    let event = db.planned("disconnect").await.id;
+    let (one, other) = (db.child_event(event, "C-1").await, db.child_event(event, "C-2").await);
+    let below = db.child_event(one, "G").await;
+    db.decide(event, "C-1=keep C-2=unlink").await.unwrap();
+    for gone in [one, other, below] {
+        assert_eq!(db.state(gone).await, State::Cancelled);
+    }
+    assert_eq!(db.account("C-2").await.parent_number, None);
+    let told = db.log("C-1").await;
+    let cancelled = told.iter().find(|entry| entry.kind == LogKind::Cancelled).unwrap();
+    assert!(cancelled.message.contains("decided otherwise"), "{}", cancelled.message);
+    assert_eq!(cancelled.reason.as_deref(), Some("asked them"));
+    let unlinked = db.log("C-2").await.pop().unwrap();
+    assert_eq!((unlinked.kind, unlinked.reason.as_deref()), (LogKind::Unlinked, Some("asked them")));
+    assert_eq!(db.undecided().await, []);
+}
+
+async fn whoever_speaks_while_the_event_is_queued_is_heard(db: &TestDatabase) {
+    db.family().await;
+    let event = created(db.ask("P", "now", "keep").await);
+    assert_eq!(db.claim(1).await.len(), 1);
+    assert_eq!(db.ask("P", "now", "").await.unwrap(), Requested::UnderWay(event), "it is confirmed already");
+    assert_eq!(db.ask("P", "now", "keep C-2=unlink").await.unwrap(), Requested::UnderWay(event));
+    assert_eq!(db.account("C-2").await.parent_number, None);
+}
+
+async fn what_is_asked_for_by_itself_goes_along_no_more(db: &TestDatabase) {
+    db.family().await;
+    let event = db.planned("keep C-2=disconnect").await.id;
+    let own = db.child_event(event, "C-2").await;
+    assert_eq!(db.store.request(&request("C-2", "now")).await.unwrap(), Requested::BroughtForward(own));
+    db.store.change(event, &Change::CANCEL, &clerk(), None).await.unwrap();
+    assert_eq!(db.state(own).await, State::Scheduled);
+}
+
+async fn an_adopted_event_of_an_earlier_plan_goes_along_again(db: &TestDatabase) {
+    db.family().await;
+    let first = db.planned("keep C-2=disconnect").await.id;
+    let own = db.child_event(first, "C-2").await;
+    let leave = Change::Cancel { children: Some(Along::Leave) };
+    db.store.change(first, &leave, &clerk(), None).await.unwrap();
+    let second = db.planned("keep C-2=disconnect").await.id;
+    assert_eq!(db.child_event(second, "C-2").await, own);
+    let refused = refusal(db.store.change(second, &Change::CANCEL, &clerk(), None).await);
+    assert!(matches!(refused, Refusal::UndecidedEvents { .. }), "{refused}");
+}
+
+async fn what_was_confirmed_with_the_parent_is_no_change_of_the_child(db: &TestDatabase) {
+    db.accounts([account("P").email("p@example.com"), account("C").parent("P")]).await;
+    let event = created(db.ask("P", "now", "disconnect").await);
+    let own = db.child_event(event, "C").await;
+    // One by one: the parent first, whose contact was to get the child's invoice.
+    for next in [event, own] {
+        let order = db.store.claim_one(next, REDISPATCH).await.unwrap().unwrap();
+        assert_eq!(outcome_of(&db.disconnect(&[order]).await[0]), Some(Outcome::Disconnected));
+        assert_eq!(db.event(next).await.changed_since, Vec::<String>::new());
+    }
+}
+
+/// Many small changes in an order that differs from family to family; both answers are compared after each.
+async fn whatever_becomes_of_families_the_list_and_the_domain_ask_the_same(db: &TestDatabase) {
+    for round in 0..6_usize {
+        let [parent, one, two, other] = ["P", "A", "B", "O"].map(|name| format!("{name}-{round}"));
+        let with_email = |number: &str| account(number).email("x@example.com");
+        db.accounts([with_email(&parent), with_email(&one).parent(&parent), with_email(&two).parent(&parent)]).await;
+        db.accounts([with_email(&other)]).await;
+        let choices = ["keep", "disconnect", "unlink"];
+        let children = format!("{one}={} {two}={}", choices[round % 3], choices[(round / 2) % 3]);
+        let event = created(db.ask(&parent, "2126-12-01", &children).await);
+        for step in 0..9 {
+            // The answer does not matter here: many are refusals.
+            match (step * 7 + round * 5) % 9 {
+                0 => drop(db.store.link(&number(&other), &number(&parent), &clerk()).await),
+                1 => drop(db.store.unlink(&number(&one), &clerk()).await),
+                2 => drop(db.store.link(&number(&two), &number(&parent), &clerk()).await),
+                3 => {
+                    let none = ContactChange { email: Some(None), mailing_address: None };
+                    db.store.change_contact(&number(&two), &none, &clerk()).await.unwrap();
+                }
+                4 => {
+                    if let Some(open) = db.account(&one).await.open_event {
+                        drop(db.store.change(open, &Change::CANCEL, &clerk(), None).await);
+                    }
+                }
+                5 => drop(db.decide(event, "keep").await),
+                6 => drop(db.decide(event, &format!("{two}=disconnect")).await),
+                7 => {
+                    db.sql(&format!(
+                        "update disconnect_events set next_at = {} where id = {event} and state = 'scheduled'",
+                        db.instant(-1)
+                    ))
+                    .await;
+                    let orders = db.claim(10).await;
+                    db.disconnect(&orders).await;
+                }
+                _ => drop(db.store.link(&number(&one), &number(&other), &clerk()).await),
+            }
+            db.undecided().await;
+        }
+    }
 }

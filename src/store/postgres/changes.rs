@@ -5,6 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
+use super::family::while_changing;
 use super::{PostgresStore, events, family, hints, installation, rows};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
@@ -21,13 +22,7 @@ pub(super) async fn change(
     by: &Actor,
     reason: Option<&str>,
 ) -> Result<EventView, Failure> {
-    for _ in 1..family::TRIES {
-        match change_once(store, event, change, by, reason).await {
-            Err(Failure::Store(StoreError::Conflict(_))) => {}
-            ended => return ended,
-        }
-    }
-    change_once(store, event, change, by, reason).await
+    while_changing!(change_once(store, event, change, by, reason))
 }
 
 async fn change_once(
@@ -83,7 +78,7 @@ async fn lock(db: &mut PgConnection, event: EventId) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The accounts of an event and of those that were made with it. Neither ever changes for an event that is there.
+/// The accounts of an event and of those that were made with it.
 async fn concerned(db: &mut PgConnection, event: EventId) -> Result<Vec<i64>, Failure> {
     Ok(sqlx::query_scalar(
         "/* change: accounts concerned */
@@ -129,7 +124,7 @@ async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts
     })
 }
 
-async fn made_with(db: &mut PgConnection, event: EventId) -> Result<Vec<(EventId, AccountNumber)>, Failure> {
+pub(super) async fn made_with(db: &mut PgConnection, event: EventId) -> Result<Vec<(EventId, AccountNumber)>, Failure> {
     let found: Vec<(i64, String)> = sqlx::query_as(
         "/* change: made with */
          with recursive made (id) as (
@@ -151,7 +146,11 @@ async fn made_with(db: &mut PgConnection, event: EventId) -> Result<Vec<(EventId
 }
 
 /// Writes the change of one event, and answers what its log says.
-async fn write(db: &mut PgConnection, event: EventId, transition: &Transition) -> Result<(LogKind, String), Failure> {
+pub(super) async fn write(
+    db: &mut PgConnection,
+    event: EventId,
+    transition: &Transition,
+) -> Result<(LogKind, String), Failure> {
     Ok(match transition {
         Transition::Cancel => {
             cancel(db, event).await?;

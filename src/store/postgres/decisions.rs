@@ -6,13 +6,14 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::{Failure, expect_rows};
+use super::family::while_changing;
 use super::requests::{Draft, bring_forward, create, log};
-use super::{PostgresStore, accounts, events, family, hints, overview, rows, snapshot};
+use super::{PostgresStore, changes, events, family, hints, overview, rows, snapshot};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::digest::Shown;
 use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions};
-use crate::domain::event::{EventId, EventView};
+use crate::domain::event::{EventId, EventView, Transition};
 use crate::domain::refusal::Refusal;
 use crate::domain::review::{self, ChildEvent, Decision, Member, ReviewFacts};
 use crate::domain::story;
@@ -67,35 +68,93 @@ async fn carry_out_one(
     parents_event: EventId,
     draft: &Draft<'_>,
 ) -> Result<Option<EventId>, Failure> {
+    if let Some(event) = plan.cancels {
+        cancel(db, event, parents_event, draft).await?;
+    }
     let own_event = match &plan.step {
         ChildStep::Create { due_at, planned } => Some(create(db, id, draft, *due_at, planned).await?),
         ChildStep::BringForward { event, due_at } => {
             bring_forward(db, *event, draft, *due_at).await?;
             Some(*event)
         }
-        ChildStep::Adopt { event } => Some(*event),
+        ChildStep::Adopt { event } => {
+            adopt(db, *event, parents_event).await?;
+            Some(*event)
+        }
         ChildStep::Unlink => {
-            unlink(db, id).await?;
+            family::take_from_parent(db, id).await?;
             None
         }
         ChildStep::Keep | ChildStep::Acknowledge => None,
     };
     let (kind, message) = story::decided(plan, parents_event, own_event);
-    match own_event {
-        Some(event) => log(db, event, kind, &message, draft).await?,
-        None => accounts::write_log(db, id, kind, &message, draft.by).await?,
-    }
+    let written = sqlx::query(
+        "/* decisions: write log */
+         insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
+         values ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(id)
+    .bind(kind.as_str())
+    .bind(message)
+    .bind(&draft.by.name)
+    .bind(draft.by.source.as_str())
+    .bind(own_event.unwrap_or(parents_event).0)
+    .bind(draft.reason)
+    .execute(db)
+    .await?;
+    expect_rows("log entries", 1, written.rows_affected())?;
     Ok(own_event)
 }
 
-async fn unlink(db: &mut PgConnection, child: i64) -> Result<(), Failure> {
-    let unlinked = sqlx::query(
-        "/* decisions: unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = $1",
+/// Another choice was made: the child's event, and those that were made with it.
+async fn cancel(
+    db: &mut PgConnection,
+    event: EventId,
+    parents_event: EventId,
+    draft: &Draft<'_>,
+) -> Result<(), Failure> {
+    let mut all = vec![event];
+    all.extend(changes::made_with(db, event).await?.into_iter().map(|(event, _)| event));
+    for event in all {
+        let (kind, message) = changes::write(db, event, &Transition::Cancel).await?;
+        log(db, event, kind, &story::decided_otherwise(&message, parents_event), draft).await?;
+    }
+    Ok(())
+}
+
+/// One that was made with an earlier event of the same parent goes along with this one from here on.
+async fn adopt(db: &mut PgConnection, event: EventId, parents_event: EventId) -> Result<(), Failure> {
+    sqlx::query(
+        "/* decisions: adopt */
+         update disconnect_events e set parent_event_id = p.id
+           from disconnect_events p
+           join disconnect_events earlier on earlier.account_id = p.account_id
+          where e.id = $1 and p.id = $2 and earlier.id = e.parent_event_id",
     )
-    .bind(child)
+    .bind(event.0)
+    .bind(parents_event.0)
     .execute(db)
     .await?;
-    expect_rows("accounts to unlink", 1, unlinked.rows_affected())
+    Ok(())
+}
+
+/// Whoever takes a child from a parent that is gone has decided about it.
+pub(super) async fn follow_departure(db: &mut PgConnection, child: i64, by: &Actor) -> Result<(), Failure> {
+    sqlx::query(
+        "/* decisions: follow departure */
+         update family_decisions d
+            set disposition = 'unlink', child_event_id = null, decided_at = clock_timestamp(), decided_by = $2,
+                decided_from = $3
+           from disconnect_events e, accounts c
+          where d.child_id = $1 and d.disposition <> 'unlink' and e.id = d.event_id and e.outcome = 'disconnected'
+            and c.id = d.child_id and c.parent_id is distinct from e.account_id",
+    )
+    .bind(child)
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn write_decision(
@@ -164,13 +223,7 @@ pub(super) async fn decide(
     reason: Option<&str>,
     failures_max: i32,
 ) -> Result<EventView, Failure> {
-    for _ in 1..family::TRIES {
-        match decide_once(store, event, choices, by, reason, failures_max).await {
-            Err(Failure::Store(StoreError::Conflict(_))) => {}
-            ended => return ended,
-        }
-    }
-    decide_once(store, event, choices, by, reason, failures_max).await
+    while_changing!(decide_once(store, event, choices, by, reason, failures_max))
 }
 
 async fn decide_once(

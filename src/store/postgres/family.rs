@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
-use super::{PostgresStore, accounts, rows};
+use super::{PostgresStore, accounts, decisions, rows};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::family::{self, Family, NewParent, Relative, TreeFacts};
@@ -15,6 +15,20 @@ use crate::store::StoreError;
 
 /// How often a family that keeps changing is locked anew.
 pub(super) const TRIES: usize = 5;
+
+/// Runs a verb again while the family that it locks is changing. What is busy otherwise is the caller's to try again.
+macro_rules! while_changing {
+    ($verb:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $verb.await {
+                Err(Failure::Store(StoreError::Conflict(_))) if tries < family::TRIES => tries += 1,
+                ended => break ended,
+            }
+        }
+    }};
+}
+pub(super) use while_changing;
 
 pub(super) async fn link(
     store: &PostgresStore,
@@ -38,6 +52,7 @@ pub(super) async fn link(
         .execute(&mut *tx)
         .await?;
         expect_rows("accounts to link", 1, linked.rows_affected())?;
+        decisions::follow_departure(&mut tx, child_id, by).await?;
         accounts::write_log(&mut tx, child_id, LogKind::Linked, &story::linked(parent), by).await?;
     }
     let view = accounts::view(&mut tx, child).await?;
@@ -51,16 +66,22 @@ pub(super) async fn unlink(store: &PostgresStore, child: &AccountNumber, by: &Ac
     lock_with_parent(&mut tx, child).await?;
     let (child_id, facts) = tree_facts(&mut tx, child).await?;
     let parent = family::unlink(&facts)?;
-    let unlinked =
-        sqlx::query("/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = $1")
-            .bind(child_id)
-            .execute(&mut *tx)
-            .await?;
-    expect_rows("accounts to unlink", 1, unlinked.rows_affected())?;
+    take_from_parent(&mut tx, child_id).await?;
+    decisions::follow_departure(&mut tx, child_id, by).await?;
     accounts::write_log(&mut tx, child_id, LogKind::Unlinked, &story::unlinked(&parent), by).await?;
     let view = accounts::view(&mut tx, child).await?;
     tx.commit().await?;
     Ok(view)
+}
+
+/// Its parent is remembered, so that an import does not link it again.
+pub(super) async fn take_from_parent(db: &mut PgConnection, child: i64) -> Result<(), Failure> {
+    let unlinked =
+        sqlx::query("/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = $1")
+            .bind(child)
+            .execute(db)
+            .await?;
+    expect_rows("accounts to unlink", 1, unlinked.rows_affected())
 }
 
 /// One lock for all links there are: two that are each right could make a cycle together. Before any account's lock.
@@ -149,7 +170,7 @@ macro_rules! relatives_sql {
             $members,
             " select m.owner, m.is_parent, r.number, r.name, s.name as status, r.disconnected_at, r.email,
                      r.mailing_address, r.zone, p.number as parent_number, e.id as open_event, e.state as open_state,
-                     e.due_at as open_due_at, e.lane as open_lane
+                     e.due_at as open_due_at, e.lane as open_lane, e.parent_event_id as open_made_with
                 from members m
                 join accounts r on r.id = m.id
                 join account_statuses s on s.id = r.status_id

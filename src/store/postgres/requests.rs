@@ -5,6 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::decisions::{self, Confirmation};
 use super::failure::{Failure, expect_rows};
+use super::family::while_changing;
 use super::{PostgresStore, accounts, events, family, hints, overview};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
@@ -16,13 +17,7 @@ use crate::domain::story;
 use crate::store::{Requested, StoreError};
 
 pub(super) async fn ask(store: &PostgresStore, request: &DisconnectRequest) -> Result<Requested, Failure> {
-    for _ in 1..family::TRIES {
-        match ask_once(store, request).await {
-            Err(Failure::Store(StoreError::Conflict(_))) => {}
-            ended => return ended,
-        }
-    }
-    ask_once(store, request).await
+    while_changing!(ask_once(store, request))
 }
 
 async fn ask_once(store: &PostgresStore, request: &DisconnectRequest) -> Result<Requested, Failure> {
@@ -54,7 +49,8 @@ async fn ask_once(store: &PostgresStore, request: &DisconnectRequest) -> Result<
             log(&mut tx, event, LogKind::Rescheduled, &story::brought_forward(event), &draft).await?;
             (event, Requested::BroughtForward(event))
         }
-        Admission::UnderWay { event } => return Ok(Requested::UnderWay(event)),
+        Admission::UnderWay { event } if children.is_empty() => return Ok(Requested::UnderWay(event)),
+        Admission::UnderWay { event } => (event, Requested::UnderWay(event)),
         Admission::AlreadyDisconnected { disconnected_at } => {
             let event = disconnected_by(&mut tx, account).await?;
             return Ok(Requested::AlreadyDisconnected { disconnected_at, event });
@@ -111,6 +107,7 @@ pub(super) async fn create(
 }
 
 /// A scheduler may have claimed it since it was read, which changes nothing: open it stays while the account is locked.
+/// What is asked for by itself goes along with no other event any more.
 pub(super) async fn bring_forward(
     db: &mut PgConnection,
     event: EventId,
@@ -122,7 +119,7 @@ pub(super) async fn bring_forward(
          update disconnect_events
             set state = 'scheduled', lane = 0, due_at = $2, planned_for = null, zone = null,
                 next_at = clock_timestamp(), dispatches = 0, reason = $3, requested_by = $4, requested_from = $5,
-                agreed = $6, parent_event_id = coalesce($7, parent_event_id)
+                agreed = $6, parent_event_id = $7
           where id = $1 and state in ('scheduled', 'queued')",
     )
     .bind(event.0)

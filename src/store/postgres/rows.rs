@@ -87,6 +87,7 @@ pub(super) fn open_event(row: &PgRow) -> Result<Option<OpenEvent>, Failure> {
         state: state(row.try_get("open_state")?)?,
         due_at: row.try_get("open_due_at")?,
         lane: row.try_get("open_lane")?,
+        made_with: row.try_get::<Option<i64>, _>("open_made_with")?.map(EventId),
     }))
 }
 

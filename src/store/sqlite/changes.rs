@@ -69,7 +69,10 @@ impl SqliteStore {
     }
 }
 
-async fn made_with(connection: &mut SqliteConnection, event: EventId) -> StoreResult<Vec<(EventId, AccountNumber)>> {
+pub async fn made_with(
+    connection: &mut SqliteConnection,
+    event: EventId,
+) -> StoreResult<Vec<(EventId, AccountNumber)>> {
     let found: Vec<(i64, String)> = sqlx::query_as(
         "/* change: made with */ with recursive made (id) as (
              select id from disconnect_events where parent_event_id = ?1
@@ -88,7 +91,7 @@ async fn made_with(connection: &mut SqliteConnection, event: EventId) -> StoreRe
 }
 
 /// Writes the change of one event, and answers its account and what the log says.
-async fn write(
+pub async fn write(
     connection: &mut SqliteConnection,
     event: EventId,
     transition: &Transition,

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::SqliteStore;
 use super::accounts::{Entry, id};
 use super::events::view;
 use super::failure::{failure, unreadable};
+use super::family::unlink;
 use super::overview::snapshots;
 use super::requests::{Draft, bring_forward, create};
 use super::rows::{at, expect_rows, get, json, number, optional_word, word};
+use super::{SqliteStore, changes};
 use crate::domain::account::{AccountId, AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::digest::Shown;
 use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions};
-use crate::domain::event::{EventId, EventView, Outcome, State};
+use crate::domain::event::{EventId, EventView, Outcome, State, Transition};
 use crate::domain::review::{self, ChildEvent, Decision, Member, ReviewFacts};
 use crate::domain::story;
 use crate::store::StoreResult;
@@ -50,11 +51,14 @@ impl SqliteStore {
             let child = id(connection, &plan.child).await?;
             let agreed = shown.get(&plan.child);
             let draft = Draft { agreed, parent_event: Some(parents_event), ..confirmation.draft };
-            let own_event = carry_out_one(connection, plan, child, &draft).await?;
+            if let Some(event) = plan.cancels {
+                self.cancel_decided_otherwise(connection, event, parents_event, &draft).await?;
+            }
+            let own_event = carry_out_one(connection, plan, child, parents_event, &draft).await?;
             write_decision(connection, plan, child, parents_event, own_event, &draft).await?;
             let (kind, message) = story::decided(plan, parents_event, own_event);
-            let (by, reason) = (draft.by, draft.reason.filter(|_| own_event.is_some()));
-            self.write_log(connection, Entry { account: child, kind, message, by, event: own_event, reason }).await?;
+            let (by, reason, event) = (draft.by, draft.reason, Some(own_event.unwrap_or(parents_event)));
+            self.write_log(connection, Entry { account: child, kind, message, by, event, reason }).await?;
             if let Some(own_event) = own_event {
                 events.insert(&plan.child, (child, own_event));
             }
@@ -67,6 +71,50 @@ impl SqliteStore {
             let entry = Entry { account, kind: LogKind::FamilyDecided, message, by, event, reason };
             self.write_log(connection, entry).await?;
         }
+        Ok(())
+    }
+
+    /// Another choice was made: the child's event, and those that were made with it.
+    async fn cancel_decided_otherwise(
+        &self,
+        connection: &mut SqliteConnection,
+        event: EventId,
+        parents_event: EventId,
+        draft: &Draft<'_>,
+    ) -> StoreResult<()> {
+        let mut all = vec![event];
+        all.extend(changes::made_with(connection, event).await?.into_iter().map(|(event, _)| event));
+        for event in all {
+            let (account, kind, message) = changes::write(connection, event, &Transition::Cancel, draft.now).await?;
+            let message = story::decided_otherwise(&message, parents_event);
+            let (by, reason, event) = (draft.by, draft.reason, Some(event));
+            self.write_log(connection, Entry { account, kind, message, by, event, reason }).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever takes a child from a parent that is gone has decided about it.
+    pub(super) async fn follow_departure(
+        &self,
+        connection: &mut SqliteConnection,
+        child: AccountId,
+        by: &Actor,
+    ) -> StoreResult<()> {
+        sqlx::query(
+            "/* decisions: follow departure */ update family_decisions
+                set disposition = 'unlink', child_event_id = null, decided_at = ?2, decided_by = ?3, decided_from = ?4
+              where child_id = ?1 and disposition <> 'unlink'
+                and exists (select 1 from disconnect_events e join accounts c on c.id = family_decisions.child_id
+                             where e.id = family_decisions.event_id and e.outcome = 'disconnected'
+                               and c.parent_id is not e.account_id)",
+        )
+        .bind(child.0)
+        .bind(at(self.now()))
+        .bind(&by.name)
+        .bind(by.source.as_str())
+        .execute(connection)
+        .await
+        .map_err(failure)?;
         Ok(())
     }
 
@@ -99,6 +147,7 @@ async fn carry_out_one(
     connection: &mut SqliteConnection,
     plan: &ChildPlan,
     child: AccountId,
+    parents_event: EventId,
     draft: &Draft<'_>,
 ) -> StoreResult<Option<EventId>> {
     Ok(match &plan.step {
@@ -107,7 +156,10 @@ async fn carry_out_one(
             bring_forward(connection, *event, draft, *due_at).await?;
             Some(*event)
         }
-        ChildStep::Adopt { event } => Some(*event),
+        ChildStep::Adopt { event } => {
+            adopt(connection, *event, parents_event).await?;
+            Some(*event)
+        }
         ChildStep::Unlink => {
             unlink(connection, child).await?;
             None
@@ -116,15 +168,21 @@ async fn carry_out_one(
     })
 }
 
-async fn unlink(connection: &mut SqliteConnection, child: AccountId) -> StoreResult<()> {
-    let written = sqlx::query(
-        "/* decisions: unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = ?1",
+/// One that was made with an earlier event of the same parent goes along with this one from here on.
+async fn adopt(connection: &mut SqliteConnection, event: EventId, parents_event: EventId) -> StoreResult<()> {
+    sqlx::query(
+        "/* decisions: adopt */ update disconnect_events set parent_event_id = ?2
+          where id = ?1 and parent_event_id in (
+                select earlier.id from disconnect_events p
+                  join disconnect_events earlier on earlier.account_id = p.account_id
+                 where p.id = ?2)",
     )
-    .bind(child.0)
+    .bind(event.0)
+    .bind(parents_event.0)
     .execute(connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "decisions: unlink")
+    Ok(())
 }
 
 async fn write_decision(

@@ -43,6 +43,7 @@ impl SqliteStore {
             .await
             .map_err(failure)?;
             expect_rows(&written, 1, "link: put under")?;
+            self.follow_departure(&mut tx, child_id, by).await?;
             let message = story::linked(parent);
             let entry = Entry { account: child_id, kind: LogKind::Linked, message, by, event: None, reason: None };
             self.write_log(&mut tx, entry).await?;
@@ -56,14 +57,8 @@ impl SqliteStore {
         let mut tx = self.write().await?;
         let child_id = id(&mut tx, child).await?;
         let parent = family::unlink(&tree_facts(&mut tx, child_id).await?)?;
-        let written = sqlx::query(
-            "/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = ?1",
-        )
-        .bind(child_id.0)
-        .execute(&mut *tx)
-        .await
-        .map_err(failure)?;
-        expect_rows(&written, 1, "unlink")?;
+        unlink(&mut tx, child_id).await?;
+        self.follow_departure(&mut tx, child_id, by).await?;
         let message = story::unlinked(&parent);
         let entry = Entry { account: child_id, kind: LogKind::Unlinked, message, by, event: None, reason: None };
         self.write_log(&mut tx, entry).await?;
@@ -71,6 +66,17 @@ impl SqliteStore {
         tx.commit().await.map_err(failure)?;
         Ok(view)
     }
+}
+
+/// Its parent is remembered, so that an import does not link it again.
+pub async fn unlink(connection: &mut SqliteConnection, child: AccountId) -> StoreResult<()> {
+    let written =
+        sqlx::query("/* unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null where id = ?1")
+            .bind(child.0)
+            .execute(connection)
+            .await
+            .map_err(failure)?;
+    expect_rows(&written, 1, "unlink")
 }
 
 async fn tree_facts(connection: &mut SqliteConnection, account: AccountId) -> StoreResult<TreeFacts> {
@@ -126,7 +132,7 @@ macro_rules! relatives_sql {
             $members,
             " select m.owner, m.is_parent, r.number, r.name, s.name as status, r.disconnected_at, r.email,
                      r.mailing_address, r.zone, p.number as parent_number, e.id as open_event, e.state as open_state,
-                     e.due_at as open_due_at, e.lane as open_lane
+                     e.due_at as open_due_at, e.lane as open_lane, e.parent_event_id as open_made_with
                 from members m
                 join accounts r on r.id = m.id
                 join account_statuses s on s.id = r.status_id
@@ -197,6 +203,7 @@ fn relative(row: &SqliteRow) -> StoreResult<Relative> {
             state: word(row, "open_state", State::parse)?,
             due_at: get(row, "open_due_at")?,
             lane: get(row, "open_lane")?,
+            made_with: get::<Option<i64>, _>(row, "open_made_with")?.map(EventId),
         }),
     };
     Ok(Relative {

@@ -42,23 +42,28 @@ impl SqliteStore {
             parent_event: None,
             now: facts.now,
         };
-        let (event, kind, message, requested) = match own {
+        let (event, told, requested) = match own {
             Admission::Create { due_at, planned } => {
                 let event = create(&mut tx, account, &draft, due_at, &planned).await?;
-                (event, LogKind::Scheduled, story::scheduled(&due_at, &planned), Requested::Created(event))
+                let told = (LogKind::Scheduled, story::scheduled(&due_at, &planned));
+                (event, Some(told), Requested::Created(event))
             }
             Admission::BringForward { event, due_at } => {
                 bring_forward(&mut tx, event, &draft, due_at).await?;
-                (event, LogKind::Rescheduled, story::brought_forward(event), Requested::BroughtForward(event))
+                let told = (LogKind::Rescheduled, story::brought_forward(event));
+                (event, Some(told), Requested::BroughtForward(event))
             }
-            Admission::UnderWay { event } => return Ok(Requested::UnderWay(event)),
+            Admission::UnderWay { event } if children.is_empty() => return Ok(Requested::UnderWay(event)),
+            Admission::UnderWay { event } => (event, None, Requested::UnderWay(event)),
             Admission::AlreadyDisconnected { disconnected_at } => {
                 let event = disconnected_by(&mut tx, account).await?;
                 return Ok(Requested::AlreadyDisconnected { disconnected_at, event });
             }
         };
-        let (by, reason) = (draft.by, draft.reason);
-        self.write_log(&mut tx, Entry { account, kind, message, by, event: Some(event), reason }).await?;
+        if let Some((kind, message)) = told {
+            let (by, reason) = (draft.by, draft.reason);
+            self.write_log(&mut tx, Entry { account, kind, message, by, event: Some(event), reason }).await?;
+        }
         let confirmation =
             Confirmation { id: account, account: &request.account, event, draft: Draft { agreed: None, ..draft } };
         self.carry_out(&mut tx, &confirmation, &children).await?;
@@ -97,6 +102,7 @@ pub async fn create(
     .map_err(failure)
 }
 
+/// What is asked for by itself goes along with no other event any more.
 pub async fn bring_forward(
     connection: &mut SqliteConnection,
     event: EventId,
@@ -107,7 +113,7 @@ pub async fn bring_forward(
         "/* request: bring forward */ update disconnect_events
             set state = 'scheduled', lane = 0, due_at = ?2, next_at = ?3, dispatches = 0,
                 planned_for = null, zone = null, reason = ?4, requested_by = ?5, requested_from = ?6,
-                agreed = ?7, parent_event_id = coalesce(?8, parent_event_id)
+                agreed = ?7, parent_event_id = ?8
           where id = ?1 and state in ('scheduled', 'queued')",
     )
     .bind(event.0)
