@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::store::{EventCounts, Store, StoreResult};
+use crate::store::{EventCounts, EventFilter, Page, Store, StoreResult};
 
 /// What was found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -101,6 +101,9 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis) -> StoreResult<()
     let (finding, message) = backlog(&counts);
     diagnosis.put("events", finding, message);
 
+    let (finding, message) = families(store).await?;
+    diagnosis.put("families", finding, message);
+
     let wrongs = store.inspect().await?;
     if wrongs.is_empty() {
         diagnosis.add("data", Ok("nothing that should not be".into()));
@@ -149,6 +152,23 @@ fn span(seconds: f64) -> String {
         }
     }
     parts.join(" ")
+}
+
+/// How many events with something to decide are named.
+const UNDECIDED_NAMED: u32 = 5;
+
+/// Whether somebody has to decide about children, since a family changed after its parent's disconnect was confirmed.
+async fn families(store: &dyn Store) -> StoreResult<(Finding, String)> {
+    let filter = EventFilter { to_decide: true, ..EventFilter::default() };
+    let events = store.events(&filter, &Page { after: None, limit: UNDECIDED_NAMED }).await?;
+    if events.items.is_empty() {
+        return Ok((Finding::Ok, "nothing to decide about".into()));
+    }
+    let told: Vec<_> =
+        events.items.iter().map(|event| format!("event {}: {}", event.id, event.to_decide.join("; "))).collect();
+    let more = if events.next_cursor.is_some() { "; and more" } else { "" };
+    let how = "`disconnectd events decide` does it, `disconnectd events list --to-decide` lists them";
+    Ok((Finding::Warning, format!("{}{more}; {how}", told.join("; "))))
 }
 
 async fn told<T>(

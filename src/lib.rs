@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A disconnect's way through it:
-//! 1. [`cli`] shows an overview ([`domain::overview`]) and asks; [`store::Events::request`] makes an event, if
-//!    [`domain::request::admit`] lets it.
+//! 1. [`cli`] or [`api`] shows an overview ([`domain::overview`]) with its [`domain::digest`], and takes the choice for
+//!    each child ([`domain::dispositions`]); [`store::Events::request`] makes the events, if [`domain::request::admit`]
+//!    lets it. [`domain::review`] says what there is to decide where a family changes later.
 //! 2. The [`scheduler`] claims what is due ([`store::Dispatch`]), commits, and publishes its id to the [`queue`].
 //! 3. The [`worker`] takes deliveries in batches and calls [`store::Execution::disconnect`]: one transaction that locks,
 //!    loads a snapshot, asks [`domain::plan::plan_disconnect`], and writes the effects that it answers.

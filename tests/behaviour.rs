@@ -2,12 +2,16 @@
 
 mod api;
 mod bad_input;
+mod changes;
 mod clerk;
+mod clerks_day;
 mod cluster;
 mod demo;
+mod families;
 mod outages;
 mod poison;
 mod serving;
+mod tokens;
 
 use crate::program::Program;
 use crate::support::database::{Engine, TestDatabase};

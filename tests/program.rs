@@ -15,11 +15,13 @@ use crate::support::database::PROBE_TOKEN;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One installation: a folder, a database and a queue, and commands that run there.
+#[derive(Clone)]
 pub struct Program {
     folder: PathBuf,
     database: String,
     queue: String,
     config: Option<PathBuf>,
+    token: Option<String>,
 }
 
 /// What a command answered.
@@ -46,13 +48,18 @@ impl Answer {
 
 impl Program {
     pub fn new(folder: &Path, database: impl Into<String>, queue: impl Into<String>) -> Self {
-        Self { folder: folder.to_owned(), database: database.into(), queue: queue.into(), config: None }
+        Self { folder: folder.to_owned(), database: database.into(), queue: queue.into(), config: None, token: None }
     }
 
     /// The same with a configuration file.
     pub fn configured(mut self, toml: &str) -> Self {
         self.config = Some(self.write("disconnectd.toml", toml));
         self
+    }
+
+    /// The same with a token in its environment.
+    pub fn bearing(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     /// Writes a file into the folder, where the commands run.
@@ -73,6 +80,9 @@ impl Program {
             .env("DISCONNECTD_QUEUE_URL", &self.queue)
             .env("DISCONNECTD_HTTP_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null());
+        if let Some(token) = &self.token {
+            command.env("DISCONNECTD_TOKEN", token);
+        }
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }

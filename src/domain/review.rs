@@ -24,6 +24,8 @@ pub struct Member {
     pub has_contact: bool,
     /// Whether it is under the event's account now.
     pub is_child: bool,
+    /// Its own open event.
+    pub open_event: Option<EventId>,
     pub decision: Option<Decision>,
 }
 
@@ -65,16 +67,27 @@ fn is_in_question(state: State, outcome: Option<Outcome>) -> bool {
 fn decided(parent: &AccountNumber, members: &[Member]) -> Vec<ChildView> {
     let view = |member: &Member| {
         let decision = member.decision.as_ref()?;
-        let stays = decision.disposition == Disposition::Keep && member.is_child && member.disconnected_at.is_none();
         Some(ChildView {
             number: member.number.clone(),
             disposition: decision.disposition,
             event_id: decision.event.map(|event| event.id),
             event_state: decision.event.map(|event| event.state),
-            warning: (stays && !member.has_contact).then(|| nobody_gets_invoices(parent, &member.number)),
+            warning: warning(parent, member, decision.disposition),
         })
     };
     members.iter().filter_map(view).collect()
+}
+
+fn warning(parent: &AccountNumber, member: &Member, disposition: Disposition) -> Option<String> {
+    if member.disconnected_at.is_some() || disposition == Disposition::Disconnect {
+        return None;
+    }
+    if let Some(event) = member.open_event {
+        let stays = if disposition == Disposition::Keep { "kept" } else { "unlinked" };
+        return Some(format!("{} is {stays}, and its own event {event} disconnects it all the same", member.number));
+    }
+    let stays = disposition == Disposition::Keep && member.is_child;
+    (stays && !member.has_contact).then(|| nobody_gets_invoices(parent, &member.number))
 }
 
 #[must_use]
@@ -225,6 +238,7 @@ mod tests {
             disconnected_at: None,
             has_contact: true,
             is_child: true,
+            open_event: None,
             decision: disposition.map(|disposition| Decision {
                 disposition,
                 had_contact: true,
@@ -278,6 +292,15 @@ mod tests {
         assert_eq!(asked(&kept), None);
         let view = decided(&number("1"), &[kept]).pop().unwrap();
         assert!(view.warning.unwrap().contains("nobody gets the invoices of 2"));
+    }
+
+    #[test]
+    fn a_child_that_stays_and_has_an_event_of_its_own_is_a_warning() {
+        for disposition in [Disposition::Keep, Disposition::Unlink] {
+            let planned = Member { open_event: Some(EventId(8)), ..member(Some(disposition)) };
+            let view = decided(&number("1"), &[planned]).pop().unwrap();
+            assert!(view.warning.unwrap().contains("its own event 8 disconnects it all the same"));
+        }
     }
 
     #[test]

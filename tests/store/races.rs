@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use disconnectd::domain::dispositions::{Choice, Dispositions};
 use disconnectd::domain::event::{Change, Order, Outcome, State};
 use disconnectd::domain::refusal::Refusal;
+use disconnectd::domain::request::DisconnectRequest;
 use disconnectd::domain::retry::{FailedAttempt, Verdict};
 use disconnectd::store::{Executed, Requested, Store, StoreError};
 use futures_util::future::join_all;
@@ -25,6 +27,7 @@ both_engines!(
     batches_that_share_accounts_in_opposite_orders_all_end,
     failures_are_written_while_their_events_are_changed,
     children_are_unlinked_while_their_families_are_disconnected,
+    rule_5_a_family_that_changes_during_its_confirmation_is_decided_about_or_asks,
 );
 
 /// As the callers of a store do: what is busy is tried again at once. A macro, because a future over an async closure
@@ -314,4 +317,51 @@ async fn children_are_unlinked_while_their_families_are_disconnected(db: &TestDa
         let (executed, ()) = tokio::join!(worker, unlinks);
         assert!(executed.unwrap().iter().all(|one| outcome_of(one) == Some(Outcome::Disconnected)));
     }
+}
+
+/// Whoever comes during the confirmation is decided about with it, or asked about from then on; nobody slips between.
+async fn rule_5_a_family_that_changes_during_its_confirmation_is_decided_about_or_asks(db: &TestDatabase) {
+    let stores = handles(db).await;
+    let (mut before, mut after) = (0, 0);
+    for round in 0..30 {
+        let [parent, child, comes, goes] = ["P", "C", "N", "G"].map(|name| format!("{name}-{round}"));
+        let with_email = |number: &str| account(number).email("x@example.com");
+        db.accounts([
+            with_email(&parent),
+            with_email(&child).parent(&parent),
+            with_email(&goes).parent(&parent),
+            with_email(&comes),
+        ])
+        .await;
+        let asks = {
+            let (store, parent) = (Arc::clone(&stores[0]), parent.clone());
+            tokio::spawn(async move {
+                let asked = DisconnectRequest {
+                    children: Dispositions::all(Choice::Disconnect { on: None }),
+                    ..request(&parent, "2126-12-01")
+                };
+                again_while_busy!(store.request(&asked))
+            })
+        };
+        let links = {
+            let (store, parent, comes) = (Arc::clone(&stores[1]), number(&parent), number(&comes));
+            tokio::spawn(async move { again_while_busy!(store.link(&comes, &parent, &clerk())) })
+        };
+        let unlinks = {
+            let (store, goes) = (Arc::clone(&stores[0]), number(&goes));
+            tokio::spawn(async move { again_while_busy!(store.unlink(&goes, &clerk())) })
+        };
+        let Requested::Created(event) = asks.await.unwrap().unwrap() else { panic!("it is new") };
+        links.await.unwrap().unwrap();
+        unlinks.await.unwrap().unwrap();
+        let view = db.event(event).await;
+        let is_decided = |number: &str| view.children.iter().any(|child| child.number.as_str() == number);
+        let asked = |number: &str| view.to_decide.iter().filter(|asked| asked.contains(number)).count();
+        assert!(is_decided(&child));
+        assert_eq!(asked(&comes), usize::from(!is_decided(&comes)), "{view:?}");
+        assert_eq!(asked(&goes), usize::from(is_decided(&goes)), "{view:?}");
+        before += usize::from(is_decided(&comes));
+        after += usize::from(!is_decided(&comes));
+    }
+    eprintln!("{before} came before the confirmation, {after} after it");
 }

@@ -225,7 +225,7 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
         "/* decisions: members */
          select m.event_id, c.number, c.disconnected_at, c.parent_id is not distinct from e.account_id as is_child,
                 c.email is not null or c.mailing_address is not null as has_contact,
-                d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome
+                d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome, o.id as open_event
            from (select e.id as event_id, c.id as child_id
                    from disconnect_events e join accounts c on c.parent_id = e.account_id
                   where e.id = any($1)
@@ -235,6 +235,7 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
            join accounts c on c.id = m.child_id
            left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
            left join disconnect_events ce on ce.id = d.child_event_id
+           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued')
           order by m.event_id, c.number",
     )
     .bind(events)
@@ -269,6 +270,7 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
         disconnected_at: row.try_get("disconnected_at")?,
         has_contact: row.try_get("has_contact")?,
         is_child: row.try_get("is_child")?,
+        open_event: row.try_get::<Option<i64>, _>("open_event")?.map(EventId),
         decision,
     })
 }

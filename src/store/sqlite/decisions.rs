@@ -194,7 +194,7 @@ async fn members(connection: &mut SqliteConnection, events: &[i64]) -> StoreResu
         "/* decisions: members */
          select m.event_id, c.number, c.disconnected_at, c.parent_id is e.account_id as is_child,
                 c.email is not null or c.mailing_address is not null as has_contact,
-                d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome
+                d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome, o.id as open_event
            from (select e.id as event_id, c.id as child_id
                    from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
                    join accounts c on c.parent_id = e.account_id
@@ -205,6 +205,7 @@ async fn members(connection: &mut SqliteConnection, events: &[i64]) -> StoreResu
            join accounts c on c.id = m.child_id
            left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
            left join disconnect_events ce on ce.id = d.child_event_id
+           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued')
           order by m.event_id, c.number",
     )
     .bind(json(events)?)
@@ -239,6 +240,7 @@ fn member(row: &SqliteRow) -> StoreResult<Member> {
         disconnected_at: get(row, "disconnected_at")?,
         has_contact: get(row, "has_contact")?,
         is_child: get(row, "is_child")?,
+        open_event: get::<Option<i64>, _>(row, "open_event")?.map(EventId),
         decision,
     })
 }
