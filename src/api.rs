@@ -120,7 +120,8 @@ fn of_role(
     mut routes: OpenApiRouter<Shared>,
 ) -> OpenApiRouter<Shared> {
     document::demand(routes.get_openapi_mut(), role, place, brings);
-    let (gate, terms) = (Gate { api: api.clone(), role, place }, Terms { api: api.clone(), brings });
+    let with_a_query = Arc::new(document::with_a_query(routes.get_openapi()));
+    let (gate, terms) = (Gate { api: api.clone(), role, place }, Terms { api: api.clone(), brings, with_a_query });
     // The layer that is added last comes first.
     routes.route_layer(from_fn_with_state(terms, call::run)).route_layer(from_fn_with_state(gate, auth::admit))
 }

@@ -1,5 +1,6 @@
 //! What users see, through the program itself: its commands, its processes, its exit codes. On both engine pairs.
 
+mod api;
 mod bad_input;
 mod changes;
 mod clerk;
@@ -54,6 +55,7 @@ async fn installed(db: &TestDatabase) -> Program {
     let program = Program::new(db.folder(), db.url(), queue_url(db));
     program.run(&["migrate"]).exits(0);
     db.store.check_schema().await.unwrap();
+    db.probe_token().await;
     program
 }
 

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::http::Request;
+use crate::support::database::PROBE_TOKEN;
+
 /// Nothing that a test waits for takes longer than this, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -176,16 +179,21 @@ impl Served {
         }
     }
 
+    /// A request to it, with the token that [`TestDatabase::probe_token`] makes.
+    ///
+    /// [`TestDatabase::probe_token`]: crate::support::database::TestDatabase::probe_token
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        self.bare_request(method, path).token(PROBE_TOKEN)
+    }
+
+    /// A request without any token.
+    pub fn bare_request(&self, method: &str, path: &str) -> Request {
+        Request::new(self.address, method, path)
+    }
+
     /// Asks over HTTP. Answers the status and the body.
     pub fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = std::net::TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        Ok((status, body))
+        self.request("GET", path).try_answer().map(|answer| (answer.status, answer.text()))
     }
 
     /// Waits until `/readyz` says that the process is stopping.

@@ -229,18 +229,28 @@ async fn unlink_account(
 #[serde(deny_unknown_fields)]
 struct NewContact {
     /// Where invoices are sent to.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000, example = "ada@example.com")]
-    email: Option<Option<String>>,
+    email: NewText,
     /// Where letters are sent to; it may have several lines.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
-    mailing_address: Option<Option<String>>,
+    mailing_address: NewText,
 }
 
 /// `null` is something else than nothing.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
+#[derive(Debug, Default)]
+enum NewText {
+    #[default]
+    NotGiven,
+    Null,
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for NewText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Text))
+    }
 }
 
 /// Change who gets the invoices of an account.
@@ -258,8 +268,11 @@ async fn change_contact(
     Number(number): Number,
     Told(told): Told<NewContact>,
 ) -> Answer<Json<AccountView>> {
-    let read =
-        |name, text: Option<Option<String>>| text.map(|text| field(name, text.as_deref(), parse_text)).transpose();
+    let read = |name, text| match text {
+        NewText::NotGiven => Ok(None),
+        NewText::Null => Ok(Some(None)),
+        NewText::Text(text) => field(name, Some(&text), parse_text).map(Some),
+    };
     let change = ContactChange {
         email: read("email", told.email)?,
         mailing_address: read("mailing_address", told.mailing_address)?,

@@ -1,14 +1,15 @@
 //! How a call runs: its body is taken in whole and within bounds, then it runs in a task of its own, which neither a
 //! client that hangs up nor the end of its time stops half-way.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -52,6 +53,20 @@ pub enum Brings {
 pub struct Terms {
     pub api: Shared,
     pub brings: Brings,
+    /// The operations that take a query, by method and path as the document has it.
+    pub with_a_query: Arc<HashSet<(Method, String)>>,
+}
+
+impl Terms {
+    /// A query where none is read would be a filter that does not hold.
+    fn refuse_query(&self, request: &Request) -> Answer<()> {
+        let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+        let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+        if request.uri().query().is_none_or(str::is_empty) || self.with_a_query.contains(&(method, path)) {
+            return Ok(());
+        }
+        Err(Problem::invalid("query", "this takes none; leave away what stands behind the question mark"))
+    }
 }
 
 /// A file that came as a body. It is in no folder, and gone once nobody has it open.
@@ -63,6 +78,9 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
     let limit = if terms.brings == Brings::File { FILE_TIME_MAX } else { TIME_MAX };
     let deadline = Instant::now() + limit;
     let is_write = !request.method().is_safe();
+    if let Err(problem) = terms.refuse_query(&request) {
+        return problem.into_response();
+    }
     let call = match timeout_at(deadline, received(request, terms.brings)).await {
         Ok(Ok(call)) => call,
         Ok(Err(problem)) => return problem.into_response(),

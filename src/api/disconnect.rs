@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -32,6 +32,16 @@ pub fn write() -> OpenApiRouter<Shared> {
 
 /// Names every child that is not named itself.
 const EVERY_OTHER: &str = "*";
+
+/// What was looked at before.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Confirmed {
+    /// The `ETag` of the overview that was looked at.
+    #[param(rename = "If-Match", example = "*")]
+    #[expect(dead_code, reason = "it is read by `if_match`; this describes it")]
+    if_match: Option<String>,
+}
 
 /// What is asked for. Nothing has to be said: without a date it is now.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -121,10 +131,7 @@ impl ToSchema for Disconnect {
     post,
     path = "/api/v1/accounts/{number}/disconnect",
     tag = "accounts",
-    params(
-        NumberInPath,
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the overview that was looked at."),
-    ),
+    params(NumberInPath, Confirmed),
     request_body = Option<DisconnectAsked>,
     responses(
         (

@@ -1,5 +1,8 @@
 //! The OpenAPI document: made from the handlers and the types, and completed with what all routes of a group share.
 
+use std::collections::HashSet;
+
+use axum::http::Method;
 use bytes::Bytes;
 use serde_json::json;
 use utoipa::openapi::header::Header;
@@ -71,6 +74,30 @@ pub fn demand(document: &mut OpenApi, role: Role, place: Place, brings: Brings) 
             add_headers(operation, is_write);
         }
     }
+}
+
+/// The operations that take a query, by method and path.
+#[must_use]
+pub fn with_a_query(document: &OpenApi) -> HashSet<(Method, String)> {
+    let mut all = HashSet::new();
+    for (path, item) in &document.paths.paths {
+        let PathItem { get, put, post, delete, patch, .. } = item;
+        for (method, operation) in [
+            (Method::GET, get),
+            (Method::PUT, put),
+            (Method::POST, post),
+            (Method::DELETE, delete),
+            (Method::PATCH, patch),
+        ] {
+            let parameters = operation.iter().flat_map(|operation| operation.parameters.iter().flatten());
+            let is_queried =
+                |one: &RefOr<Parameter>| matches!(one, RefOr::T(p) if p.parameter_in == ParameterIn::Query);
+            if parameters.into_iter().any(is_queried) {
+                all.insert((method, path.clone()));
+            }
+        }
+    }
+    all
 }
 
 /// An answer without a token: there is nothing to go wrong.

@@ -100,7 +100,7 @@ async fn instant_of(api: &Shared, name: &str, text: Option<String>) -> Answer<Op
 #[into_params(parameter_in = Path)]
 pub struct EventInPath {
     /// The number of the event.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 1)]
     #[expect(dead_code, reason = "it is read by `Id`; this describes it")]
     id: i64,
 }

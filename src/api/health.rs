@@ -40,7 +40,7 @@ async fn alive() -> &'static str {
 
 /// Whether the process is ready, part by part.
 #[derive(Debug, Serialize, ToSchema)]
-struct Ready {
+struct Readiness {
     ready: bool,
     /// A stop was asked for, and what has begun is being finished.
     stopping: bool,
@@ -83,14 +83,14 @@ impl From<Condition> for Part {
     path = "/readyz",
     tag = "health",
     responses(
-        (status = 200, description = "It is ready.", body = Ready),
+        (status = 200, description = "It is ready.", body = Readiness),
         (status = 503, description = "It is not ready, or the database is away and the token new here.", content(
-            (Ready = "application/json"),
+            (Readiness = "application/json"),
             (super::problem::Problem = "application/problem+json"),
         )),
     )
 )]
-async fn ready(State(api): State<Shared>) -> (StatusCode, Json<Ready>) {
+async fn ready(State(api): State<Shared>) -> (StatusCode, Json<Readiness>) {
     let database = match tokio::time::timeout(PING_TIMEOUT, api.store.ping()).await {
         Ok(Ok(())) if api.health.database() == Condition::Starting => Condition::Starting,
         Ok(Ok(())) => Condition::Up,
@@ -111,7 +111,7 @@ async fn ready(State(api): State<Shared>) -> (StatusCode, Json<Ready>) {
     let stopping = api.stop.is_asked();
     let ready = database == Condition::Up && queue == Condition::Up && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, stopping, database: database.into(), queue: queue.into() }))
+    (status, Json(Readiness { ready, stopping, database: database.into(), queue: queue.into() }))
 }
 
 /// The metrics of this process, for Prometheus.

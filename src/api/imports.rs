@@ -22,6 +22,16 @@ pub fn write() -> OpenApiRouter<Shared> {
     OpenApiRouter::default().routes(routes!(import_accounts)).routes(routes!(import_debits))
 }
 
+const ACCOUNTS_EXAMPLE: &str = "\
+number,name,status,parent_number,currency,zone,address,email,mailing_address,groups
+2001,Ada Miller,Active,,USD,America/New_York,12 Elm Street,ada@example.com,,tower-3;fiber
+";
+
+const DEBITS_EXAMPLE: &str = "\
+account_number,reference,description,amount,tax,charged_on
+2001,2026-11,Monthly charge November,49.90,4.12,2026-11-01
+";
+
 /// How to import.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +52,7 @@ struct ImportAsked {
     path = "/api/v1/imports/accounts",
     tag = "imports",
     params(ImportAsked),
-    request_body(content = String, content_type = "text/csv"),
+    request_body(content = String, content_type = "text/csv", example = json!(ACCOUNTS_EXAMPLE)),
     responses((status = 200, description = "What was done, or would be.", body = ImportReport))
 )]
 async fn import_accounts(
@@ -67,7 +77,7 @@ async fn import_accounts(
     path = "/api/v1/imports/debits",
     tag = "imports",
     params(ImportAsked),
-    request_body(content = String, content_type = "text/csv"),
+    request_body(content = String, content_type = "text/csv", example = json!(DEBITS_EXAMPLE)),
     responses((status = 200, description = "What was done, or would be.", body = ImportReport))
 )]
 async fn import_debits(

@@ -59,7 +59,7 @@ async fn list_invoices(
 #[into_params(parameter_in = Path)]
 struct InvoiceInPath {
     /// The number of the invoice.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 1)]
     #[expect(dead_code, reason = "it is read by `Id`; this describes it")]
     number: i64,
 }

@@ -85,7 +85,7 @@ async fn create_token(
 #[into_params(parameter_in = Path)]
 struct TokenInPath {
     /// The number of the token.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, example = 1)]
     #[expect(dead_code, reason = "it is read by `Id`; this describes it")]
     id: i64,
 }

@@ -66,12 +66,10 @@ async fn a_database_that_is_away_at_start_is_waited_for() {
         load(db, 1).await;
         let reserved = Reserved::new();
         let served = Program::new(db.folder(), through(&db.url(), reserved.at), amqp_url()).serve(&[]);
-        let down = until(&served, "the database is down", |ready| ready["database"]["state"] == "down").await;
-        assert_eq!(down["ready"], false);
-        assert!(down["database"]["reason"].as_str().is_some_and(|why| !why.is_empty()), "{down}");
-        assert_eq!(served.ask("/readyz").unwrap().0, 503);
+        let problem = served.request("GET", "/readyz").answer().problem(503, "database_unavailable");
+        assert!(problem["detail"].as_str().is_some_and(|why| why.contains("no token")), "{problem}");
+        served.request("GET", "/metrics").answer().problem(503, "database_unavailable");
         assert_eq!(served.ask("/healthz").unwrap().0, 200);
-        until_metric(&served, "disconnectd_database_up 0").await;
         for _ in 0..3 {
             assert_eq!(served.ask("/readyz").unwrap().0, 503); // each takes as long as the database may for an answer
         }
@@ -148,6 +146,7 @@ async fn a_worker_holds_what_it_has_while_the_database_is_away() {
         load(db, ACCOUNTS).await;
         let (locker, proxy) = (lock_accounts(db).await, Proxy::start(host_and_port(&db.url())));
         let served = Program::new(db.folder(), through(&db.url(), proxy.at), amqp_url()).serve(&[]);
+        served.until_ready_is(200); // it knows the token from here on
         let waiting = "select count(*) from pg_stat_activity
                         where datname = current_database() and wait_event_type = 'Lock'";
         wait_until(DEADLINE, "the worker waits for a lock", async || db.number(waiting).await > 0).await;
@@ -185,6 +184,7 @@ async fn a_database_that_falls_silent_is_told_within_seconds_and_work_goes_on_af
         let proxy = Proxy::start(host_and_port(&db.url()));
         let program = Program::new(db.folder(), through(&db.url(), proxy.at), amqp_url()).configured(QUICK);
         let served = program.serve(&[]);
+        served.until_ready_is(200); // it knows the token from here on
         wait_until(DEADLINE, "it has begun", async || done(db).await >= 50).await;
         proxy.fall_silent();
         let begun = Instant::now();
@@ -233,6 +233,7 @@ async fn sigterm_while_the_database_is_away_ends_soon_and_loses_nothing() {
         let proxy = Proxy::start(host_and_port(&db.url()));
         let program = Program::new(db.folder(), through(&db.url(), proxy.at), amqp_url()).configured(QUICK);
         let served = program.serve(&[]);
+        served.until_ready_is(200); // it knows the token from here on
         wait_until(DEADLINE, "it has begun", async || done(db).await >= 50).await;
         let reserved = proxy.stop().await;
         until_metric(&served, "disconnectd_database_up 0").await;
@@ -253,13 +254,13 @@ async fn sigterm_while_the_database_was_never_there_ends_soon() {
     on_postgres(async |db| {
         let reserved = Reserved::new();
         let refused = Program::new(db.folder(), through(&db.url(), reserved.at), amqp_url()).serve(&[]);
-        until_metric(&refused, "disconnectd_database_up 0").await;
+        until_no_token_can_be_told(&refused).await;
         ends_soon(refused);
 
         let silent = reserved.start(host_and_port(&db.url()));
         silent.fall_silent();
         let waiting = Program::new(db.folder(), through(&db.url(), silent.at), amqp_url()).serve(&[]);
-        until(&waiting, "the database is down", |ready| ready["database"]["state"] == "down").await;
+        until_no_token_can_be_told(&waiting).await;
         ends_soon(waiting);
     })
     .await;
@@ -273,6 +274,7 @@ async fn sigterm_while_the_database_is_silent_ends_soon_and_loses_nothing() {
         let proxy = Proxy::start(host_and_port(&db.url()));
         let program = Program::new(db.folder(), through(&db.url(), proxy.at), amqp_url()).configured(QUICK);
         let served = program.serve(&[]);
+        served.until_ready_is(200); // it knows the token from here on
         wait_until(DEADLINE, "it has begun", async || done(db).await >= 50).await;
         proxy.fall_silent();
         until_metric(&served, "disconnectd_database_up 0").await;
@@ -314,6 +316,7 @@ async fn a_purged_queue_is_rebuilt_from_the_database() {
 
 async fn on_postgres(test: impl AsyncFnOnce(&TestDatabase)) {
     TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
+        db.probe_token().await;
         test(db).await;
         remove_queues(db).await;
     })
@@ -354,6 +357,11 @@ async fn until(served: &Served, what: &str, wanted: impl Fn(&Value) -> bool) -> 
     })
     .await;
     said
+}
+
+/// Where the database was never there, `/readyz` knows nobody.
+async fn until_no_token_can_be_told(served: &Served) {
+    until(served, "the database is away", |said| said["type"] == "urn:disconnectd:problem:database_unavailable").await;
 }
 
 async fn until_metric(served: &Served, line: &str) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use disconnectd::domain::token::{NewToken, Role, TokenId, TokenSecret};
 use disconnectd::store::Store;
 use futures_util::FutureExt;
 
@@ -32,6 +33,9 @@ pub const TABLES: [&str; 16] = [
     "settings",
     "tokens",
 ];
+
+/// What [`TestDatabase::probe_token`] makes, for an admin.
+pub const PROBE_TOKEN: &str = "dct_probe";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -147,6 +151,18 @@ impl TestDatabase {
         let store = self.raw.open().await;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
         store
+    }
+
+    /// Makes the token that tests ask a served process with.
+    pub async fn probe_token(&self) {
+        self.known_token("probe", Role::Admin, PROBE_TOKEN).await;
+    }
+
+    /// Makes a token of which the test knows what it is.
+    pub async fn known_token(&self, owner: &str, role: Role, token: &str) -> TokenId {
+        let hash = TokenSecret::presented(token).hash();
+        let token = NewToken { name: owner.into(), role, hash, created_by: "test".into() };
+        self.store.create_token(&token).await.unwrap().id
     }
 
     /// The test leaves something behind that must not be; nobody needs to look for it.
