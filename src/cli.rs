@@ -130,15 +130,16 @@ pub struct DemoArgs {
     pub serve: bool,
 }
 
-/// Run what is due: the scheduler, the worker and the health pages, until a signal
+/// Run what is due, and answer over HTTP: the scheduler, the worker and the API, until a signal
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   disconnectd serve                        everything, in one process
   disconnectd serve --roles worker         one of many, on PostgreSQL and RabbitMQ
 
-The first SIGTERM or Ctrl-C finishes what has begun, the second ends at once. /healthz, /readyz and /metrics are \
-answered on DISCONNECTD_HTTP_LISTEN; the address is printed at start.")]
+The first SIGTERM or Ctrl-C finishes what has begun, the second ends at once. The API, its page (/api), /healthz, \
+/readyz and /metrics are answered on DISCONNECTD_HTTP_LISTEN; the address is printed at start. All but /healthz take a \
+token: see `disconnectd tokens create --help`.")]
 pub struct ServeArgs {
     /// What this process does; everything, unless said
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ROLE")]

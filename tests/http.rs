@@ -31,9 +31,9 @@ impl Request {
         Self { to, head, body: Vec::new() }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.head.push_str(&format!("{name}: {value}\r\n"));
-        self
+    pub fn header(self, name: &str, value: &str) -> Self {
+        let head = self.head + &format!("{name}: {value}\r\n");
+        Self { head, ..self }
     }
 
     pub fn token(self, token: &str) -> Self {

@@ -95,7 +95,7 @@ pub fn in_short(plans: &[ChildPlan]) -> String {
 /// For an answer: what was decided about each child, and what to know about it.
 #[must_use]
 pub fn decided(event: &EventView) -> String {
-    lines(event).into_iter().map(|line| format!("\n  {line}")).collect()
+    lines(event).iter().fold(String::new(), |all, line| all + "\n  " + line)
 }
 
 /// The same, line by line.

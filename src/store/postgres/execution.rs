@@ -323,7 +323,7 @@ async fn disconnect_accounts(
 }
 
 async fn note_changes(db: &mut PgConnection, notes: &[(&Event, Vec<String>)]) -> Result<(), Failure> {
-    let noted = sqlx::query(
+    let written = sqlx::query(
         "/* disconnect: note changes */
          update disconnect_events e set changed_since = n.changes
            from unnest($1::bigint[], $2::text[]) as n (event_id, changes)
@@ -333,7 +333,7 @@ async fn note_changes(db: &mut PgConnection, notes: &[(&Event, Vec<String>)]) ->
     .bind(notes.iter().map(|(_, changes)| json!(changes).to_string()).collect::<Vec<_>>())
     .execute(db)
     .await?;
-    expect_rows("events to note changes of", notes.len(), noted.rows_affected())
+    expect_rows("events to note changes of", notes.len(), written.rows_affected())
 }
 
 /// In the order of the effects. What a worker does, it does for the person who asked.

@@ -94,12 +94,11 @@ async fn of_many_at_once_one_is_done(db: &TestDatabase) {
     });
     let first = answers.iter().find(|answer| answer.status == 201 && !replayed(answer)).expect("one was done").text();
     for answer in answers {
-        match answer.status {
-            201 => assert_eq!(answer.text(), first),
-            _ => {
-                assert!(answer.header("retry-after").is_some(), "{answer:?}");
-                answer.problem(409, "idempotency_key_in_use");
-            }
+        if answer.status == 201 {
+            assert_eq!(answer.text(), first);
+        } else {
+            assert!(answer.header("retry-after").is_some(), "{answer:?}");
+            answer.problem(409, "idempotency_key_in_use");
         }
     }
     assert_eq!(db.count("disconnect_events").await, 1);
