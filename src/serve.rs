@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Remembered};
+use crate::api::{self, Api, Remembered, Room};
 use crate::backoff::Backoff;
 use crate::cli::Role;
 use crate::clock::Clock;
@@ -101,6 +101,7 @@ impl Server {
         let health = Arc::new(Health::default());
         let (queue_sender, queue) = watch::channel(None);
         let (http_stop, http_stopped) = Shutdown::new();
+        let room = Room::beside(engines::connections(&self.config), self.stop.clone());
         let api = Api {
             store: self.store.clone(),
             health: health.clone(),
@@ -110,11 +111,12 @@ impl Server {
             answers_calls: self.roles.api,
             failures_max: self.config.failures_max,
             probes: doctor::probes::all(&self.config, &self.store),
+            room: room.clone(),
             remembered: Remembered::default(),
         };
-        let http = tokio::spawn(api.serve(listener, http_stopped));
+        let http = tokio::spawn(api.serve(listener, http_stopped.clone()));
 
-        let result = self.work(&health, &queue_sender).await;
+        let result = self.work_and_answer(&health, &queue_sender, &room, &http_stopped).await;
         http_stop.stop();
         // Connections that are kept open are not worth waiting for.
         let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
@@ -123,10 +125,42 @@ impl Server {
         result
     }
 
+    /// Until the stop, and what has begun by then is done: the work and the calls drain beside each other.
+    async fn work_and_answer(
+        &self,
+        health: &Arc<Health>,
+        queue_sender: &watch::Sender<Option<Arc<dyn Queue>>>,
+        room: &Room,
+        end: &Shutdown,
+    ) -> Result<(), ServeError> {
+        let calls = async {
+            self.stop.asked().await;
+            if let Err(why) = self.within_grace(health, room.is_empty()).await {
+                tracing::warn!("{why}; calls that are still under way are not answered, and may be sent again");
+            }
+            Ok(())
+        };
+        tokio::try_join!(self.work(health, queue_sender, end), calls).map(drop)
+    }
+
+    /// Waits for what has begun, as long as there is hope, else says why there is none. Begins with the stop.
+    async fn within_grace(&self, health: &Health, done: impl Future<Output = ()>) -> Result<(), &'static str> {
+        let hopeless = async {
+            health.database_is_away().await;
+            tokio::time::sleep(OUTAGE_GRACE).await;
+        };
+        tokio::select! {
+            () = done => Ok(()),
+            () = tokio::time::sleep(self.config.grace) => Err("the grace period is over"),
+            () = hopeless => Err("the database is away"),
+        }
+    }
+
     async fn work(
         &self,
         health: &Arc<Health>,
         queue_sender: &watch::Sender<Option<Arc<dyn Queue>>>,
+        end: &Shutdown,
     ) -> Result<(), ServeError> {
         let reached = tokio::select! {
             reached = self.reach_database(health) => reached?,
@@ -167,23 +201,13 @@ impl Server {
             tasks.spawn(worker.run(queue.clone(), self.stop.clone()));
         }
         // Until the end, so that a database which goes away while work drains is noticed as well.
-        let (_until_the_end, end) = Shutdown::new();
-        let (store, probed) = (self.store.clone(), health.clone());
+        let (store, probed, end) = (self.store.clone(), health.clone(), end.clone());
         tokio::spawn(async move { probed.probe_database(&*store, &end).await });
 
         self.stop.asked().await;
-        let hopeless = async {
-            health.database_is_away().await;
-            tokio::time::sleep(OUTAGE_GRACE).await;
-        };
-        tokio::select! {
-            () = async { while tasks.join_next().await.is_some() {} } => {}
-            () = tokio::time::sleep(self.config.grace) => {
-                tracing::warn!("the grace period is over; what is still under way will be done again by someone else");
-            }
-            () = hopeless => {
-                tracing::warn!("the database is away; what is still under way will be done again by someone else");
-            }
+        let done = async { while tasks.join_next().await.is_some() {} };
+        if let Err(why) = self.within_grace(health, done).await {
+            tracing::warn!("{why}; what is still under way will be done again by someone else");
         }
         // What they held is given back.
         tasks.shutdown().await;

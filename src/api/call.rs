@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
+use super::auth::Place;
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
 use super::{Shared, once};
@@ -51,6 +52,7 @@ pub enum Brings {
 #[derive(Clone)]
 pub struct Terms {
     pub api: Shared,
+    pub place: Place,
     pub brings: Brings,
 }
 
@@ -68,8 +70,17 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
         Ok(Err(problem)) => return problem.into_response(),
         Err(_) => return too_slow(limit).into_response(),
     };
+    // Health is answered however many ask, and while work drains.
+    let room = match terms.place {
+        Place::Calls => match terms.api.room.take().await {
+            Ok(taken) => Some(taken),
+            Err(problem) => return problem.into_response(),
+        },
+        Place::Page | Place::Health => None,
+    };
     let running = tokio::spawn(
         async move {
+            let _until_it_is_done = room;
             let Received { request, fingerprint } = call;
             if is_write {
                 once::run(&terms, request, &fingerprint, next).await
