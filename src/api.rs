@@ -40,7 +40,7 @@ pub use self::auth::Remembered;
 use self::auth::{Gate, Place};
 use self::call::{Brings, Terms};
 use self::problem::Problem;
-pub use self::room::Room;
+pub use self::room::{OneAtATime, Room};
 use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::health::Health;
@@ -63,6 +63,8 @@ pub struct Api {
     pub probes: Vec<Arc<dyn Probe>>,
     /// For the calls that run.
     pub room: Room,
+    /// Of the calls that look at everything.
+    pub examining: OneAtATime,
     /// For when the database is away.
     pub remembered: Remembered,
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Remembered, Room};
+use crate::api::{self, Api, OneAtATime, Remembered, Room};
 use crate::backoff::Backoff;
 use crate::cli::Role;
 use crate::clock::Clock;
@@ -112,6 +112,7 @@ impl Server {
             failures_max: self.config.failures_max,
             probes: doctor::probes::all(&self.config, &self.store),
             room: room.clone(),
+            examining: OneAtATime::default(),
             remembered: Remembered::default(),
         };
         let http = tokio::spawn(api.serve(listener, http_stopped.clone()));

@@ -1,5 +1,5 @@
-//! How a call runs: its body is taken in whole and within bounds, then it runs in a task of its own, which neither a
-//! client that hangs up nor the end of its time stops half-way.
+//! How a call runs: its body is taken in whole and within bounds, then it runs where there is room. A write has a task
+//! of its own, which neither a client that hangs up nor the end of its time stops half-way; a read is over with either.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -78,23 +78,19 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
         },
         Place::Page | Place::Health => None,
     };
-    let running = tokio::spawn(
-        async move {
+    let Received { request, fingerprint } = call;
+    let response = if is_write {
+        let write = async move {
             let _until_it_is_done = room;
-            let Received { request, fingerprint } = call;
-            if is_write {
-                once::run(&terms, request, &fingerprint, next).await
-            } else {
-                caught(next.run(request)).await
-            }
-        }
-        .in_current_span(),
-    );
-    match timeout_at(deadline, running).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => Problem::bug().into_response(),
-        Err(_) => out_of_time(limit, is_write).into_response(),
-    }
+            once::run(&terms, request, &fingerprint, next).await
+        };
+        let write = tokio::spawn(write.in_current_span());
+        timeout_at(deadline, async { write.await.unwrap_or_else(|_| Problem::bug().into_response()) }).await
+    } else {
+        // It ends where it is when this future is dropped, and its place is free: nobody waits for its answer.
+        timeout_at(deadline, caught(next.run(request))).await
+    };
+    response.unwrap_or_else(|_| out_of_time(limit, is_write).into_response())
 }
 
 /// A request whose body is here.
@@ -189,7 +185,7 @@ fn out_of_time(limit: Duration, is_write: bool) -> Problem {
     let what = if is_write {
         "what was asked for goes on; look what became of it, or ask again with the same Idempotency-Key"
     } else {
-        "ask for less, or again later"
+        "it was given up; ask for less, or again later"
     };
     let detail = format!("it took longer than {} s; {what}", limit.as_secs());
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Answer, Problem};
 use crate::shutdown::Shutdown;
@@ -65,6 +65,18 @@ impl Room {
     }
 }
 
+/// What runs one at a time: it reads everything there is.
+#[derive(Debug, Default)]
+pub struct OneAtATime(Mutex<()>);
+
+impl OneAtATime {
+    /// # Errors
+    /// Another one runs.
+    pub fn begin(&self) -> Answer<MutexGuard<'_, ()>> {
+        self.0.try_lock().map_err(|_| too_busy("another call looks at everything just now; send it again in a moment"))
+    }
+}
+
 fn too_busy(detail: &str) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", detail).retry_after(AGAIN_AFTER)
 }
@@ -102,5 +114,14 @@ mod tests {
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_err(), "it runs still");
         drop(place);
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_ok());
+    }
+
+    #[test]
+    fn one_alone_looks_at_everything() {
+        let one = OneAtATime::default();
+        let held = one.begin().unwrap();
+        assert_eq!(one.begin().unwrap_err().code, "too_busy");
+        drop(held);
+        assert!(one.begin().is_ok());
     }
 }
