@@ -72,13 +72,26 @@ pub struct Api {
 type Shared = Arc<Api>;
 
 impl Api {
+    /// All that it answers.
+    ///
+    /// # Errors
+    /// Those of the document's serializer.
+    pub fn answers(self) -> std::io::Result<Answers> {
+        router(Arc::new(self)).map(Answers)
+    }
+}
+
+/// What is ready to be served.
+#[derive(Debug)]
+pub struct Answers(Router);
+
+impl Answers {
     /// Answers until `end`, which comes after the stop: readiness is answered while work drains.
     ///
     /// # Errors
     /// Those of the listener.
     pub async fn serve(self, listener: TcpListener, end: Shutdown) -> std::io::Result<()> {
-        let router = router(Arc::new(self))?;
-        axum::serve(listener, router).with_graceful_shutdown(async move { end.asked().await }).await
+        axum::serve(listener, self.0).with_graceful_shutdown(async move { end.asked().await }).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::api::{self, Api, OneAtATime, Remembered, Room};
 use crate::backoff::Backoff;
@@ -72,6 +72,10 @@ impl Roles {
 pub enum ServeError {
     #[error("can't listen on {address}: {error}; DISCONNECTD_HTTP_LISTEN chooses another address")]
     Listen { address: String, error: std::io::Error },
+    #[error("what is answered over HTTP can't be made: {0}; this is a bug")]
+    Answers(std::io::Error),
+    #[error("nobody is answered over HTTP any more: {0}; start the process again")]
+    Http(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -96,7 +100,7 @@ impl Server {
         let address = self.config.http_listen.to_string();
         let listening = |error| ServeError::Listen { address: address.clone(), error };
         let listener = TcpListener::bind(self.config.http_listen).await.map_err(listening)?;
-        announce(listener.local_addr().map_err(listening)?);
+        let listens_on = listener.local_addr().map_err(listening)?;
 
         let health = Arc::new(Health::default());
         let (queue_sender, queue) = watch::channel(None);
@@ -115,12 +119,20 @@ impl Server {
             examining: OneAtATime::default(),
             remembered: Remembered::default(),
         };
-        let http = tokio::spawn(api.serve(listener, http_stopped.clone()));
+        let answers = api.answers().map_err(ServeError::Answers)?;
+        let mut http = tokio::spawn(answers.serve(listener, http_stopped.clone()));
+        announce(listens_on);
 
-        let result = self.work_and_answer(&health, &queue_sender, &room, &http_stopped).await;
-        http_stop.stop();
-        // Connections that are kept open are not worth waiting for.
-        let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+        let result = tokio::select! {
+            result = self.work_and_answer(&health, &queue_sender, &room, &http_stopped) => {
+                http_stop.stop();
+                // Connections that are kept open are not worth waiting for.
+                let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+                result
+            }
+            // What the work has begun is done again by someone else: better than a process that only seems to live.
+            ended = &mut http => Err(ended_early(ended)),
+        };
         // A database that is away does not say goodbye.
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await;
         result
@@ -292,9 +304,31 @@ impl Server {
     }
 }
 
+/// Of the task that answers over HTTP, which nobody had asked to end.
+fn ended_early(ended: Result<std::io::Result<()>, JoinError>) -> ServeError {
+    ServeError::Http(match ended {
+        Ok(Ok(())) => "it ended by itself".into(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_http_task_that_ends_early_ends_the_process_with_a_sentence() {
+        let panicked = tokio::spawn(async { panic!("oops") }).await;
+        for (ended, part) in [
+            (panicked, "oops"),
+            (Ok(Err(std::io::Error::other("no more files"))), "no more files"),
+            (Ok(Ok(())), "by itself"),
+        ] {
+            let error = ended_early(ended).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn roles_are_checked_against_the_queue() {
