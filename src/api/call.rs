@@ -22,6 +22,7 @@ use super::auth::Place;
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
 use super::{Shared, once};
+use crate::store::ONCE_LOST;
 
 /// The longest JSON body, in bytes. The longest that has any sense is a few kilobytes.
 pub const JSON_MAX: usize = 1024 * 1024;
@@ -29,10 +30,10 @@ pub const JSON_MAX: usize = 1024 * 1024;
 /// The longest file, in bytes. A million accounts are about a tenth of it.
 pub const FILE_MAX: usize = 1024 * 1024 * 1024;
 
-/// How long a call may take, from its first byte to its answer.
+/// How long a call that brings no file may take.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The same for a call that brings a file.
+/// The same for one that does.
 const FILE_TIME_MAX: Duration = Duration::from_hours(1);
 
 /// How many parts of a file wait for the disk.
@@ -60,9 +61,22 @@ pub struct Terms {
 #[derive(Debug, Clone)]
 pub struct Spooled(pub Arc<File>);
 
+impl Brings {
+    /// How long a call may take, from its first byte to its answer.
+    fn time_max(self) -> Duration {
+        if self == Self::File { FILE_TIME_MAX } else { TIME_MAX }
+    }
+
+    /// When a write that began and has no answer counts as lost: not while it may be under way.
+    pub fn lost_after(self) -> Duration {
+        // That the other calls are over by then, goes without saying.
+        if self == Self::File { FILE_TIME_MAX + ONCE_LOST } else { ONCE_LOST }
+    }
+}
+
 /// The layer.
 pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Response {
-    let limit = if terms.brings == Brings::File { FILE_TIME_MAX } else { TIME_MAX };
+    let limit = terms.brings.time_max();
     let deadline = Instant::now() + limit;
     let is_write = !request.method().is_safe();
     let call = match timeout_at(deadline, received(request, terms.brings)).await {
