@@ -1,7 +1,7 @@
 //! The HTTP API: this file is its map. Each route stands in a group, and each group names its role.
 //!
 //! A request's way through it: [`request_id`] gives it an id and a line in the log; the group's [`auth`] says who asks,
-//! and whether they may; [`call`] takes its body in, within bounds, and runs it in a task of its own; [`once`] keeps the
+//! and whether they may; [`call`] takes its body in, within bounds, and runs it where there is [`room`]; [`once`] keeps the
 //! answer of a write for whoever sends it again; [`extract`] reads it into types for the handler. Where there is no
 //! answer there is a [`problem`]. The [`document`] is made from the same groups, so it can't say something else.
 
@@ -22,6 +22,7 @@ mod once;
 mod page;
 mod problem;
 mod request_id;
+mod room;
 mod settings;
 mod tokens;
 
@@ -39,6 +40,7 @@ pub use self::auth::Remembered;
 use self::auth::{Gate, Place};
 use self::call::{Brings, Terms};
 use self::problem::Problem;
+pub use self::room::{OneAtATime, Room};
 use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::health::Health;
@@ -59,6 +61,10 @@ pub struct Api {
     /// How many failed executions end an event that is asked for here.
     pub failures_max: i32,
     pub probes: Vec<Arc<dyn Probe>>,
+    /// For the calls that run.
+    pub room: Room,
+    /// Of the calls that look at everything.
+    pub examining: OneAtATime,
     /// For when the database is away.
     pub remembered: Remembered,
 }
@@ -66,13 +72,26 @@ pub struct Api {
 type Shared = Arc<Api>;
 
 impl Api {
+    /// All that it answers.
+    ///
+    /// # Errors
+    /// Those of the document's serializer.
+    pub fn answers(self) -> std::io::Result<Answers> {
+        router(Arc::new(self)).map(Answers)
+    }
+}
+
+/// What is ready to be served.
+#[derive(Debug)]
+pub struct Answers(Router);
+
+impl Answers {
     /// Answers until `end`, which comes after the stop: readiness is answered while work drains.
     ///
     /// # Errors
     /// Those of the listener.
     pub async fn serve(self, listener: TcpListener, end: Shutdown) -> std::io::Result<()> {
-        let router = router(Arc::new(self))?;
-        axum::serve(listener, router).with_graceful_shutdown(async move { end.asked().await }).await
+        axum::serve(listener, self.0).with_graceful_shutdown(async move { end.asked().await }).await
     }
 }
 
@@ -121,7 +140,8 @@ fn of_role(
 ) -> OpenApiRouter<Shared> {
     document::demand(routes.get_openapi_mut(), role, place, brings);
     let with_a_query = Arc::new(document::with_a_query(routes.get_openapi()));
-    let (gate, terms) = (Gate { api: api.clone(), role, place }, Terms { api: api.clone(), brings, with_a_query });
+    let gate = Gate { api: api.clone(), role, place };
+    let terms = Terms { api: api.clone(), place, brings, with_a_query };
     // The layer that is added last comes first.
     routes.route_layer(from_fn_with_state(terms, call::run)).route_layer(from_fn_with_state(gate, auth::admit))
 }

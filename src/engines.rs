@@ -8,7 +8,7 @@ use crate::queue::Queue;
 use crate::queue::memory::MemoryQueue;
 use crate::queue::rabbitmq::RabbitQueue;
 use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{READERS, SqliteStore};
 use crate::store::{Installation, Store, StoreError, StoreResult};
 
 /// Opens the store. A PostgreSQL server that is away is no error yet. `note` is told of a file that had to be made.
@@ -26,6 +26,15 @@ pub async fn open_store(config: &Config, clock: Clock, note: impl Fn(&str)) -> S
         }
         DatabaseUrl::Postgres(url) => Arc::new(PostgresStore::connect(url.expose(), config.max_connections)?),
     })
+}
+
+/// How many connections to the database there are for what reads: a call's room is measured by them.
+#[must_use]
+pub fn connections(config: &Config) -> u32 {
+    match config.database {
+        DatabaseUrl::Sqlite(_) => READERS,
+        DatabaseUrl::Postgres(_) => config.max_connections,
+    }
 }
 
 /// Opens the queue of an installation. A broker that is away is no error yet.

@@ -114,7 +114,9 @@ async fn serve(config: Config, args: ServeArgs, screen: &Screen) -> Result<Exit,
     };
     server.run(announce).await.map_err(|error| match error {
         ServeError::Store(error) => error.into(),
-        error @ ServeError::Listen { .. } => CliError::Failed(error.to_string()),
+        error @ (ServeError::Listen { .. } | ServeError::Answers(_) | ServeError::Http(_)) => {
+            CliError::Failed(error.to_string())
+        }
     })?;
     Ok(Exit::Done)
 }

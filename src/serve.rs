@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use crate::api::{self, Api, Remembered};
+use crate::api::{self, Api, OneAtATime, Remembered, Room};
 use crate::backoff::Backoff;
 use crate::cli::Role;
 use crate::clock::Clock;
@@ -72,6 +72,10 @@ impl Roles {
 pub enum ServeError {
     #[error("can't listen on {address}: {error}; DISCONNECTD_HTTP_LISTEN chooses another address")]
     Listen { address: String, error: std::io::Error },
+    #[error("what is answered over HTTP can't be made: {0}; this is a bug")]
+    Answers(std::io::Error),
+    #[error("nobody is answered over HTTP any more: {0}; start the process again")]
+    Http(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -96,11 +100,12 @@ impl Server {
         let address = self.config.http_listen.to_string();
         let listening = |error| ServeError::Listen { address: address.clone(), error };
         let listener = TcpListener::bind(self.config.http_listen).await.map_err(listening)?;
-        announce(listener.local_addr().map_err(listening)?);
+        let listens_on = listener.local_addr().map_err(listening)?;
 
         let health = Arc::new(Health::default());
         let (queue_sender, queue) = watch::channel(None);
         let (http_stop, http_stopped) = Shutdown::new();
+        let room = Room::beside(engines::connections(&self.config), self.stop.clone());
         let api = Api {
             store: self.store.clone(),
             health: health.clone(),
@@ -110,23 +115,65 @@ impl Server {
             answers_calls: self.roles.api,
             failures_max: self.config.failures_max,
             probes: doctor::probes::all(&self.config, &self.store),
+            room: room.clone(),
+            examining: OneAtATime::default(),
             remembered: Remembered::default(),
         };
-        let http = tokio::spawn(api.serve(listener, http_stopped));
+        let answers = api.answers().map_err(ServeError::Answers)?;
+        let mut http = tokio::spawn(answers.serve(listener, http_stopped.clone()));
+        announce(listens_on);
 
-        let result = self.work(&health, &queue_sender).await;
-        http_stop.stop();
-        // Connections that are kept open are not worth waiting for.
-        let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+        let result = tokio::select! {
+            result = self.work_and_answer(&health, &queue_sender, &room, &http_stopped) => {
+                http_stop.stop();
+                // Connections that are kept open are not worth waiting for.
+                let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+                result
+            }
+            // What the work has begun is done again by someone else: better than a process that only seems to live.
+            ended = &mut http => Err(ended_early(ended)),
+        };
         // A database that is away does not say goodbye.
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await;
         result
+    }
+
+    /// Until the stop, and what has begun by then is done: the work and the calls drain beside each other.
+    async fn work_and_answer(
+        &self,
+        health: &Arc<Health>,
+        queue_sender: &watch::Sender<Option<Arc<dyn Queue>>>,
+        room: &Room,
+        end: &Shutdown,
+    ) -> Result<(), ServeError> {
+        let calls = async {
+            self.stop.asked().await;
+            if let Err(why) = self.within_grace(health, room.is_empty()).await {
+                tracing::warn!("{why}; calls that are still under way are not answered, and may be sent again");
+            }
+            Ok(())
+        };
+        tokio::try_join!(self.work(health, queue_sender, end), calls).map(drop)
+    }
+
+    /// Waits for what has begun, as long as there is hope, else says why there is none. Begins with the stop.
+    async fn within_grace(&self, health: &Health, done: impl Future<Output = ()>) -> Result<(), &'static str> {
+        let hopeless = async {
+            health.database_is_away().await;
+            tokio::time::sleep(OUTAGE_GRACE).await;
+        };
+        tokio::select! {
+            () = done => Ok(()),
+            () = tokio::time::sleep(self.config.grace) => Err("the grace period is over"),
+            () = hopeless => Err("the database is away"),
+        }
     }
 
     async fn work(
         &self,
         health: &Arc<Health>,
         queue_sender: &watch::Sender<Option<Arc<dyn Queue>>>,
+        end: &Shutdown,
     ) -> Result<(), ServeError> {
         let reached = tokio::select! {
             reached = self.reach_database(health) => reached?,
@@ -167,23 +214,13 @@ impl Server {
             tasks.spawn(worker.run(queue.clone(), self.stop.clone()));
         }
         // Until the end, so that a database which goes away while work drains is noticed as well.
-        let (_until_the_end, end) = Shutdown::new();
-        let (store, probed) = (self.store.clone(), health.clone());
+        let (store, probed, end) = (self.store.clone(), health.clone(), end.clone());
         tokio::spawn(async move { probed.probe_database(&*store, &end).await });
 
         self.stop.asked().await;
-        let hopeless = async {
-            health.database_is_away().await;
-            tokio::time::sleep(OUTAGE_GRACE).await;
-        };
-        tokio::select! {
-            () = async { while tasks.join_next().await.is_some() {} } => {}
-            () = tokio::time::sleep(self.config.grace) => {
-                tracing::warn!("the grace period is over; what is still under way will be done again by someone else");
-            }
-            () = hopeless => {
-                tracing::warn!("the database is away; what is still under way will be done again by someone else");
-            }
+        let done = async { while tasks.join_next().await.is_some() {} };
+        if let Err(why) = self.within_grace(health, done).await {
+            tracing::warn!("{why}; what is still under way will be done again by someone else");
         }
         // What they held is given back.
         tasks.shutdown().await;
@@ -267,9 +304,31 @@ impl Server {
     }
 }
 
+/// Of the task that answers over HTTP, which nobody had asked to end.
+fn ended_early(ended: Result<std::io::Result<()>, JoinError>) -> ServeError {
+    ServeError::Http(match ended {
+        Ok(Ok(())) => "it ended by itself".into(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_http_task_that_ends_early_ends_the_process_with_a_sentence() {
+        let panicked = tokio::spawn(async { panic!("oops") }).await;
+        for (ended, part) in [
+            (panicked, "oops"),
+            (Ok(Err(std::io::Error::other("no more files"))), "no more files"),
+            (Ok(Ok(())), "by itself"),
+        ] {
+            let error = ended_early(ended).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn roles_are_checked_against_the_queue() {

@@ -455,11 +455,16 @@ pub struct OnceAnswer {
     pub body: String,
 }
 
+/// Which of the calls that took a key one after the other: when it began, as the database has it. One that was taken
+/// over as lost, and comes late, does not touch what its successor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnceFence(pub DateTime<Utc>);
+
 /// How a write with a key begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once {
-    /// It is new: do it, then [`Idempotency::answer_once`] or [`Idempotency::forget_once`].
-    Begun,
+    /// It is new: do it, then [`Idempotency::answer_once`] or [`Idempotency::forget_once`] with this fence.
+    Begun(OnceFence),
     /// It was done: answer this again.
     Answered(OnceAnswer),
     /// Another call with this key is under way.
@@ -471,25 +476,27 @@ pub enum Once {
 /// How long the answer to a key is kept.
 pub const ONCE_KEPT: Duration = Duration::from_hours(24);
 
-/// After this long a call that began and never answered counts as lost with its process: the next with its key does it
-/// again. What it does is safe to repeat: each verb is one transaction, and there is one open event per account.
+/// After this long a call that began and never answered counts as lost with its process, unless such a call may take
+/// longer: the next with its key does it again. What it does is safe to repeat: each verb is one transaction, and there
+/// is one open event per account.
 pub const ONCE_LOST: Duration = Duration::from_mins(5);
 
 /// Writes that a caller may repeat without doing them twice.
 #[async_trait]
 pub trait Idempotency: Send + Sync {
     /// Takes the key for a call with this fingerprint (a SHA-256 of method, path, query and body), of many at the same
-    /// time for one alone. Forgets some of what is older than [`ONCE_KEPT`].
-    async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32]) -> StoreResult<Once>;
+    /// time for one alone. One that began `lost_after` ago and has no answer counts as lost. Forgets some of what is
+    /// older than [`ONCE_KEPT`].
+    async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32], lost_after: Duration) -> StoreResult<Once>;
 
     /// Keeps the answer of a call that began. The first answer stays.
     ///
     /// # Errors
     /// [`StoreError::Rejected`] where no such call is under way: it was answered or forgotten meanwhile, by whoever took
     /// it over as lost. What the call itself did stands all the same.
-    async fn answer_once(&self, call: &OnceKey, answer: &OnceAnswer) -> StoreResult<()>;
+    async fn answer_once(&self, call: &OnceKey, fence: OnceFence, answer: &OnceAnswer) -> StoreResult<()>;
 
     /// Nothing came of a call that began (no answer of the rules': a time-out, a database that was away): the key is
-    /// free again. An answer that is there stays.
-    async fn forget_once(&self, call: &OnceKey) -> StoreResult<()>;
+    /// free again. An answer that is there stays, and so does a call that took this one over as lost.
+    async fn forget_once(&self, call: &OnceKey, fence: OnceFence) -> StoreResult<()>;
 }

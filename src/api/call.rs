@@ -1,5 +1,5 @@
-//! How a call runs: its body is taken in whole and within bounds, then it runs in a task of its own, which neither a
-//! client that hangs up nor the end of its time stops half-way.
+//! How a call runs: its body is taken in whole and within bounds, then it runs where there is room. A write has a task
+//! of its own, which neither a client that hangs up nor the end of its time stops half-way; a read is over with either.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -19,9 +19,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
+use super::auth::Place;
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
 use super::{Shared, once};
+use crate::store::ONCE_LOST;
 
 /// The longest JSON body, in bytes. The longest that has any sense is a few kilobytes.
 pub const JSON_MAX: usize = 1024 * 1024;
@@ -29,10 +31,10 @@ pub const JSON_MAX: usize = 1024 * 1024;
 /// The longest file, in bytes. A million accounts are about a tenth of it.
 pub const FILE_MAX: usize = 1024 * 1024 * 1024;
 
-/// How long a call may take, from its first byte to its answer.
+/// How long a call that brings no file may take.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The same for a call that brings a file.
+/// The same for one that does.
 const FILE_TIME_MAX: Duration = Duration::from_hours(1);
 
 /// How many parts of a file wait for the disk.
@@ -52,6 +54,7 @@ pub enum Brings {
 #[derive(Clone)]
 pub struct Terms {
     pub api: Shared,
+    pub place: Place,
     pub brings: Brings,
     /// The operations that take a query, by method and path as the document has it.
     pub with_a_query: Arc<HashSet<(Method, String)>>,
@@ -73,9 +76,22 @@ impl Terms {
 #[derive(Debug, Clone)]
 pub struct Spooled(pub Arc<File>);
 
+impl Brings {
+    /// How long a call may take, from its first byte to its answer.
+    fn time_max(self) -> Duration {
+        if self == Self::File { FILE_TIME_MAX } else { TIME_MAX }
+    }
+
+    /// When a write that began and has no answer counts as lost: not while it may be under way.
+    pub fn lost_after(self) -> Duration {
+        // That the other calls are over by then, goes without saying.
+        if self == Self::File { FILE_TIME_MAX + ONCE_LOST } else { ONCE_LOST }
+    }
+}
+
 /// The layer.
 pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Response {
-    let limit = if terms.brings == Brings::File { FILE_TIME_MAX } else { TIME_MAX };
+    let limit = terms.brings.time_max();
     let deadline = Instant::now() + limit;
     let is_write = !request.method().is_safe();
     if let Err(problem) = terms.refuse_query(&request) {
@@ -86,22 +102,27 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
         Ok(Err(problem)) => return problem.into_response(),
         Err(_) => return too_slow(limit).into_response(),
     };
-    let running = tokio::spawn(
-        async move {
-            let Received { request, fingerprint } = call;
-            if is_write {
-                once::run(&terms, request, &fingerprint, next).await
-            } else {
-                caught(next.run(request)).await
-            }
-        }
-        .in_current_span(),
-    );
-    match timeout_at(deadline, running).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => Problem::bug().into_response(),
-        Err(_) => out_of_time(limit, is_write).into_response(),
-    }
+    // Health is answered however many ask, and while work drains.
+    let room = match terms.place {
+        Place::Calls => match terms.api.room.take().await {
+            Ok(taken) => Some(taken),
+            Err(problem) => return problem.into_response(),
+        },
+        Place::Page | Place::Health => None,
+    };
+    let Received { request, fingerprint } = call;
+    let response = if is_write {
+        let write = async move {
+            let _until_it_is_done = room;
+            once::run(&terms, request, &fingerprint, next).await
+        };
+        let write = tokio::spawn(write.in_current_span());
+        timeout_at(deadline, async { write.await.unwrap_or_else(|_| Problem::bug().into_response()) }).await
+    } else {
+        // It ends where it is when this future is dropped, and its place is free: nobody waits for its answer.
+        timeout_at(deadline, caught(next.run(request))).await
+    };
+    response.unwrap_or_else(|_| out_of_time(limit, is_write).into_response())
 }
 
 /// A request whose body is here.
@@ -196,7 +217,7 @@ fn out_of_time(limit: Duration, is_write: bool) -> Problem {
     let what = if is_write {
         "what was asked for goes on; look what became of it, or ask again with the same Idempotency-Key"
     } else {
-        "ask for less, or again later"
+        "it was given up; ask for less, or again later"
     };
     let detail = format!("it took longer than {} s; {what}", limit.as_secs());
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)

@@ -1,12 +1,14 @@
 //! Asking for a disconnect: now, or at a date; confirmed by the digest of the overview that was looked at.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
@@ -70,8 +72,44 @@ struct DisconnectAsked {
 #[serde(untagged, expecting = "children is one choice for all, or an object of choices by account number")]
 pub enum ChildrenAsked {
     All(String),
-    Each(BTreeMap<String, String>),
+    Each(#[schema(inline)] Pairs),
 }
+
+/// The members of an object as they stand there: a map would keep the last of those that have the same name.
+#[derive(Debug)]
+pub struct Pairs(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Pairs;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("an object of choices by account number")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Pairs, M::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = members.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl PartialSchema for Pairs {
+    fn schema() -> RefOr<Schema> {
+        BTreeMap::<String, String>::schema()
+    }
+}
+
+impl ToSchema for Pairs {}
 
 impl ChildrenAsked {
     /// # Errors
@@ -80,14 +118,17 @@ impl ChildrenAsked {
         let choice = |text: &str| Choice::parse(text).map_err(|error| Problem::invalid("children", error));
         let each = match self {
             Self::All(text) => return choice(&text).map(Dispositions::all),
-            Self::Each(each) => each,
+            Self::Each(Pairs(each)) => each,
         };
         let mut dispositions = Dispositions::default();
         for (child, text) in each {
-            if child == EVERY_OTHER {
-                dispositions.all = Some(choice(&text)?);
+            let named_before = if child == EVERY_OTHER {
+                dispositions.all.replace(choice(&text)?).is_some()
             } else {
-                dispositions.each.insert(account_number("children", &child)?, choice(&text)?);
+                dispositions.each.insert(account_number("children", &child)?, choice(&text)?).is_some()
+            };
+            if named_before {
+                return Err(Problem::invalid("children", format!("`{child}` is named twice; choose once for it")));
             }
         }
         Ok(dispositions)
@@ -236,6 +277,8 @@ mod tests {
             ("\"drop\"", "keep, unlink, disconnect"),
             (r#"{"1002": "drop"}"#, "keep, unlink, disconnect"),
             (r#"{" ": "keep"}"#, "account number"),
+            (r#"{"1002": "keep", "1002": "unlink"}"#, "named twice"),
+            (r#"{"*": "keep", "1002": "keep", "*": "keep"}"#, "named twice"),
             ("7", "one choice for all"),
         ] {
             let error = read(json).unwrap_err();

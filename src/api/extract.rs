@@ -41,6 +41,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// A text in a path, such as the key of a setting.
+pub struct Named(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let Path(text) = parts.extract::<Path<String>>().await.map_err(|error| unreadable_path(&error))?;
+        Ok(Self(text))
+    }
+}
+
 fn unreadable_path(error: &PathRejection) -> Problem {
     Problem::invalid("path", error.body_text())
 }

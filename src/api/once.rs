@@ -43,13 +43,13 @@ pub async fn run(terms: &Terms, request: Request, fingerprint: &[u8; 32], next: 
         Err(problem) => return problem.into_response(),
     };
     let store = &terms.api.store;
-    match store.begin_once(&call, fingerprint).await {
-        Ok(Once::Begun) => {}
+    let fence = match store.begin_once(&call, fingerprint, terms.brings.lost_after()).await {
+        Ok(Once::Begun(fence)) => fence,
         Ok(Once::Answered(answer)) => return replayed(answer),
         Ok(Once::UnderWay) => return under_way().into_response(),
         Ok(Once::OtherCall) => return other_call().into_response(),
         Err(error) => return Problem::from(error).into_response(),
-    }
+    };
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let response = problem::written(caught(next.run(request)).await, &request_id);
     let (parts, body) = response.into_parts();
@@ -58,9 +58,9 @@ pub async fn run(terms: &Terms, request: Request, fingerprint: &[u8; 32], next: 
     let kept = match String::from_utf8(body.to_vec()) {
         Ok(text) if !parts.status.is_server_error() => {
             let answer = OnceAnswer { status: parts.status.as_u16(), headers: kept(&parts.headers), body: text };
-            store.answer_once(&call, &answer).await
+            store.answer_once(&call, fence, &answer).await
         }
-        _ => store.forget_once(&call).await,
+        _ => store.forget_once(&call, fence).await,
     };
     if let Err(error) = kept {
         // The call is done and answered; its key is free again once it counts as lost.

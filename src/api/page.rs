@@ -1,7 +1,6 @@
 //! The page to try the API with: Swagger UI, from this process alone.
 
 use axum::Extension;
-use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
@@ -10,6 +9,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::document::Document;
+use super::extract::Named;
 use super::problem::{Answer, Problem};
 
 /// What the page may do: its own scripts and styles, and calls to this process. Swagger UI has pictures in its styles,
@@ -66,7 +66,7 @@ struct FileInPath {
         ))
     )
 )]
-async fn show_file(Path(file): Path<String>) -> Answer<Response> {
+async fn show_file(Named(file): Named) -> Answer<Response> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     const STYLE: &str = "text/css; charset=utf-8";
     let (kind, content, is_packed) = match file.as_str() {

@@ -1,7 +1,7 @@
 //! What belongs to the company: its settings, and the account statuses.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::extract::Told;
+use super::extract::{Named, Told};
 use super::problem::{Answer, Problem};
 use crate::domain::account::Status;
 use crate::domain::settings::{SettingKey, Settings};
@@ -100,7 +100,7 @@ struct NewValue {
 )]
 async fn change_setting(
     State(api): State<Shared>,
-    Path(key): Path<String>,
+    Named(key): Named,
     Told(told): Told<NewValue>,
 ) -> Answer<Json<Settings>> {
     let key = SettingKey::parse(&key).map_err(|error| Problem::new(StatusCode::NOT_FOUND, "unknown_setting", error))?;

@@ -26,7 +26,7 @@ pub async fn actor(store: &dyn Store, token: Option<&Secret>, verb: &Verb) -> Re
 fn admit(found: Option<TokenView>, needed: Role) -> Result<Actor, CliError> {
     let Some(token) = found else {
         return Err(CliError::refused(
-            "invalid_token",
+            "token_unknown",
             "the token in DISCONNECTD_TOKEN is none of this database's; correct the variable, or unset it",
         ));
     };
@@ -34,13 +34,13 @@ fn admit(found: Option<TokenView>, needed: Role) -> Result<Actor, CliError> {
     if let (Some(at), Some(by)) = (token.revoked_at, token.revoked_by) {
         let at = instant(&at);
         return Err(CliError::refused(
-            "revoked_token",
+            "token_revoked",
             format!("the token in DISCONNECTD_TOKEN, {name}'s, was revoked at {at} UTC by {by}; ask for another"),
         ));
     }
     if !role.allows(needed) {
         return Err(CliError::refused(
-            "insufficient_role",
+            "role_missing",
             format!(
                 "this takes the role {needed}, and the token in DISCONNECTD_TOKEN, {name}'s, has the role {role}; ask \
                  an admin to do it, or for another token"
@@ -82,10 +82,10 @@ mod tests {
             ..token(Role::Admin)
         };
         for (found, code, part) in [
-            (None, "invalid_token", "none of this database's; correct"),
-            (Some(revoked), "revoked_token", "ada's, was revoked at 2026-11-25 09:00:00 UTC by bo; ask for another"),
-            (Some(token(Role::Approver)), "insufficient_role", "takes the role admin, and the token in"),
-            (Some(token(Role::Approver)), "insufficient_role", "ada's, has the role approver; ask"),
+            (None, "token_unknown", "none of this database's; correct"),
+            (Some(revoked), "token_revoked", "ada's, was revoked at 2026-11-25 09:00:00 UTC by bo; ask for another"),
+            (Some(token(Role::Approver)), "role_missing", "takes the role admin, and the token in"),
+            (Some(token(Role::Approver)), "role_missing", "ada's, has the role approver; ask"),
         ] {
             let error = admit(found, Role::Admin).unwrap_err();
             assert_eq!((error.exit(), error.code()), (Exit::Refused, code));

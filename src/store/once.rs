@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ONCE_KEPT, ONCE_LOST, Once, OnceAnswer, StoreError, StoreResult};
+use super::{ONCE_KEPT, Once, OnceAnswer, StoreError, StoreResult};
 
 /// How many old keys one call forgets at most. Each call brings one, so that any number above one keeps up.
 pub(super) const FORGOTTEN_MAX: i64 = 100;
@@ -15,18 +15,18 @@ pub(super) struct Kept {
     pub(super) answer: Option<OnceAnswer>,
 }
 
-/// Asked under the lock of the key. Where it says [`Once::Begun`], the call takes the place of what is kept.
-pub(super) fn begin(kept: Kept, fingerprint: &[u8; 32]) -> Once {
+/// Asked under the lock of the key: what stands in the way of a call. Where nothing does, the call takes the place of
+/// what is kept.
+pub(super) fn in_the_way(kept: Kept, fingerprint: &[u8; 32], lost_after: Duration) -> Option<Once> {
     if kept.age >= ONCE_KEPT {
-        return Once::Begun;
+        return None;
     }
     if kept.fingerprint != fingerprint {
-        return Once::OtherCall;
+        return Some(Once::OtherCall);
     }
     match kept.answer {
-        Some(answer) => Once::Answered(answer),
-        None if kept.age < ONCE_LOST => Once::UnderWay,
-        None => Once::Begun,
+        Some(answer) => Some(Once::Answered(answer)),
+        None => (kept.age < lost_after).then_some(Once::UnderWay),
     }
 }
 
@@ -55,6 +55,7 @@ pub(super) fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ONCE_LOST;
 
     const MOMENT: Duration = Duration::from_micros(1);
 
@@ -62,29 +63,29 @@ mod tests {
         OnceAnswer { status: 201, headers: vec![("location".into(), "/api/v1/events/7".into())], body: "{}".into() }
     }
 
-    fn begun(fingerprint: u8, age: Duration, answer: Option<OnceAnswer>) -> Once {
-        begin(Kept { fingerprint: vec![1; 32], age, answer }, &[fingerprint; 32])
+    fn asked(fingerprint: u8, age: Duration, answer: Option<OnceAnswer>) -> Option<Once> {
+        in_the_way(Kept { fingerprint: vec![1; 32], age, answer }, &[fingerprint; 32], ONCE_LOST)
     }
 
     #[test]
     fn a_repeated_call_is_answered_again_until_its_answer_has_expired() {
         for age in [Duration::ZERO, ONCE_LOST, ONCE_KEPT.saturating_sub(MOMENT)] {
-            assert_eq!(begun(1, age, Some(made())), Once::Answered(made()));
+            assert_eq!(asked(1, age, Some(made())), Some(Once::Answered(made())));
         }
-        assert_eq!(begun(1, ONCE_KEPT, Some(made())), Once::Begun);
+        assert_eq!(asked(1, ONCE_KEPT, Some(made())), None);
     }
 
     #[test]
     fn a_call_without_an_answer_is_under_way_until_it_counts_as_lost() {
-        assert_eq!(begun(1, ONCE_LOST.saturating_sub(MOMENT), None), Once::UnderWay);
-        assert_eq!(begun(1, ONCE_LOST, None), Once::Begun);
+        assert_eq!(asked(1, ONCE_LOST.saturating_sub(MOMENT), None), Some(Once::UnderWay));
+        assert_eq!(asked(1, ONCE_LOST, None), None);
     }
 
     #[test]
     fn another_call_does_not_get_the_key_before_it_has_expired() {
         for answer in [None, Some(made())] {
-            assert_eq!(begun(2, ONCE_KEPT.saturating_sub(MOMENT), answer.clone()), Once::OtherCall);
-            assert_eq!(begun(2, ONCE_KEPT, answer), Once::Begun);
+            assert_eq!(asked(2, ONCE_KEPT.saturating_sub(MOMENT), answer.clone()), Some(Once::OtherCall));
+            assert_eq!(asked(2, ONCE_KEPT, answer), None);
         }
     }
 

@@ -52,8 +52,8 @@ use crate::store::{StoreError, StoreResult};
 /// milliseconds; an import of a million rows takes longer, and everybody tries again meanwhile.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Readers at the same time. They are threads, and answers are quick.
-const READERS: u32 = 4;
+/// Readers at the same time. They are threads, and answers are quick; calls over HTTP take half of them at most.
+pub const READERS: u32 = 8;
 
 pub struct SqliteStore {
     /// As it was given, for sentences.

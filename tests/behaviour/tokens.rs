@@ -128,7 +128,7 @@ async fn a_role_that_is_not_enough_is_refused_and_nothing_happens(db: &TestDatab
         .run(&["--json", "disconnect", "1001", "--children", "keep", "--yes"])
         .exits(3)
         .json();
-    assert_eq!(refused["error"]["code"], "insufficient_role");
+    assert_eq!(refused["error"]["code"], "role_missing");
 }
 
 async fn a_role_that_is_enough_may_do_it(db: &TestDatabase) {
@@ -171,7 +171,7 @@ async fn an_unknown_token_is_refused_and_not_repeated(db: &TestDatabase) {
             refused(&program, arguments, unknown, "none of this database's");
         }
         let refused = program.bearing(unknown).run(&["--json", "accounts", "list"]).exits(3);
-        assert_eq!(refused.json()["error"]["code"], "invalid_token");
+        assert_eq!(refused.json()["error"]["code"], "token_unknown");
     }
     assert_eq!(db.dump().await, before);
     for empty in ["", "  "] {

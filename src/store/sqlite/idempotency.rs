@@ -1,5 +1,7 @@
 //! Writes that a caller may repeat.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
@@ -8,19 +10,17 @@ use super::SqliteStore;
 use super::failure::failure;
 use super::rows::{at, expect_rows, get};
 use crate::store::once::{self, FORGOTTEN_MAX, Kept};
-use crate::store::{Idempotency, ONCE_KEPT, Once, OnceAnswer, OnceKey, StoreResult};
+use crate::store::{Idempotency, ONCE_KEPT, Once, OnceAnswer, OnceFence, OnceKey, StoreResult};
 
 #[async_trait]
 impl Idempotency for SqliteStore {
-    async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32]) -> StoreResult<Once> {
+    async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32], lost_after: Duration) -> StoreResult<Once> {
         let mut tx = self.write().await?;
         // Once the lock is held: it may have been waited for, and what passes meanwhile must not count.
         let now = self.now();
-        if let Some(kept) = load(&mut tx, call, now).await? {
-            match once::begin(kept, fingerprint) {
-                Once::Begun => {}
-                refused => return Ok(refused),
-            }
+        let kept = load(&mut tx, call, now).await?;
+        if let Some(once) = kept.and_then(|kept| once::in_the_way(kept, fingerprint, lost_after)) {
+            return Ok(once);
         }
         let begun = sqlx::query(
             "/* once: begin */ insert into idempotency_keys (owner, key, fingerprint, begun_at) values (?1, ?2, ?3, ?4)
@@ -46,17 +46,18 @@ impl Idempotency for SqliteStore {
         .await
         .map_err(failure)?;
         tx.commit().await.map_err(failure)?;
-        Ok(Once::Begun)
+        Ok(Once::Begun(OnceFence(now)))
     }
 
-    async fn answer_once(&self, call: &OnceKey, answer: &OnceAnswer) -> StoreResult<()> {
+    async fn answer_once(&self, call: &OnceKey, fence: OnceFence, answer: &OnceAnswer) -> StoreResult<()> {
         let mut tx = self.write().await?;
         let kept = sqlx::query(
-            "/* once: answer */ update idempotency_keys set status = ?3, headers = ?4, body = ?5
-              where owner = ?1 and key = ?2 and status is null",
+            "/* once: answer */ update idempotency_keys set status = ?4, headers = ?5, body = ?6
+              where owner = ?1 and key = ?2 and begun_at = ?3 and status is null",
         )
         .bind(&call.owner)
         .bind(&call.key)
+        .bind(at(fence.0))
         .bind(answer.status)
         .bind(once::headers_text(answer)?)
         .bind(&answer.body)
@@ -67,15 +68,19 @@ impl Idempotency for SqliteStore {
         tx.commit().await.map_err(failure)
     }
 
-    async fn forget_once(&self, call: &OnceKey) -> StoreResult<()> {
+    async fn forget_once(&self, call: &OnceKey, fence: OnceFence) -> StoreResult<()> {
         let mut tx = self.write().await?;
-        // No row is as good: the key is free, or somebody answered.
-        sqlx::query("/* once: forget */ delete from idempotency_keys where owner = ?1 and key = ?2 and status is null")
-            .bind(&call.owner)
-            .bind(&call.key)
-            .execute(&mut *tx)
-            .await
-            .map_err(failure)?;
+        // No row is as good: the key is free, or somebody answered, or took it over.
+        sqlx::query(
+            "/* once: forget */ delete from idempotency_keys
+              where owner = ?1 and key = ?2 and begun_at = ?3 and status is null",
+        )
+        .bind(&call.owner)
+        .bind(&call.key)
+        .bind(at(fence.0))
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
         tx.commit().await.map_err(failure)
     }
 }
