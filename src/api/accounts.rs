@@ -16,7 +16,7 @@ use super::problem::{Answer, Problem};
 use crate::domain::account::{AccountFilter, AccountView, ContactChange, LogEntry};
 use crate::domain::calendar::{When, parse_zone};
 use crate::domain::overview::Overview;
-use crate::domain::text::parse_text;
+use crate::domain::text::{TEXT_MAX, parse_text};
 use crate::store::Paged;
 
 pub fn read() -> OpenApiRouter<Shared> {
@@ -80,6 +80,9 @@ async fn list_accounts(
 /// What no account has in it is not looked for; a database may not even take it.
 pub fn printable(name: &str, text: Option<String>) -> Answer<Option<String>> {
     match text {
+        Some(text) if text.chars().count() > TEXT_MAX => {
+            Err(Problem::invalid(name, format!("it has more than {TEXT_MAX} characters, which nothing here has")))
+        }
         Some(text) if text.chars().any(char::is_control) => {
             Err(Problem::invalid(name, "it has control characters, which nothing here has"))
         }

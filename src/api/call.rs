@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -135,13 +135,18 @@ struct Received {
 async fn received(request: Request, brings: Brings) -> Answer<Received> {
     let (mut parts, body) = request.into_parts();
     let mut hash = Sha256::new();
+    let matches = parts.headers.get_all(header::IF_MATCH);
+    // How many parts there are, is a part as well.
+    hash.update((matches.iter().count() as u64).to_be_bytes());
     for part in [
         parts.method.as_str().as_bytes(),
         parts.uri.path().as_bytes(),
         parts.uri.query().unwrap_or_default().as_bytes(),
         parts.headers.get(header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes()),
-        parts.headers.get(header::IF_MATCH).map_or(&[][..], |etag| etag.as_bytes()),
-    ] {
+    ]
+    .into_iter()
+    .chain(matches.iter().map(HeaderValue::as_bytes))
+    {
         hash.update((part.len() as u64).to_be_bytes()); // so that no part can pass for the begin of the next
         hash.update(part);
     }

@@ -201,12 +201,13 @@ async fn disconnect_account(
     headers: HeaderMap,
     MayTell(told): MayTell<DisconnectAsked>,
 ) -> Answer<Response> {
-    let matched = if_match(&headers)?;
-    if matched.is_some() && told.digest.is_some() {
+    let mut matched = if_match(&headers)?.into_iter();
+    let first = matched.next();
+    if first.is_some() && told.digest.is_some() {
         return Err(Problem::invalid("digest", "say it once: here, or as If-Match"));
     }
-    let is_matched = matched.is_some();
-    let request = DisconnectRequest {
+    let is_matched = first.is_some();
+    let mut request = DisconnectRequest {
         account,
         when: field("on", told.on.as_deref(), When::parse)?.unwrap_or(When::Now),
         zone: field("zone", told.zone.as_deref(), parse_zone)?,
@@ -214,10 +215,17 @@ async fn disconnect_account(
         reason: field("reason", told.reason.as_deref(), parse_text)?,
         by: caller.actor(),
         failures_max: api.failures_max,
-        digest: matched.or(told.digest),
+        digest: first.or(told.digest),
         children: told.children.map(ChildrenAsked::read).transpose()?.unwrap_or_default(),
     };
-    let requested = api.store.request(&request).await.map_err(|error| match error {
+    let mut answer = api.store.request(&request).await;
+    // Any of those that are agreed to will do. What is refused wrote nothing.
+    while let Err(StoreError::Refused(Refusal::StaleDigest { .. })) = &answer {
+        let Some(next) = matched.next() else { break };
+        request.digest = Some(next);
+        answer = api.store.request(&request).await;
+    }
+    let requested = answer.map_err(|error| match error {
         StoreError::Refused(refusal @ Refusal::StaleDigest { .. }) if is_matched => {
             Problem::from(refusal).answered_with(StatusCode::PRECONDITION_FAILED)
         }
@@ -243,17 +251,46 @@ async fn disconnect_account(
     })
 }
 
-/// The digest in `If-Match`; any overview will do for `*`.
-fn if_match(headers: &HeaderMap) -> Answer<Option<String>> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
+/// How many overviews `If-Match` names at most. One was looked at, a second at another time perhaps.
+const MATCHES_MAX: usize = 8;
+
+/// The digests in `If-Match`, of all its lines; none where any overview will do (`*`). Weak tags are as good: proxies
+/// that pack an answer weaken its tag, and the digest is of what the overview says.
+fn if_match(headers: &HeaderMap) -> Answer<Vec<String>> {
+    let invalid = |why: &str| Problem::invalid("If-Match", why);
+    let lines: Vec<_> = headers.get_all(header::IF_MATCH).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    if let [any] = lines[..]
+        && any.trim() == "*"
+    {
+        return Ok(Vec::new());
     }
-    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(digest) if !digest.contains('"') => Ok(Some(digest.to_owned())),
-        _ => Err(Problem::invalid("If-Match", "it is not the ETag of an overview, which stands in quotes")),
+    let mut digests = Vec::new();
+    for line in lines {
+        let mut rest = line;
+        loop {
+            // A list may have empty members.
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            if rest.is_empty() {
+                break;
+            }
+            let tag = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
+            let Some((digest, behind)) = tag.and_then(|tag| tag.split_once('"')) else {
+                return Err(invalid("it is not the ETag of an overview, which stands in quotes"));
+            };
+            rest = behind.trim_start();
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return Err(invalid("its ETags stand in quotes, with commas between them"));
+            }
+            digests.push(digest.to_owned());
+        }
     }
+    if headers.contains_key(header::IF_MATCH) && digests.is_empty() {
+        return Err(invalid("it names no ETag of an overview"));
+    }
+    if digests.len() > MATCHES_MAX {
+        return Err(invalid(&format!("it names more than {MATCHES_MAX} ETags")));
+    }
+    Ok(digests)
 }
 
 #[cfg(test)]
@@ -288,15 +325,22 @@ mod tests {
 
     #[test]
     fn a_digest_is_matched_as_an_etag_in_quotes() {
-        let digest = |value: &str| {
+        let digests = |lines: &[&str]| {
             let mut headers = HeaderMap::new();
-            headers.insert(header::IF_MATCH, value.parse().unwrap());
+            for line in lines {
+                headers.append(header::IF_MATCH, line.parse().unwrap());
+            }
             if_match(&headers).map_err(|problem| problem.code)
         };
-        assert_eq!(digest("\"1.abc\""), Ok(Some("1.abc".into())));
-        assert_eq!(digest("*"), Ok(None));
-        for bad in ["1.abc", "\"a\", \"b\"", "W/\"a\"", "\""] {
-            assert_eq!(digest(bad), Err("invalid"), "{bad}");
+        let read = |digests: &[&str]| Ok(digests.iter().map(ToString::to_string).collect());
+        assert_eq!(digests(&["\"1.abc\""]), read(&["1.abc"]));
+        assert_eq!(digests(&["W/\"1.abc\""]), read(&["1.abc"]), "a proxy packed it");
+        assert_eq!(digests(&["\"a\", W/\"b,c\"", "\"d\""]), read(&["a", "b,c", "d"]));
+        assert_eq!(digests(&["*"]), Ok(vec![]));
+        assert_eq!(digests(&[]), Ok(vec![]));
+        for bad in ["1.abc", "\"a\" \"b\"", "\"a\", b", "\"", "*, \"a\"", ""] {
+            assert_eq!(digests(&[bad]), Err("invalid"), "{bad}");
         }
+        assert_eq!(digests(&["\"a\""; MATCHES_MAX + 1]), Err("invalid"));
     }
 }

@@ -132,7 +132,12 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => Self::database_away(detail),
             StoreError::Conflict(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(BUSY_FOR),
             StoreError::Unusable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(AWAY_FOR),
-            StoreError::Rejected(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail),
+            // What a caller can cause is refused at the edge: this is ours. What the database said, is not for callers.
+            StoreError::Rejected(why) => {
+                tracing::error!(why, "the database refused a statement of a call, which is a bug");
+                let detail = "the database refused it; the log of the process says more under this request id";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail)
+            }
         }
     }
 }
@@ -244,6 +249,13 @@ mod tests {
             assert_eq!(problem.status.as_u16(), status, "{problem:?}");
         }
         assert_eq!(title("unknown_account"), "Unknown account");
+    }
+
+    #[test]
+    fn what_the_database_refuses_is_a_bug_and_not_shown() {
+        let problem = Problem::from(StoreError::Rejected("check constraint of salaries".into()));
+        assert_eq!((problem.status.as_u16(), problem.code), (500, "database_refused"));
+        assert!(!problem.detail.contains("salaries"), "{}", problem.detail);
     }
 
     #[test]
