@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use tokio::time::Instant;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
@@ -22,7 +24,7 @@ use super::extract::{MayTell, Number, account_number, field};
 use super::problem::{Answer, Problem};
 use crate::domain::calendar::{When, parse_zone};
 use crate::domain::dispositions::{Choice, Dispositions};
-use crate::domain::event::EventView;
+use crate::domain::event::{EventId, EventView};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{AlreadyDisconnected, DisconnectRequest};
 use crate::domain::text::parse_text;
@@ -234,11 +236,11 @@ async fn disconnect_account(
     Ok(match requested {
         Requested::Created(event) => {
             let location = format!("/api/v1/events/{event}");
-            let event = api.store.event(event).await?;
+            let event = committed(&api, event).await?;
             (StatusCode::CREATED, [(header::LOCATION, location)], Json(event)).into_response()
         }
         Requested::BroughtForward(event) | Requested::UnderWay(event) => {
-            Json(Disconnect::Event(Box::new(api.store.event(event).await?))).into_response()
+            Json(Disconnect::Event(Box::new(committed(&api, event).await?))).into_response()
         }
         Requested::AlreadyDisconnected { disconnected_at, event } => {
             let by = match event {
@@ -249,6 +251,22 @@ async fn disconnect_account(
             Json(Disconnect::Already(Box::new(already))).into_response()
         }
     })
+}
+
+/// How long an event that was made is looked up, though the database just went away.
+const LOOK_UP_MAX: Duration = Duration::from_secs(5);
+const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
+
+/// The event that the request made. It is there, so its answer is worth some patience: a 503 would tell the caller that
+/// nothing is known of it.
+async fn committed(api: &Shared, event: EventId) -> Answer<EventView> {
+    let deadline = Instant::now() + LOOK_UP_MAX;
+    loop {
+        match api.store.event(event).await {
+            Err(error) if error.is_transient() && Instant::now() < deadline => tokio::time::sleep(LOOK_UP_PAUSE).await,
+            answer => return Ok(answer?),
+        }
+    }
 }
 
 /// How many overviews `If-Match` names at most. One was looked at, a second at another time perhaps.
