@@ -1,9 +1,10 @@
 //! The program itself, run as its users run it: its own process, its environment, its exit code.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -136,19 +137,24 @@ impl Program {
             .spawn()
             .expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut log = child.stderr.take().expect("piped");
-        let log = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = log.read_to_string(&mut text);
-            text
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let so_far = Arc::new(Mutex::new(String::new()));
+        let log = std::thread::spawn({
+            let so_far = Arc::clone(&so_far);
+            move || {
+                for line in stderr.lines().map_while(Result::ok) {
+                    so_far.lock().unwrap_or_else(PoisonError::into_inner).push_str(&(line + "\n"));
+                }
+            }
         });
         let mut line = String::new();
         stdout.read_line(&mut line).expect("the output can be read");
         let Some(address) = line.trim().strip_prefix("listening on http://").and_then(|a| a.parse().ok()) else {
             let _ = child.wait();
-            panic!("serve did not start; it said `{line}` and {}", log.join().unwrap_or_default());
+            let _ = log.join();
+            panic!("serve did not start; it said `{line}` and {}", so_far.lock().unwrap());
         };
-        Served { child, address, log: Some(log) }
+        Served { child, address, log: Some(log), so_far }
     }
 }
 
@@ -156,7 +162,9 @@ impl Program {
 pub struct Served {
     child: Child,
     pub address: SocketAddr,
-    log: Option<std::thread::JoinHandle<String>>,
+    /// Reads to the end.
+    log: Option<std::thread::JoinHandle<()>>,
+    so_far: Arc<Mutex<String>>,
 }
 
 impl Served {
@@ -171,10 +179,24 @@ impl Served {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the process can be asked") {
-                let log = self.log.take().map(|log| log.join().unwrap_or_default()).unwrap_or_default();
-                return (status.code(), log);
+                let _ = self.log.take().map(std::thread::JoinHandle::join);
+                return (status.code(), self.logged());
             }
             assert!(begun.elapsed() < DEADLINE, "the process did not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn logged(&self) -> String {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has logged these words.
+    #[track_caller]
+    pub fn until_logged(&self, words: &str) {
+        let begun = Instant::now();
+        while !self.logged().contains(words) {
+            assert!(begun.elapsed() < DEADLINE, "it did not log `{words}`: {}", self.logged());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
