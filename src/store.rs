@@ -3,6 +3,7 @@
 //! Locks are taken in one order everywhere: the tree (links alone), accounts by ascending id, then events. A
 //! transaction never leaks out of a verb. "Now" in predicates and effects is the database's.
 
+pub mod campaigns;
 pub mod inspection;
 pub mod migrations;
 mod once;
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 
 use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, Status};
 use crate::domain::actor::Actor;
+use crate::domain::campaign::CampaignId;
 use crate::domain::dispositions::Dispositions;
 use crate::domain::event::{Attempt, Change, EventId, EventView, Order, Outcome, State};
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
@@ -73,11 +75,37 @@ impl StoreError {
     }
 }
 
+pub use campaigns::{CampaignDispatch, Campaigns};
+
 pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Everything that the program asks of a database.
-pub trait Store: Installations + Accounts + Imports + Events + Dispatch + Execution + Tokens + Idempotency {}
-impl<T: Installations + Accounts + Imports + Events + Dispatch + Execution + Tokens + Idempotency> Store for T {}
+pub trait Store:
+    Installations
+    + Accounts
+    + Imports
+    + Events
+    + Campaigns
+    + Dispatch
+    + CampaignDispatch
+    + Execution
+    + Tokens
+    + Idempotency
+{
+}
+impl<T> Store for T where
+    T: Installations
+        + Accounts
+        + Imports
+        + Events
+        + Campaigns
+        + Dispatch
+        + CampaignDispatch
+        + Execution
+        + Tokens
+        + Idempotency
+{
+}
 
 /// The longest page that a list answers.
 pub const PAGE_MAX: u32 = 1_000;
@@ -311,6 +339,8 @@ pub struct EventFilter {
     pub due_until: Option<DateTime<Utc>>,
     /// Those whose family somebody has to decide about; see [`crate::domain::review::questions`].
     pub to_decide: bool,
+    /// Of this campaign.
+    pub campaign: Option<CampaignId>,
 }
 
 /// What came of a request for a disconnect.
@@ -364,7 +394,7 @@ pub struct Redispatch {
     pub max: Duration,
 }
 
-/// The scheduler's verbs. They concern lane 0, the single disconnects; campaigns bring lanes of their own.
+/// The scheduler's verbs for lane 0, the single disconnects. For those of campaigns see [`CampaignDispatch`].
 #[async_trait]
 pub trait Dispatch: Send + Sync {
     /// Claims up to `limit` events that are due (scheduled, or queued and not heard of for their redispatch time):

@@ -8,6 +8,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -17,7 +18,9 @@ use utoipa::ToSchema;
 use super::account::{AccountId, AccountNumber};
 use super::actor::Actor;
 use super::calendar::{Planned, When};
+use super::campaign::CampaignId;
 use super::digest::{Agreed, Shown};
+use super::filter::Filter;
 use super::invoice::InvoiceSummary;
 use super::refusal::Refusal;
 use super::review::ChildView;
@@ -145,6 +148,9 @@ pub struct Event {
     pub requested_by: Actor,
     /// What was true when it was confirmed; none for an event of a campaign.
     pub agreed: Option<Shown>,
+    pub campaign: Option<CampaignId>,
+    /// What its account has to match still; none but for a campaign whose cohort a filter made.
+    pub eligibility: Option<Arc<Filter>>,
 }
 
 /// An event as it is shown to people and programs.
@@ -168,7 +174,7 @@ pub struct EventView {
     pub reason: Option<String>,
     pub requested_by: String,
     pub requested_from: String,
-    pub campaign_id: Option<i64>,
+    pub campaign_id: Option<CampaignId>,
     pub final_invoice: Option<InvoiceSummary>,
     pub created_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,

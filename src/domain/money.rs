@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::de::Error as _;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::{Object, ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -134,6 +136,20 @@ impl Serialize for Money {
         money.serialize_field("amount", &self.amount())?;
         money.serialize_field("currency", &self.currency)?;
         money.end()
+    }
+}
+
+/// As it is written; an amount that was stored is never negative.
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Plain {
+            amount: String,
+            currency: String,
+        }
+        let Plain { amount, currency } = Plain::deserialize(deserializer)?;
+        let currency = Currency::parse(&currency).map_err(D::Error::custom)?;
+        Self::parse(&amount, currency).map_err(D::Error::custom)
     }
 }
 

@@ -6,6 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::account::AccountNumber;
+use super::campaign::template::TemplateId;
+use super::campaign::{self, CampaignId};
 use super::event::{EventId, Outcome, State};
 use super::token::TokenId;
 
@@ -114,6 +116,67 @@ pub enum Refusal {
     )]
     UnlinkWithoutContact { child: AccountNumber, parent: AccountNumber },
 
+    #[error("there is no campaign {campaign}; `disconnectd campaign list` shows them")]
+    UnknownCampaign { campaign: CampaignId },
+
+    #[error(
+        "campaign {campaign} is {} and can't be {wanted}; `disconnectd campaign show {campaign}` shows it",
+        .state.as_str()
+    )]
+    CampaignState { campaign: CampaignId, wanted: &'static str, state: campaign::State },
+
+    #[error("{why}, so no campaign was made; `disconnectd accounts list` shows what there is")]
+    EmptyCohort { why: String },
+
+    #[error(
+        "the filter selects every one of the {accounts} connected accounts; if all of them are to be disconnected, say \
+         so with --everyone"
+    )]
+    EveryoneSelected { accounts: i64 },
+
+    #[error(
+        "campaign {campaign} has {accounts} accounts, more than {limit}: somebody else than its maker, with the role \
+         approver, has to approve it first (`disconnectd campaign approve {campaign}`)"
+    )]
+    CampaignNotApproved { campaign: CampaignId, accounts: i64, limit: u32 },
+
+    #[error("{maker} made campaign {campaign} what it is; somebody else has to approve it")]
+    OwnApproval { campaign: CampaignId, maker: String },
+
+    #[error("an approval needs a token: set DISCONNECTD_TOKEN to one with the role approver")]
+    ApprovalNeedsToken,
+
+    #[error(
+        "campaign {campaign} has changed since that dry run, so nothing was done: {}; look at it again \
+         (`disconnectd campaign dry-run {campaign}`)",
+        changes.join("; ")
+    )]
+    StaleDryRun { campaign: CampaignId, changes: Vec<String> },
+
+    #[error(
+        "campaign {campaign} can't be started: {} of its accounts {}; `disconnectd campaign change {campaign} \
+         --children keep|unlink|disconnect` decides for all, `disconnectd campaign dry-run {campaign}` lists them",
+        .accounts,
+        some_of(children.iter().cloned())
+    )]
+    CampaignBlocked { campaign: CampaignId, accounts: i64, children: Vec<String> },
+
+    #[error("campaign {campaign} has nobody to disconnect: all of its accounts would be left out; \
+             `disconnectd campaign dry-run {campaign}` says why")]
+    NobodyLeft { campaign: CampaignId },
+
+    #[error("nothing of campaign {campaign} has failed")]
+    NothingFailed { campaign: CampaignId },
+
+    #[error("there is no campaign template {template}; `disconnectd campaign template list` shows them")]
+    UnknownTemplate { template: TemplateId },
+
+    #[error("there is a campaign template `{name}` already; choose another name")]
+    TemplateExists { name: String },
+
+    #[error("{maker} made campaign template {template}; somebody else has to approve it")]
+    OwnTemplateApproval { template: TemplateId, maker: String },
+
     #[error("there is no token {token}; `disconnectd tokens list` shows them")]
     UnknownToken { token: TokenId },
 
@@ -170,6 +233,19 @@ impl Refusal {
             Self::LinkCycle { .. } => "link_cycle",
             Self::NotLinked { .. } => "not_linked",
             Self::UnlinkWithoutContact { .. } => "unlink_without_contact",
+            Self::UnknownCampaign { .. } => "unknown_campaign",
+            Self::CampaignState { .. } => "campaign_state",
+            Self::EmptyCohort { .. } => "empty_cohort",
+            Self::EveryoneSelected { .. } => "everyone_selected",
+            Self::CampaignNotApproved { .. } => "campaign_not_approved",
+            Self::OwnApproval { .. } | Self::OwnTemplateApproval { .. } => "own_approval",
+            Self::ApprovalNeedsToken => "approval_needs_token",
+            Self::StaleDryRun { .. } => "stale_digest",
+            Self::CampaignBlocked { .. } => "campaign_blocked",
+            Self::NobodyLeft { .. } => "nobody_left",
+            Self::NothingFailed { .. } => "nothing_failed",
+            Self::UnknownTemplate { .. } => "unknown_template",
+            Self::TemplateExists { .. } => "template_exists",
             Self::UnknownToken { .. } => "unknown_token",
             Self::NotTheDemo => "not_the_demo",
         }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::account::AccountNumber;
 use super::actor::Actor;
 use super::calendar::{Planned, When};
+use super::campaign::CampaignId;
 use super::digest::{Agreed, Shown};
 use super::dispositions::{ChildPlan, ChildStep, Dates, Dispositions, settle};
 use super::event::{Attempt, EventId, EventView, Outcome, State};
@@ -159,7 +160,7 @@ pub struct AlreadyDisconnected {
     pub reason: Option<String>,
     pub requested_by: Option<String>,
     pub requested_from: Option<String>,
-    pub campaign_id: Option<i64>,
+    pub campaign_id: Option<CampaignId>,
     pub final_invoice: Option<InvoiceSummary>,
     pub created_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,

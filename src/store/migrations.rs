@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -34,6 +34,12 @@ const STEPS: [Step; 3] = [
         name: "families",
         postgres: include_str!("../../migrations/postgres/0003_families.sql"),
         sqlite: include_str!("../../migrations/sqlite/0003_families.sql"),
+    },
+    Step {
+        version: 4,
+        name: "campaigns",
+        postgres: include_str!("../../migrations/postgres/0004_campaigns.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0004_campaigns.sql"),
     },
 ];
 
