@@ -11,6 +11,7 @@ pub mod digest;
 pub mod dispositions;
 pub mod event;
 pub mod family;
+pub mod filter;
 pub mod import;
 pub mod invoice;
 pub mod message;
