@@ -28,3 +28,4 @@ pub mod settings;
 pub mod story;
 pub mod text;
 pub mod token;
+pub mod window;
