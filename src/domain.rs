@@ -17,6 +17,7 @@ pub mod invoice;
 pub mod message;
 pub mod money;
 pub mod overview;
+pub mod pace;
 pub mod plan;
 pub mod refusal;
 pub mod request;
