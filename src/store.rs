@@ -81,16 +81,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Everything that the program asks of a database.
 pub trait Store:
-    Installations
-    + Accounts
-    + Imports
-    + Events
-    + Campaigns
-    + Dispatch
-    + CampaignDispatch
-    + Execution
-    + Tokens
-    + Idempotency
+    Installations + Accounts + Imports + Events + Campaigns + Dispatch + CampaignDispatch + Execution + Tokens + Idempotency
 {
 }
 impl<T> Store for T where

@@ -84,6 +84,7 @@ async fn list_events(State(api): State<Shared>, Asked(asked): Asked<EventsAsked>
         due_from: instant_of(&api, "due_from", asked.due_from).await?,
         due_until: instant_of(&api, "due_until", asked.due_until).await?,
         to_decide: asked.to_decide,
+        campaign: None,
     };
     Ok(Json(api.store.events(&filter, &page).await?))
 }

@@ -158,6 +158,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         due_from: instant_of(args.due_from, session).await?,
         due_until: instant_of(args.due_until, session).await?,
         to_decide: args.to_decide,
+        campaign: None,
     };
     let is_filtered = filter != EventFilter::default() || args.page.after.is_some();
     let page = session.store.events(&filter, &args.page.page()).await?;

@@ -230,6 +230,7 @@ fn facts() -> OverviewFacts {
             currency: Currency::USD,
             debits: vec![debit(2, "Router rental", 1000, 100, 3), debit(1, "Fiber 500, November", 500_000, 500, 1)],
             assignment: Some(Assignment { id: AssignmentId(1), address, from: at("2026-01-01T00:00:00Z") }),
+            standing: None,
             target: Ok(Status { name: "Inactive".into(), activates_account: false }),
         },
         open_event: None,

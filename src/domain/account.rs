@@ -177,6 +177,8 @@ pub enum LogKind {
     AddressReleased,
     Disconnected,
     AlreadyDisconnected,
+    /// Its campaign's filter did not select it any more when its turn came.
+    NoLongerEligible,
     /// What is to become of the children was decided.
     FamilyDecided,
     /// What was confirmed is not what was found at the execution.
@@ -184,7 +186,7 @@ pub enum LogKind {
 }
 
 impl LogKind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Created,
         Self::Changed,
         Self::Linked,
@@ -201,6 +203,7 @@ impl LogKind {
         Self::AddressReleased,
         Self::Disconnected,
         Self::AlreadyDisconnected,
+        Self::NoLongerEligible,
         Self::FamilyDecided,
         Self::FactsMoved,
     ];
@@ -224,6 +227,7 @@ impl LogKind {
             Self::AddressReleased => "address_released",
             Self::Disconnected => "disconnected",
             Self::AlreadyDisconnected => "already_disconnected",
+            Self::NoLongerEligible => "no_longer_eligible",
             Self::FamilyDecided => "family_decided",
             Self::FactsMoved => "facts_moved",
         }

@@ -187,6 +187,13 @@ impl Cron {
         Ok(Self(schedule))
     }
 
+    /// The first firing after `at`, of local times in `zone`.
+    #[must_use]
+    pub fn next_after_in(&self, at: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let local = at.with_timezone(&zone).naive_local().and_utc();
+        self.0.after(&local).map(|next| first_instant(next.naive_utc(), zone)).find(|next| *next > at)
+    }
+
     /// The first firing after `at`.
     #[must_use]
     pub fn next_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {

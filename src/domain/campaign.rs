@@ -174,9 +174,13 @@ pub struct Revision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Start,
-    Pause { note: Option<String> },
+    Pause {
+        note: Option<String>,
+    },
     Resume,
-    Abort { note: Option<String> },
+    Abort {
+        note: Option<String>,
+    },
     /// What failed is tried again.
     Retry,
 }

@@ -174,7 +174,11 @@ pub struct EventView {
     pub reason: Option<String>,
     pub requested_by: String,
     pub requested_from: String,
+    /// Also of one that was brought forward, out of its campaign's lane.
     pub campaign_id: Option<CampaignId>,
+    /// 0 for single disconnects; see [`super::campaign::progress::lane`].
+    #[serde(skip)]
+    pub lane: i64,
     pub final_invoice: Option<InvoiceSummary>,
     pub created_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,

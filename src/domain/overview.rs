@@ -36,7 +36,7 @@ impl OverviewFacts {
             id: event.id,
             state: event.state,
             due_at: event.due_at,
-            lane: event.campaign_id.unwrap_or(0),
+            lane: event.lane,
             made_with: event.parent_event_id,
         })
     }
@@ -192,6 +192,8 @@ fn hypothetical(due_at: DateTime<Utc>, now: DateTime<Utc>) -> Event {
         reason: None,
         requested_by: Actor::new("", Source::Worker),
         agreed: None,
+        campaign: None,
+        eligibility: None,
     }
 }
 

@@ -1,11 +1,13 @@
 //! What one disconnect does to one account, as data. All deciding is here; the stores load, lock and write.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 
 use super::account::{AccountNumber, Contact, LogKind, Status};
 use super::address::Assignment;
 use super::event::{Event, Outcome};
 use super::family::Family;
+use super::filter::{Candidate, Filter};
 use super::invoice::{Debit, InvoiceDraft};
 use super::money::Currency;
 use super::refusal::{Refusal, instant};
@@ -24,11 +26,44 @@ pub struct Snapshot {
     /// All uninvoiced debits, in any order.
     pub debits: Vec<Debit>,
     pub assignment: Option<Assignment>,
+    /// For events whose account has to match a filter still.
+    pub standing: Option<Standing>,
     /// The status that a disconnect leads to, or why there is none. See [`super::settings::Settings::target`].
     pub target: Result<Status, Refusal>,
 }
 
+/// What of an account a filter asks about, beside what the snapshot has anyway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub groups: Vec<String>,
+    pub parent: Option<AccountNumber>,
+    /// Its own, else the company's.
+    pub zone: Tz,
+    /// In the company's zone.
+    pub today: NaiveDate,
+}
+
 impl Snapshot {
+    /// What of `filter` the account does not match any more.
+    fn no_longer_eligible(&self, filter: &Filter, standing: &Standing) -> Option<String> {
+        filter.why_not(&Candidate {
+            number: &self.number,
+            name: &self.name,
+            status: &self.status.name,
+            groups: &standing.groups,
+            parent: standing.parent.as_ref(),
+            zone: standing.zone,
+            currency: self.currency,
+            balance: self
+                .debits
+                .iter()
+                .fold(0, |sum: i64, debit| sum.saturating_add(debit.amount).saturating_add(debit.tax)),
+            oldest_debit: self.debits.iter().map(|debit| debit.charged_on).min(),
+            address: self.assignment.as_ref().map(|assignment| assignment.address.as_str()),
+            today: standing.today,
+        })
+    }
+
     /// Who gets the account's invoices: itself, or for it its parent, while that one is connected.
     #[must_use]
     pub fn recipient(&self) -> Option<(&AccountNumber, &Contact)> {
@@ -79,6 +114,17 @@ pub fn plan_disconnect(snapshot: &Snapshot, order: &Event) -> Plan {
             Effect::Log { kind: LogKind::AlreadyDisconnected, message },
             Effect::Complete(Outcome::AlreadyDisconnected),
         ]);
+    }
+    if let Some(filter) = &order.eligibility {
+        let Some(standing) = &snapshot.standing else {
+            return Plan::Fail("the account was not looked at as its campaign's filter asks, which is a fault".into());
+        };
+        if let Some(why) = snapshot.no_longer_eligible(filter, standing) {
+            return Plan::Apply(vec![
+                Effect::Log { kind: LogKind::NoLongerEligible, message: format!("not disconnected: {why}") },
+                Effect::Complete(Outcome::NoLongerEligible),
+            ]);
+        }
     }
     let target = match &snapshot.target {
         Ok(target) => target,
@@ -160,6 +206,8 @@ mod tests {
             reason: None,
             requested_by: Actor::new("clerk", Source::Cli),
             agreed: None,
+            campaign: None,
+            eligibility: None,
         }
     }
 
@@ -178,6 +226,7 @@ mod tests {
                 address: "1 Main St".into(),
                 from: DateTime::from_timestamp(0, 0).unwrap(),
             }),
+            standing: None,
             target: Ok(status("Inactive", false)),
         }
     }

@@ -161,8 +161,10 @@ pub enum Refusal {
     )]
     CampaignBlocked { campaign: CampaignId, accounts: i64, children: Vec<String> },
 
-    #[error("campaign {campaign} has nobody to disconnect: all of its accounts would be left out; \
-             `disconnectd campaign dry-run {campaign}` says why")]
+    #[error(
+        "campaign {campaign} has nobody to disconnect: all of its accounts would be left out; \
+             `disconnectd campaign dry-run {campaign}` says why"
+    )]
     NobodyLeft { campaign: CampaignId },
 
     #[error("nothing of campaign {campaign} has failed")]

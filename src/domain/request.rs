@@ -239,8 +239,7 @@ mod tests {
     fn with_open(state: State, lane: i64) -> OverviewFacts {
         let mut facts = facts();
         let event = sample::event(9, "A-1");
-        let campaign_id = (lane != 0).then_some(lane);
-        facts.open_event = Some(EventView { state, due_at: now() + Duration::days(1), campaign_id, ..event });
+        facts.open_event = Some(EventView { state, due_at: now() + Duration::days(1), lane, ..event });
         facts
     }
 
@@ -320,7 +319,7 @@ mod tests {
             reason: Some("moved away".into()),
             requested_by: "ada".into(),
             requested_from: "cli".into(),
-            campaign_id: Some(3),
+            campaign_id: Some(CampaignId(3)),
             final_invoice: Some(InvoiceSummary { number: InvoiceNumber(5), total: Money::new(100, Currency::USD) }),
             created_at: at,
             ended_at: Some(at),

@@ -55,6 +55,7 @@ pub fn snapshot(account: &str) -> Snapshot {
         currency: Currency::USD,
         debits: Vec::new(),
         assignment: None,
+        standing: None,
         target: Ok(inactive()),
     }
 }
@@ -89,6 +90,7 @@ pub fn event(id: i64, account: &str) -> EventView {
         requested_by: "clerk".into(),
         requested_from: "cli".into(),
         campaign_id: None,
+        lane: 0,
         final_invoice: None,
         created_at: DateTime::UNIX_EPOCH,
         ended_at: None,

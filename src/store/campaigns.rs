@@ -150,7 +150,12 @@ pub trait Campaigns: Send + Sync {
     /// # Errors
     /// With a digest: [`crate::domain::refusal::Refusal::StaleDryRun`] where it is not that of this dry run. Also where it
     /// is blocked or there is nobody to disconnect.
-    async fn approve_campaign(&self, campaign: CampaignId, digest: Option<&str>, by: &Actor) -> StoreResult<CampaignView>;
+    async fn approve_campaign(
+        &self,
+        campaign: CampaignId,
+        digest: Option<&str>,
+        by: &Actor,
+    ) -> StoreResult<CampaignView>;
 
     /// Starts one, by [`crate::domain::campaign::Facts::command`]: makes a dry run and keeps it as what was agreed to,
     /// becomes `running`, and enlists the first [`ENLIST_AT_START`] members. Hints.

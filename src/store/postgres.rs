@@ -8,6 +8,7 @@
 
 mod account_import;
 mod accounts;
+mod campaigns;
 mod changes;
 mod debit_import;
 mod decisions;

@@ -15,12 +15,16 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 16] = [
+pub const TABLES: [&str; 20] = [
     "account_groups",
     "account_log",
     "account_statuses",
     "accounts",
     "address_assignments",
+    "campaign_members",
+    "campaign_tallies",
+    "campaign_templates",
+    "campaigns",
     "debits",
     "disconnect_events",
     "family_decisions",

@@ -164,9 +164,8 @@ impl Adding {
     pub fn end(mut self) -> DryRun {
         let mut result = self.result;
         let sums = std::mem::take(&mut self.sums).into_iter();
-        result.final_invoices = sums
-            .map(|(currency, sum)| Money::new(i64::try_from(sum).unwrap_or(i64::MAX), currency))
-            .collect();
+        result.final_invoices =
+            sums.map(|(currency, sum)| Money::new(i64::try_from(sum).unwrap_or(i64::MAX), currency)).collect();
         result.blockers = self.blockers.into_list();
         result.can_start = result.to_disconnect > 0 && !self.stops;
         let mut days: BTreeMap<chrono::NaiveDate, i64> = BTreeMap::new();
@@ -188,7 +187,9 @@ impl Adding {
 fn work(terms: &Terms, n: u64) -> TimeDelta {
     match terms.per_minute.and_then(|n| Pace::per_minute(n).ok()) {
         Some(pace) => pace.duration(n),
-        None => TimeDelta::milliseconds(i64::try_from(n * 1000 / u64::from(ASSUMED_PER_SECOND)).unwrap_or(i64::MAX / 2)),
+        None => {
+            TimeDelta::milliseconds(i64::try_from(n * 1000 / u64::from(ASSUMED_PER_SECOND)).unwrap_or(i64::MAX / 2))
+        }
     }
 }
 

@@ -144,10 +144,7 @@ impl Reconciling {
     #[must_use]
     pub fn end(self, agreed: Option<&DryRun>) -> Reconciliation {
         let money = |sums: &BTreeMap<Currency, i64>| -> Vec<Money> {
-            sums.iter()
-                .filter(|(_, sum)| **sum != 0)
-                .map(|(currency, sum)| Money::new(*sum, *currency))
-                .collect()
+            sums.iter().filter(|(_, sum)| **sum != 0).map(|(currency, sum)| Money::new(*sum, *currency)).collect()
         };
         let invoiced = money(&self.invoiced);
         let dry_run: Vec<Money> = agreed.map(|agreed| agreed.final_invoices.clone()).unwrap_or_default();
@@ -182,7 +179,13 @@ impl Reconciling {
                 });
             }
         }
-        Reconciliation { adds_up: agreed.is_some() && invoiced == dry_run, dry_run, invoiced, accounts: self.accounts, differences }
+        Reconciliation {
+            adds_up: agreed.is_some() && invoiced == dry_run,
+            dry_run,
+            invoiced,
+            accounts: self.accounts,
+            differences,
+        }
     }
 }
 
@@ -197,11 +200,8 @@ impl Reconciliation {
         if self.dry_run.is_empty() {
             return format!("the final invoices come to {invoiced}");
         }
-        let why: Vec<_> = self
-            .differences
-            .iter()
-            .map(|it| format!("{} ({} accounts): {}", it.why, it.accounts, it.amount))
-            .collect();
+        let why: Vec<_> =
+            self.differences.iter().map(|it| format!("{} ({} accounts): {}", it.why, it.accounts, it.amount)).collect();
         format!("the final invoices come to {invoiced}, the dry run said {dry_run}; {}", why.join("; "))
     }
 }

@@ -66,7 +66,7 @@ macro_rules! event_view_sql {
             "/* ",
             $name,
             " */
-             select e.id, a.number as account_number, e.state, e.outcome, e.lane, e.due_at, e.planned_for, e.zone,
+             select e.id, a.number as account_number, e.state, e.outcome, e.lane, e.campaign_id, e.due_at, e.planned_for, e.zone,
                     e.next_at, e.attempt, e.failures, e.failures_max, e.last_error, e.reason, e.requested_by,
                     e.requested_from, e.created_at, e.ended_at, e.agreed, e.changed_since, e.parent_event_id,
                     i.number as invoice_number, i.total as invoice_total, i.currency as invoice_currency

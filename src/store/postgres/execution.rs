@@ -129,6 +129,8 @@ fn event(row: &PgRow) -> Result<Event, Failure> {
             Source::parse(from).unwrap_or(Source::Worker),
         ),
         agreed: rows::shown(row)?,
+        campaign: None,
+        eligibility: None,
     })
 }
 

@@ -7,6 +7,7 @@ use sqlx::postgres::PgRow;
 use super::failure::Failure;
 use crate::domain::account::{AccountNumber, AccountView, Contact, LogEntry, LogKind, Status};
 use crate::domain::calendar::{self, Planned};
+use crate::domain::campaign::CampaignId;
 use crate::domain::digest::Shown;
 use crate::domain::event::{Attempt, EventId, EventView, OpenEvent, Outcome, State};
 use crate::domain::family::Relative;
@@ -93,7 +94,6 @@ pub(super) fn open_event(row: &PgRow) -> Result<Option<OpenEvent>, Failure> {
 
 /// What the family adds to it comes from elsewhere.
 pub(super) fn event_view(row: &PgRow) -> Result<EventView, Failure> {
-    let lane: i64 = row.try_get("lane")?;
     let final_invoice = match row.try_get::<Option<i64>, _>("invoice_number")? {
         None => None,
         Some(number) => Some(InvoiceSummary {
@@ -116,7 +116,8 @@ pub(super) fn event_view(row: &PgRow) -> Result<EventView, Failure> {
         reason: row.try_get("reason")?,
         requested_by: row.try_get("requested_by")?,
         requested_from: row.try_get("requested_from")?,
-        campaign_id: (lane != 0).then_some(lane),
+        campaign_id: row.try_get::<Option<i64>, _>("campaign_id")?.map(CampaignId),
+        lane: row.try_get("lane")?,
         final_invoice,
         created_at: row.try_get("created_at")?,
         ended_at: row.try_get("ended_at")?,

@@ -57,6 +57,7 @@ pub(super) async fn load(
             currency: rows::currency(row.try_get("currency")?)?,
             debits: Vec::new(),
             assignment,
+            standing: None,
             target: target.clone(),
         };
         snapshots.insert(AccountId(row.try_get("id")?), snapshot);

@@ -13,6 +13,7 @@ use super::{SqliteStore, decisions};
 use crate::domain::account::AccountNumber;
 use crate::domain::actor::Actor;
 use crate::domain::calendar::Planned;
+use crate::domain::campaign::CampaignId;
 use crate::domain::dispositions::Dispositions;
 use crate::domain::event::{Attempt, Change, EventId, EventView, Outcome, State};
 use crate::domain::invoice::{InvoiceNumber, InvoiceSummary};
@@ -140,7 +141,7 @@ pub async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResul
     let rows = sqlx::query(
         "/* events: view */ select e.id, a.number as account_number, e.state, e.outcome, e.due_at, e.planned_for, e.zone,
                 e.next_at, e.attempt, e.failures, e.failures_max, e.last_error, e.reason, e.requested_by,
-                e.requested_from, nullif(e.lane, 0) as campaign_id, e.created_at, e.ended_at, e.agreed, e.changed_since,
+                e.requested_from, e.lane, e.campaign_id, e.created_at, e.ended_at, e.agreed, e.changed_since,
                 e.parent_event_id,
                 i.number as invoice_number, i.total, i.currency
            from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
@@ -182,7 +183,8 @@ fn event_view(row: &SqliteRow) -> StoreResult<EventView> {
         reason: get(row, "reason")?,
         requested_by: get(row, "requested_by")?,
         requested_from: get(row, "requested_from")?,
-        campaign_id: get(row, "campaign_id")?,
+        campaign_id: get::<Option<i64>, _>(row, "campaign_id")?.map(CampaignId),
+        lane: get(row, "lane")?,
         final_invoice,
         created_at: get(row, "created_at")?,
         ended_at: get(row, "ended_at")?,

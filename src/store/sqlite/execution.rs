@@ -167,6 +167,8 @@ fn event(row: &SqliteRow, now: DateTime<Utc>) -> StoreResult<Event> {
         // A source of a newer program's is no reason to fail.
         requested_by: Actor { name: get(row, "requested_by")?, source: Source::parse(from).unwrap_or(Source::Worker) },
         agreed: shown(row)?,
+        campaign: None,
+        eligibility: None,
     })
 }
 

@@ -95,6 +95,7 @@ pub async fn snapshots(
             currency: currency(row, "currency")?,
             debits: Vec::new(),
             assignment,
+            standing: None,
             target: target.clone(),
         };
         snapshots.insert(AccountId(get(row, "id")?), snapshot);
