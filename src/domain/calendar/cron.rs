@@ -296,6 +296,8 @@ mod tests {
         assert_eq!(new_york, ["2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"]);
         let in_the_second_hour = firings("*/30 * * * *", "America/New_York", "2026-11-01T05:30:00Z", 2);
         assert_eq!(in_the_second_hour, ["2026-11-01T07:00:00Z", "2026-11-01T07:30:00Z"]);
+        let asked_in_the_second_hour = firings("*/30 * * * *", "America/New_York", "2026-11-01T06:10:00Z", 1);
+        assert_eq!(asked_in_the_second_hour, ["2026-11-01T07:00:00Z"]);
         let berlin = firings("0 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 1);
         assert_eq!(berlin, ["2026-10-25T00:00:00Z"]);
     }
