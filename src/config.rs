@@ -80,6 +80,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
     pub claim_max: u32,
+    /// How many events of campaigns may be queued and unfinished.
+    pub in_flight_max: u32,
     pub sweep: Cron,
     pub hints: bool,
     pub redispatch: Redispatch,
@@ -141,6 +143,7 @@ struct HttpFile {
 #[serde(deny_unknown_fields, default)]
 struct SchedulerFile {
     claim_max: u32,
+    in_flight_max: u32,
     sweep: String,
     hints: bool,
     redispatch_seconds: u64,
@@ -151,6 +154,7 @@ impl Default for SchedulerFile {
     fn default() -> Self {
         Self {
             claim_max: 500,
+            in_flight_max: 5_000,
             sweep: "*/15 * * * * *".into(),
             hints: true,
             redispatch_seconds: 10,
@@ -298,6 +302,7 @@ impl Config {
         };
         within("database.max_connections", file.database.max_connections.into(), CONNECTIONS_MAX)?;
         within("scheduler.claim_max", file.scheduler.claim_max.into(), CLAIM_MAX)?;
+        within("scheduler.in_flight_max", file.scheduler.in_flight_max.into(), IN_FLIGHT_MAX)?;
         within("worker.batch_max", file.worker.batch_max as u64, BATCH_MAX)?;
         within("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0), FAILURES_MAX)?;
         within("worker.loops", file.worker.loops.unwrap_or(1) as u64, LOOPS_MAX)?;
@@ -318,6 +323,7 @@ impl Config {
             token: environment.token.clone(),
             scheduler: SchedulerConfig {
                 claim_max: file.scheduler.claim_max,
+                in_flight_max: file.scheduler.in_flight_max,
                 sweep: Cron::parse(&file.scheduler.sweep)
                     .map_err(|error| invalid(in_file("scheduler.sweep"), error))?,
                 hints: file.scheduler.hints,
@@ -351,6 +357,8 @@ struct Place {
 /// More would only be a slip of the finger: no server takes as many, no statement as large, and nobody waits as long.
 const CONNECTIONS_MAX: u64 = 1_000;
 const CLAIM_MAX: u64 = 10_000;
+/// A pause or an abort takes all of them back from the queue while somebody waits for its answer.
+const IN_FLIGHT_MAX: u64 = 100_000;
 const BATCH_MAX: u64 = 1_000;
 const FAILURES_MAX: u64 = 1_000;
 const LOOPS_MAX: u64 = 256;
@@ -429,6 +437,7 @@ mod tests {
                 "url",
                 "listen",
                 "claim_max",
+                "in_flight_max",
                 "sweep",
                 "hints",
                 "redispatch_seconds",
@@ -464,6 +473,8 @@ mod tests {
             ("[scheduler]\nredispatch_seconds = 9223372036854775807", "at most 604800"),
             ("[worker]\nloops = 100000000", "at most 256"),
             ("[worker]\nbatch_max = -1", "line 2"),
+            ("[scheduler]\nin_flight_max = 0", "x.toml: scheduler.in_flight_max: it must be at least 1"),
+            ("[scheduler]\nin_flight_max = 100001", "at most 100000"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
