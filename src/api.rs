@@ -16,6 +16,7 @@ mod document;
 mod events;
 mod extract;
 mod health;
+mod if_match;
 mod imports;
 mod invoices;
 mod once;
