@@ -80,11 +80,11 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
     pub claim_max: u32,
-    /// How many events of campaigns may be queued and unfinished.
-    pub in_flight_max: u32,
     pub sweep: Cron,
     pub hints: bool,
     pub redispatch: Redispatch,
+    /// How many events of campaigns are in the queue at most.
+    pub in_flight_max: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -143,22 +143,22 @@ struct HttpFile {
 #[serde(deny_unknown_fields, default)]
 struct SchedulerFile {
     claim_max: u32,
-    in_flight_max: u32,
     sweep: String,
     hints: bool,
     redispatch_seconds: u64,
     redispatch_max_seconds: u64,
+    in_flight_max: u32,
 }
 
 impl Default for SchedulerFile {
     fn default() -> Self {
         Self {
             claim_max: 500,
-            in_flight_max: 5_000,
             sweep: "*/15 * * * * *".into(),
             hints: true,
             redispatch_seconds: 10,
             redispatch_max_seconds: 300,
+            in_flight_max: 5_000,
         }
     }
 }
@@ -323,10 +323,10 @@ impl Config {
             token: environment.token.clone(),
             scheduler: SchedulerConfig {
                 claim_max: file.scheduler.claim_max,
-                in_flight_max: file.scheduler.in_flight_max,
                 sweep: Cron::parse(&file.scheduler.sweep)
                     .map_err(|error| invalid(in_file("scheduler.sweep"), error))?,
                 hints: file.scheduler.hints,
+                in_flight_max: file.scheduler.in_flight_max,
                 redispatch: Redispatch {
                     base: seconds("scheduler.redispatch_seconds", file.scheduler.redispatch_seconds)?,
                     max: seconds("scheduler.redispatch_max_seconds", file.scheduler.redispatch_max_seconds)?,
@@ -437,7 +437,6 @@ mod tests {
                 "url",
                 "listen",
                 "claim_max",
-                "in_flight_max",
                 "sweep",
                 "hints",
                 "redispatch_seconds",

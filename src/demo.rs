@@ -197,6 +197,7 @@ impl Demo<'_> {
             health: health.clone(),
             clock: self.clock.clone(),
             config: self.config.scheduler.clone(),
+            failures_max: self.config.failures_max,
         };
         let worker = Worker::new(self.store.clone(), health, self.config.worker.clone());
         let begun = Instant::now();
