@@ -437,6 +437,7 @@ mod tests {
                 "url",
                 "listen",
                 "claim_max",
+                "in_flight_max",
                 "sweep",
                 "hints",
                 "redispatch_seconds",

@@ -217,12 +217,14 @@ async fn spooled(mut body: Limited<Body>, mut hash: Sha256) -> Answer<(File, Sha
     drop(sender);
     match writing.await {
         Ok(Ok(spooled)) => Ok(spooled),
-        Ok(Err(error)) => {
-            let detail = format!("the file can't be kept until it is read: {error}; make room in the temporary folder");
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail))
-        }
+        Ok(Err(error)) => Err(no_room(&error)),
         Err(_) => Err(Problem::bug()),
     }
+}
+
+pub fn no_room(error: &std::io::Error) -> Problem {
+    let detail = format!("the file can't be kept until it is read: {error}; make room in the temporary folder");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail)
 }
 
 fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {

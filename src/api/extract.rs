@@ -8,9 +8,10 @@ use axum::RequestPartsExt;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::call::Spooled;
 use super::problem::{Answer, Problem};
@@ -29,7 +30,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Number {
     }
 }
 
-/// The id in a path, of an event, an invoice or a token.
+/// The id in a path, of an event, an invoice, a token, a campaign or a template.
 pub struct Id(pub i64);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -67,11 +68,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        let Query(asked) = Query::try_from_uri(&parts.uri).map_err(|error: QueryRejection| {
-            Problem::invalid("query", error.source().map_or_else(|| error.to_string(), ToString::to_string))
-        })?;
-        Ok(Self(asked))
+        queried(&parts.uri).map(Self)
     }
+}
+
+/// # Errors
+/// A parameter that the type does not have, or that can't be read, or one that is missing.
+pub fn queried<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
+    let Query(asked) = Query::try_from_uri(uri).map_err(|error: QueryRejection| {
+        Problem::invalid("query", error.source().map_or_else(|| error.to_string(), ToString::to_string))
+    })?;
+    Ok(asked)
 }
 
 /// The JSON document of a call. A field that the type does not have is refused.
@@ -95,6 +102,21 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MayTell<T
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
         let Some(bytes) = body_of(request).await? else { return Ok(Self(T::default())) };
         json::<Option<T>>(&bytes).map(|told| Self(told.unwrap_or_default()))
+    }
+}
+
+/// A field of a document that changes something: `null` is something else than nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Given<T> {
+    #[default]
+    Nothing,
+    Null,
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
     }
 }
 
