@@ -14,6 +14,7 @@ pub mod dry_run;
 pub mod progress;
 pub mod report;
 pub mod template;
+pub mod terms;
 
 use std::collections::BTreeMap;
 use std::fmt;
