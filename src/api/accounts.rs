@@ -256,7 +256,7 @@ async fn change_contact(
     Number(number): Number,
     Told(told): Told<NewContact>,
 ) -> Answer<Json<AccountView>> {
-    let read = |name, text| match text {
+    let read = |name, text: Given<String>| match text {
         Given::Nothing => Ok(None),
         Given::Null => Ok(Some(None)),
         Given::Value(text) => field(name, Some(&text), parse_text).map(Some),

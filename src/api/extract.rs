@@ -133,9 +133,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Brought<T> {
         if let Some(Spooled(file)) = request.extensions().get() {
             return Ok(Self::File(file.clone()));
         }
-        let Told(told) = Told::from_request(request, state).await.map_err(|problem| {
-            if problem.code == UNSUPPORTED { unsupported(FILE_OR_JSON) } else { problem }
-        })?;
+        let Told(told) = Told::from_request(request, state)
+            .await
+            .map_err(|problem| if problem.code == UNSUPPORTED { unsupported(FILE_OR_JSON) } else { problem })?;
         Ok(Self::Told(told))
     }
 }

@@ -102,10 +102,12 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
-            // What does not depend on any state can't be read, so to say.
-            Refusal::PastDate { .. } | Refusal::SelfLink { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            // What was asked for can't be meant.
-            Refusal::EmptyCohort { .. } | Refusal::EveryoneSelected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            // What does not depend on any state can't be read, so to say; and what can't be meant, has to be said
+            // otherwise.
+            Refusal::PastDate { .. }
+            | Refusal::SelfLink { .. }
+            | Refusal::EmptyCohort { .. }
+            | Refusal::EveryoneSelected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             // Another token may do it.
             Refusal::OwnApproval { .. } | Refusal::OwnTemplateApproval { .. } => StatusCode::FORBIDDEN,
             refusal if refusal.code().starts_with("unknown_") => StatusCode::NOT_FOUND,

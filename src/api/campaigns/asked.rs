@@ -18,7 +18,7 @@ use crate::domain::calendar::When;
 use crate::domain::campaign::cohort::MemberRow;
 use crate::domain::campaign::terms::{TermsAsked, Trouble};
 use crate::domain::campaign::{CampaignView, Draft, Revision, Terms};
-use crate::domain::filter::{self, Filter};
+use crate::domain::filter::Filter;
 use crate::domain::import::Problem as RowProblem;
 use crate::domain::text::{parse_name, parse_text};
 use crate::import::{self, Source};
@@ -176,9 +176,10 @@ pub fn unpacked<T: DeserializeOwned>(brought: Brought<T>, uri: &Uri) -> Answer<(
     match brought {
         Brought::File(file) => Ok((queried(uri)?, Some(file))),
         Brought::Told(told) if uri.query().is_none_or(str::is_empty) => Ok((told, None)),
-        Brought::Told(_) => {
-            Err(Problem::invalid("query", "everything stands in the document; leave away what is behind the question mark"))
-        }
+        Brought::Told(_) => Err(Problem::invalid(
+            "query",
+            "everything stands in the document; leave away what is behind the question mark",
+        )),
     }
 }
 
@@ -250,10 +251,8 @@ impl ChangeAsked {
         if null.1 {
             terms.children = None;
         }
-        let revision = Revision {
-            name: name.filter(|name| *name != before.name),
-            terms: changed(&before.terms, terms),
-        };
+        let revision =
+            Revision { name: name.filter(|name| *name != before.name), terms: changed(&before.terms, terms) };
         Ok((revision.name.is_some() || revision.terms.is_some()).then_some(revision))
     }
 }

@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 
 use super::CampaignInPath;
 use crate::api::Shared;
-use crate::api::call::{no_room, CSV};
+use crate::api::call::{CSV, no_room};
 use crate::api::extract::{Asked, Id};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::campaign::cohort::Blocker;
@@ -35,10 +35,7 @@ use crate::store::StoreResult;
 
 /// All of it looks at every account.
 pub fn read_whole() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default()
-        .routes(routes!(show_dry_run))
-        .routes(routes!(list_blockers))
-        .routes(routes!(show_report))
+    OpenApiRouter::default().routes(routes!(show_dry_run)).routes(routes!(list_blockers)).routes(routes!(show_report))
 }
 
 /// Show what a campaign would do if it were started now. It changes nothing.
@@ -101,7 +98,6 @@ fn accepted(headers: &HeaderMap) -> Format {
 /// What stands in the way of a campaign's accounts, as a document.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CampaignBlockers)]
-#[expect(dead_code, reason = "it is written by `BlockerWriter`; this describes it")]
 struct BlockersDocument {
     campaign_id: CampaignId,
     blockers: Vec<Blocker>,
@@ -110,7 +106,6 @@ struct BlockersDocument {
 /// What became of a campaign's accounts, as a document.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CampaignReport)]
-#[expect(dead_code, reason = "it is written by `ReportWriter`; this describes it")]
 struct ReportDocument {
     campaign: CampaignView,
     rows: Vec<ReportRow>,
