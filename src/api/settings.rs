@@ -75,7 +75,7 @@ async fn show_settings(State(api): State<Shared>) -> Answer<Json<Settings>> {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 struct KeyInPath {
-    /// `disconnect_status`, `company_zone`, `cutoff_time` or `currency`.
+    /// The name of one of the settings, such as `company_zone`.
     #[param(example = "cutoff_time")]
     #[expect(dead_code, reason = "it is read as a `SettingKey`; this describes it")]
     key: String,

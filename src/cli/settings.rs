@@ -17,10 +17,15 @@ pub enum SettingsCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Settings:
-  disconnect_status  the account status that a disconnect leads to; it must not activate accounts
-  company_zone       the IANA zone that dates are read in for accounts without one, such as America/Chicago
-  cutoff_time        the time of day that a date alone means, such as 17:30
-  currency           the ISO 4217 code for imported accounts that name none
+  disconnect_status       the account status that a disconnect leads to; it must not activate accounts
+  company_zone            the IANA zone that dates are read in for accounts without one, such as America/Chicago
+  cutoff_time             the time of day that a date alone means, such as 17:30
+  currency                the ISO 4217 code for imported accounts that name none
+  campaign_approval_over  a campaign of more accounts needs the approval of someone else, such as 5000
+  campaign_window         when campaigns may disconnect: \"mon-fri 09:00-17:00; sat 22:00-02:00\", with a zone at the end
+                          if it is not the company's, or always
+  campaign_holidays       dates on which no campaign disconnects: \"2026-12-25 2027-01-01\", or \"\" for none
+  campaign_pause_percent  a campaign pauses itself when more than this share of what it tried has failed, such as 10
 
 Example:
   disconnectd settings set cutoff_time 17:30")]
@@ -55,5 +60,9 @@ fn meaning(key: SettingKey) -> &'static str {
         SettingKey::CompanyZone => "where dates are read, unless the account has a zone",
         SettingKey::CutoffTime => "the time of day that a date alone means",
         SettingKey::Currency => "for imported accounts that name none",
+        SettingKey::CampaignApprovalOver => "a campaign of more accounts needs someone else's approval",
+        SettingKey::CampaignWindow => "when campaigns may disconnect",
+        SettingKey::CampaignHolidays => "dates on which no campaign disconnects",
+        SettingKey::CampaignPausePercent => "a campaign pauses when more than this share failed",
     }
 }

@@ -3,6 +3,8 @@
 //! The rules (DESIGN 1): a local time that a DST change skips means the first instant after it; one that happens twice
 //! means the first; a date alone means the cutoff time. Instants are UTC, cut to microseconds.
 
+mod cron;
+
 use std::str::FromStr;
 
 use chrono::{
@@ -12,6 +14,8 @@ use chrono::{
 use chrono_tz::Tz;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
+
+pub use self::cron::{Cron, MISSED_MAX};
 
 /// Cuts an instant to microseconds, which both databases keep.
 #[must_use]
@@ -167,40 +171,6 @@ pub fn serialize_time<S: Serializer>(time: &NaiveTime, serializer: S) -> Result<
     serializer.collect_str(&time.format("%H:%M"))
 }
 
-/// A cron expression of six or seven fields, seconds first, read in UTC.
-#[derive(Debug, Clone)]
-pub struct Cron(cron::Schedule);
-
-impl Cron {
-    /// # Errors
-    /// A sentence: it can't be read, or it never fires.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let schedule = cron::Schedule::from_str(text).map_err(|error| {
-            format!(
-                "`{text}` is not a cron expression with seconds, such as `*/30 * * * * *`: {}",
-                error.to_string().trim()
-            )
-        })?;
-        if schedule.upcoming(Utc).next().is_none() {
-            return Err(format!("the cron expression `{text}` never fires"));
-        }
-        Ok(Self(schedule))
-    }
-
-    /// The first firing after `at`, of local times in `zone`.
-    #[must_use]
-    pub fn next_after_in(&self, at: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
-        let local = at.with_timezone(&zone).naive_local().and_utc();
-        self.0.after(&local).map(|next| first_instant(next.naive_utc(), zone)).find(|next| *next > at)
-    }
-
-    /// The first firing after `at`.
-    #[must_use]
-    pub fn next_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.0.after(&at).next()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,12 +228,5 @@ mod tests {
         }
         assert!(parse_zone("New York").is_err());
         assert!(parse_time("25:00").is_err());
-    }
-
-    #[test]
-    fn cron_expressions_are_checked() {
-        assert!(Cron::parse("*/30 * * * * *").is_ok());
-        assert!(Cron::parse("every day").unwrap_err().contains("`every day`"));
-        assert!(Cron::parse("0 0 0 30 2 *").unwrap_err().contains("never fires"));
     }
 }

@@ -155,16 +155,21 @@ mod tests {
         gone
     }
 
+    /// Some rarely, some so often and so greedily that only the pace holds them back, for longer than a minute.
     fn asks() -> impl Strategy<Value = Vec<(i64, u32)>> {
         let after_us = prop_oneof![Just(0), 0..5_000_i64, 0..2_000_000_i64, 0..90_000_000_i64];
-        proptest::collection::vec((after_us, 0..2_000_u32), 1..200)
+        let rare = proptest::collection::vec((after_us, 0..2_000_u32), 1..200);
+        let greedy = proptest::collection::vec((0..300_000_i64, 100..200_000_u32), 500..800);
+        prop_oneof![rare, greedy]
     }
 
     fn any_pace() -> impl Strategy<Value = Pace> {
-        prop_oneof![1..=10_u32, 50..=130_u32, 1..=5_000_u32, 990_000..=PER_MINUTE_MAX].prop_map(pace)
+        prop_oneof![1..=10_u32, 50..=130_u32, 1..=5_000_u32, 300_000..=PER_MINUTE_MAX].prop_map(pace)
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn in_any_minute_at_most_so_many_go(pace in any_pace(), asks in asks()) {
             let gone = gone(pace, &asks);

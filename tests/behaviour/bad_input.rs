@@ -27,6 +27,8 @@ async fn unknown_names_are_refused(db: &TestDatabase) {
         (&["settings", "set", "disconnect_status", "Active"], 3, "activates accounts"),
         (&["settings", "set", "disconnect_status", "Gone"], 3, "`Gone`"),
         (&["settings", "set", "company_zone", "Nowhere"], 2, "`Nowhere`"),
+        (&["settings", "set", "campaign_window", "mon 09:00-09:00"], 2, "never opens"),
+        (&["settings", "set", "campaign_pause_percent", "0"], 2, "1 to 100"),
         (&["settings", "set", "colour", "red"], 2, "colour"),
         (&["statuses", "add", "Active"], 3, "Active"),
         (&["accounts", "link", "1001", "--parent", "1002"], 3, "below"),

@@ -39,6 +39,11 @@ async fn every_setting_is_changed_and_kept(db: &TestDatabase) {
         (SettingKey::CompanyZone, "America/New_York"),
         (SettingKey::CutoffTime, "17:30"),
         (SettingKey::Currency, "EUR"),
+        (SettingKey::CampaignApprovalOver, "100"),
+        (SettingKey::CampaignWindow, "mon-fri 09:00-17:00; sat 22:00-02:00 Europe/Berlin"),
+        (SettingKey::CampaignHolidays, "2126-12-25 2127-01-01"),
+        (SettingKey::CampaignHolidays, ""),
+        (SettingKey::CampaignPausePercent, "25"),
     ] {
         let settings = db.store.change_setting(key, value).await.unwrap();
         assert_eq!(settings.value(key), value);
@@ -52,9 +57,15 @@ async fn every_setting_is_changed_and_kept(db: &TestDatabase) {
 }
 
 async fn a_setting_that_cannot_be_read_is_refused(db: &TestDatabase) {
-    for (key, value) in
-        [(SettingKey::CompanyZone, "Mars"), (SettingKey::CutoffTime, "25:00"), (SettingKey::Currency, "XYZ")]
-    {
+    for (key, value) in [
+        (SettingKey::CompanyZone, "Mars"),
+        (SettingKey::CutoffTime, "25:00"),
+        (SettingKey::Currency, "XYZ"),
+        (SettingKey::CampaignApprovalOver, "many"),
+        (SettingKey::CampaignWindow, "mon"),
+        (SettingKey::CampaignHolidays, "christmas"),
+        (SettingKey::CampaignPausePercent, "0"),
+    ] {
         let sentence = unusable(db.store.change_setting(key, value).await);
         assert!(sentence.contains(value), "{sentence}");
     }

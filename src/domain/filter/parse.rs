@@ -270,7 +270,6 @@ impl Parser {
     fn value_word<T>(&mut self, expected: &str, read: &impl Fn(&Word) -> Result<T, String>) -> Result<T, Trouble> {
         let (at, word) = self.next(expected)?;
         let trouble = match &word {
-            Word::Quoted(text) if text.is_empty() => unexpected(at, &word, expected),
             // Most likely the value was forgotten, and this belongs to what follows.
             Word::Bare(_) if KEYWORDS.iter().any(|keyword| word.is(keyword)) => {
                 unexpected(at, &word, &format!("{expected} (in quotes, if that is it)"))
@@ -323,7 +322,7 @@ fn or_none<T>(read: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Word) -> Res
 }
 
 fn text(value: &str) -> Result<String, String> {
-    Ok(value.to_owned())
+    if value.is_empty() { Err("found an empty text, expected a value".into()) } else { Ok(value.to_owned()) }
 }
 
 fn parse_days(text: &str) -> Result<i64, String> {

@@ -272,6 +272,18 @@ proptest! {
     }
 
     #[test]
+    fn where_no_clock_changes_it_is_open_as_the_clock_says(
+        day in 0..7_i64, start in 0..1440_i64, minutes in 1..1440_i64, at in any_instant(),
+    ) {
+        let clock = |minute: i64| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
+        let name = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][usize::try_from(day).unwrap()];
+        let window = window(&format!("{name} {}-{}", clock(start), clock(start + minutes)), "");
+        let monday = utc("2026-01-05T00:00:00Z");
+        let since = ((at - monday).num_minutes() - day * 1440 - start).rem_euclid(7 * 1440);
+        prop_assert_eq!(window.is_open(at), since < minutes);
+    }
+
+    #[test]
     fn open_or_closed_until_the_instant_that_it_says(window in any_window(), at in any_instant()) {
         let open = window.is_open(at);
         let next = window.next_open(at).expect("each opens every week but for the holidays");

@@ -162,6 +162,9 @@ async fn settings_and_statuses_change(db: &TestDatabase) {
     assert_eq!(set("disconnect_status", "Terminated").is(200).json()["disconnect_status"], "Terminated");
     set("disconnect_status", "Active").problem(409, "disconnect_status_activates");
     set("cutoff_time", "late").problem(422, "invalid");
+    set("campaign_window", "mon 09:00-09:00").problem(422, "invalid");
+    assert_eq!(set("campaign_window", "mon 09:00-17:00").is(200).json()["campaign_window"], "mon 09:00-17:00");
+    assert_eq!(set("campaign_window", "").is(200).json()["campaign_window"], "always");
     set("colour", "red").problem(404, "unknown_setting");
     assert_eq!(get(&served, "/api/v1/settings")["disconnect_status"], "Terminated");
 }
