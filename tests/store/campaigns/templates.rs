@@ -39,7 +39,6 @@ fn template(name: &str) -> NewTemplate {
         name: name.into(),
         filter: Filter::parse("group = unpaid").unwrap(),
         cron: Cron::parse(cron).unwrap(),
-        cron_text: cron.into(),
         zone: chrono_tz::Europe::Berlin,
         accounts_max: 100,
         terms: terms(),
@@ -49,7 +48,7 @@ fn template(name: &str) -> NewTemplate {
 
 fn each_minute(name: &str) -> NewTemplate {
     let cron = "0 * * * * *";
-    NewTemplate { cron: Cron::parse(cron).unwrap(), cron_text: cron.into(), ..template(name) }
+    NewTemplate { cron: Cron::parse(cron).unwrap(), ..template(name) }
 }
 
 impl TestDatabase {
