@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::fields::{Fields, Row};
 use self::records::{Flaw, Records};
+use crate::domain::campaign::cohort::MemberRow;
 use crate::domain::import::{AccountRow, DebitRow, Problem};
 use crate::store::{CHUNK_ROWS, Rows};
 
@@ -90,6 +91,14 @@ pub async fn debit_rows(source: Source) -> Result<Rows<DebitRow>, ImportError> {
     rows(source).await
 }
 
+/// The rows of a campaign's list. A row with several problems comes as several problems.
+///
+/// # Errors
+/// The file can't be read, or its header is not a list's.
+pub async fn member_rows(source: Source) -> Result<Rows<MemberRow>, ImportError> {
+    rows(source).await
+}
+
 async fn rows<T: Row + Send + 'static>(source: Source) -> Result<Rows<T>, ImportError> {
     let (header, opened) = oneshot::channel();
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
@@ -129,7 +138,7 @@ fn read<T: Row>(source: Source, header: oneshot::Sender<Result<(), ImportError>>
 }
 
 /// Sends all rows, until the store gives up.
-fn feed<T: Row, R: Read>(records: &mut Records<R>, order: &[usize], sender: &Sender<T>) {
+fn feed<T: Row, R: Read>(records: &mut Records<R>, order: &[Option<usize>], sender: &Sender<T>) {
     let mut chunk = Vec::with_capacity(CHUNK_ROWS);
     loop {
         match records.next() {
@@ -155,9 +164,9 @@ fn feed<T: Row, R: Read>(records: &mut Records<R>, order: &[usize], sender: &Sen
     }
 }
 
-/// Where in a record the columns stand, in the order of [`Row::COLUMNS`].
-fn read_header<T: Row, R: Read>(records: &mut Records<R>, name: &str) -> Result<Vec<usize>, ImportError> {
-    let right = T::COLUMNS.join(",");
+/// Where in a record the columns stand, in the order of [`Row::COLUMNS`]; `None` where one was left out.
+fn read_header<T: Row, R: Read>(records: &mut Records<R>, name: &str) -> Result<Vec<Option<usize>>, ImportError> {
+    let right = right_header::<T>();
     let wrong = |line, message| ImportError::Header { name: name.into(), line, message, header: right.clone() };
     let record = match records.next() {
         Ok(Some(record)) => record,
@@ -168,6 +177,7 @@ fn read_header<T: Row, R: Read>(records: &mut Records<R>, name: &str) -> Result<
     let mut titles = Vec::new();
     for field in record.fields() {
         let title = std::str::from_utf8(field).map_err(|_| wrong(record.line, fields::NOT_UTF8.into()))?.trim();
+        let title = T::ALIASES.iter().find(|(alias, _)| *alias == title).map_or(title, |(_, column)| *column);
         if titles.contains(&title) {
             return Err(wrong(record.line, format!("the column `{title}` is there twice")));
         }
@@ -179,12 +189,19 @@ fn read_header<T: Row, R: Read>(records: &mut Records<R>, name: &str) -> Result<
         titles.push(title);
     }
     let place = |column: &&str| {
-        titles
-            .iter()
-            .position(|title| title == column)
-            .ok_or_else(|| wrong(record.line, format!("the column `{column}` is missing")))
+        let at = titles.iter().position(|title| title == column);
+        if at.is_none() && !T::OPTIONAL.contains(column) {
+            return Err(wrong(record.line, format!("the column `{column}` is missing")));
+        }
+        Ok(at)
     };
     T::COLUMNS.iter().map(place).collect()
+}
+
+/// As messages show it, with brackets around what may be left out.
+fn right_header<T: Row>() -> String {
+    let column = |column: &&str| if T::OPTIONAL.contains(column) { format!("[{column}]") } else { (*column).into() };
+    T::COLUMNS.iter().map(column).collect::<Vec<_>>().join(",")
 }
 
 /// How many characters of a title that is none are shown.

@@ -1,10 +1,11 @@
 //! Reads the fields of a record, each by itself, and names what is wrong by line and column.
 
 use crate::domain::account::{AccountNumber, Contact};
-use crate::domain::calendar::{parse_date, parse_zone};
+use crate::domain::calendar::{When, parse_date, parse_zone};
+use crate::domain::campaign::cohort::{COLUMNS as MEMBER_COLUMNS, MemberRow};
 use crate::domain::import::{ACCOUNT_COLUMNS, AccountRow, DEBIT_COLUMNS, DebitRow, Problem};
 use crate::domain::money::Currency;
-use crate::domain::text::TEXT_MAX;
+use crate::domain::text::{TEXT_MAX, parse_text};
 
 use super::records::Record;
 
@@ -16,6 +17,10 @@ pub const NOT_UTF8: &str = "this is not UTF-8; save the file as CSV in UTF-8";
 /// A kind of file.
 pub trait Row: Sized {
     const COLUMNS: &'static [&'static str];
+    /// Those of them that the header may leave out: their fields are blank then.
+    const OPTIONAL: &'static [&'static str] = &[];
+    /// Other titles of columns, each with the column.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
 
     /// Looks at every field. `None` where one is amiss, or the problems say so.
     fn read(fields: &mut Fields<'_>) -> Option<Self>;
@@ -31,20 +36,25 @@ pub struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
+    /// `order`: where each column stands, if it is in the header.
+    ///
     /// # Errors
     /// It has more or fewer fields than the header.
-    pub fn of(record: &Record<'r>, columns: &'static [&'static str], order: &[usize]) -> Result<Self, Problem> {
+    pub fn of(record: &Record<'r>, columns: &'static [&'static str], order: &[Option<usize>]) -> Result<Self, Problem> {
         let fields: Vec<&[u8]> = record.fields().collect();
-        if fields.len() != columns.len() {
+        let titles = order.iter().flatten().count();
+        if fields.len() != titles {
             let message = format!(
-                "this row has {} fields, the header has {}; is it cut short, or a quote or comma amiss?",
-                fields.len(),
-                columns.len()
+                "this row has {} fields, the header has {titles}; is it cut short, or a quote or comma amiss?",
+                fields.len()
             );
             return Err(Problem::new(record.line, "", message));
         }
         // The header has each column once, so each place in `order` is one of these fields.
-        let text = |at: &usize| std::str::from_utf8(fields[*at]).ok().map(str::trim);
+        let text = |at: &Option<usize>| match at {
+            Some(at) => std::str::from_utf8(fields[*at]).ok().map(str::trim),
+            None => Some(""),
+        };
         Ok(Self { line: record.line, columns, texts: order.iter().map(text).collect(), problems: Vec::new() })
     }
 
@@ -71,6 +81,12 @@ impl<'r> Fields<'r> {
         Some(text).filter(|text| !text.is_empty())
     }
 
+    /// Texts that people wrote have lines, and spreadsheets keep them.
+    fn lines(&mut self, column: &'static str) -> Option<String> {
+        let text = self.text_with(column, |c| c == '\n' || c == '\r' || !c.is_control())?;
+        Some(text.replace("\r\n", "\n").replace('\r', "\n"))
+    }
+
     fn optional(&mut self, column: &'static str) -> Option<&'r str> {
         self.text_with(column, |c| !c.is_control())
     }
@@ -87,7 +103,7 @@ impl<'r> Fields<'r> {
     fn parsed<T>(
         &mut self,
         column: &'static str,
-        text: Option<&'r str>,
+        text: Option<&str>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         match parse(text?) {
@@ -116,9 +132,7 @@ impl Row for AccountRow {
         let zone = fields.parsed("zone", zone, parse_zone);
         let address = fields.optional("address").map(str::to_owned);
         let email = fields.optional("email").map(str::to_owned);
-        // Letters have lines, and spreadsheets keep them.
-        let mailing_address = fields.text_with("mailing_address", |c| c == '\n' || c == '\r' || !c.is_control());
-        let mailing_address = mailing_address.map(|text| text.replace("\r\n", "\n").replace('\r', "\n"));
+        let mailing_address = fields.lines("mailing_address");
         let groups = fields.optional("groups").map(groups).unwrap_or_default();
         let contact = Contact { email, mailing_address };
         Some(Self {
@@ -167,6 +181,22 @@ impl Row for DebitRow {
             tax: tax.unwrap_or_default(),
             charged_on: charged_on?,
         })
+    }
+}
+
+impl Row for MemberRow {
+    const COLUMNS: &'static [&'static str] = &MEMBER_COLUMNS;
+    const OPTIONAL: &'static [&'static str] = &["date", "reason"];
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("number", "account_number")];
+
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let account = fields.required("account_number");
+        let account = fields.parsed("account_number", account, AccountNumber::parse);
+        let on = fields.optional("date");
+        let on = fields.parsed("date", on, When::parse);
+        let reason = fields.lines("reason");
+        let reason = fields.parsed("reason", reason.as_deref(), parse_text);
+        Some(Self { line: fields.line, account: account?, on, reason })
     }
 }
 

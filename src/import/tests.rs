@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::account::AccountNumber;
+use crate::domain::calendar::When;
 use crate::domain::text::TEXT_MAX;
 
 const ACCOUNTS: &str = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups\n";
@@ -181,6 +182,61 @@ fn amounts_and_dates_of_debits() {
     assert_eq!(row("1,r,Fee,,,2026-11-30"), ["amount"]);
     assert_eq!(row(&format!("1,r,Fee,{},,2026-11-30", "1".repeat(41))), ["amount"]);
     assert_eq!(row("1,,,1,1,2026-11-30"), ["reference", "description"]);
+}
+
+/// The rows of a campaign's list, or the problems.
+fn members(text: &str) -> Vec<Result<MemberRow, Problem>> {
+    read_all::<MemberRow>(text).unwrap()
+}
+
+#[test]
+fn a_list_of_account_numbers_needs_no_other_column() {
+    for header in ["account_number", "number"] {
+        let rows = members(&format!("{header}\n A-1 \n\nA-2\n"));
+        let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
+        let row =
+            |line, account| MemberRow { line, account: AccountNumber::parse(account).unwrap(), on: None, reason: None };
+        assert_eq!(rows, [row(2, "A-1"), row(4, "A-2")]);
+    }
+}
+
+#[test]
+fn a_list_may_have_dates_and_reasons_in_any_order() {
+    let rows = members("reason,number,date\n\"moved\r\naway\",A-1,2126-12-01\n,A-2,now\n x ,A-3,\n");
+    let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
+    let row = |at: usize| (rows[at].account.as_str(), rows[at].on, rows[at].reason.as_deref());
+    assert_eq!(row(0), ("A-1", Some(When::parse("2126-12-01").unwrap()), Some("moved\naway")));
+    assert_eq!(row(1), ("A-2", Some(When::Now), None));
+    assert_eq!(row(2), ("A-3", None, Some("x")));
+    let rows = members("date,account_number\n2126-12-01T09:30,A-1\n");
+    assert_eq!(rows[0].as_ref().unwrap().on, Some(When::parse("2126-12-01T09:30").unwrap()));
+}
+
+#[test]
+fn a_wrong_header_of_a_list_is_named_with_the_columns_there_are() {
+    let error = |text: &str| read_all::<MemberRow>(text).unwrap_err();
+    assert!(error("").contains("its first line must be the header account_number,[date],[reason]"));
+    let unknown = error("account_number,when\n");
+    assert!(unknown.contains("there is no column `when`") && unknown.contains("account_number,[date],[reason]"));
+    assert!(error("date,reason\n").contains("the column `account_number` is missing"));
+    for twice in ["account_number,number\n", "number,number\n"] {
+        assert!(error(twice).contains("the column `account_number` is there twice"));
+    }
+    assert!(error("number,date,date\n").contains("the column `date` is there twice"));
+    // An accounts file's alias is not one.
+    assert!(read_all::<DebitRow>("number\n").unwrap_err().contains("there is no column `number`"));
+}
+
+#[test]
+fn each_problem_of_a_list_names_its_line_and_column() {
+    let long = "r".repeat(TEXT_MAX + 1);
+    let text = format!("number,date,reason\n,tomorrow,a\tb\nA-1\nA-2,,{long}\n\nA-3,2126-13-01,\nA-4,,\n");
+    let rows = members(&text);
+    let found: Vec<_> =
+        rows.into_iter().map(|row| row.map_or_else(|p| (p.line, p.column), |row| (row.line, "ok"))).collect();
+    let of_line_2 = [(2, "account_number"), (2, "date"), (2, "reason")];
+    assert_eq!(found[..3], of_line_2);
+    assert_eq!(found[3..], [(3, ""), (4, "reason"), (6, "date"), (7, "ok")]);
 }
 
 proptest! {
