@@ -20,7 +20,7 @@ Examples:
   disconnectd campaign list --search leavers
   disconnectd --json campaign list | jq '.items[] | [.id, .name, .counts.failed]'")]
 pub struct ListArgs {
-    /// In this state: draft, awaiting_approval, running, paused, completed or aborted
+    /// In this state: draft, `awaiting_approval`, running, paused, completed or aborted
     #[arg(long, value_name = "STATE", value_parser = values::campaign_state)]
     state: Option<State>,
     /// In the name, whatever the case

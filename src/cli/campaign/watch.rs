@@ -153,7 +153,7 @@ fn summary(campaign: &CampaignView) -> String {
 enum Face<'s> {
     Bar { bar: ProgressBar, rate: Rate, told: Option<State>, session: &'s Session },
     Lines { last: Option<String>, rate: Rate, session: &'s Session },
-    Json { last: Option<CampaignView>, session: &'s Session },
+    Json { last: Option<Box<CampaignView>>, session: &'s Session },
 }
 
 impl<'s> Face<'s> {
@@ -202,12 +202,11 @@ impl<'s> Face<'s> {
                 session.screen.stream(&format!("{} UTC  {}\n", instant(&campaign.as_of), line(campaign, rate)))
             }
             Self::Json { last, session } => {
-                let is_same =
-                    last.as_ref().is_some_and(|last| CampaignView { as_of: last.as_of, ..campaign.clone() } == *last);
-                if is_same {
+                let as_it_was = |last: &CampaignView| CampaignView { as_of: last.as_of, ..campaign.clone() } == *last;
+                if last.as_deref().is_some_and(as_it_was) {
                     return Ok(true);
                 }
-                *last = Some(campaign.clone());
+                *last = Some(Box::new(campaign.clone()));
                 session.screen.print_json_line(campaign)
             }
         }

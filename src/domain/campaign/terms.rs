@@ -154,10 +154,13 @@ mod tests {
 
     fn settings(values: &[(SettingKey, &str)]) -> Settings {
         let mut settings = Settings::default();
-        values.iter().for_each(|(key, value)| settings.set(*key, value).unwrap());
+        for (key, value) in values {
+            settings.set(*key, value).unwrap();
+        }
         settings
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "each field has one")]
     fn given(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
