@@ -117,6 +117,7 @@ async fn run_pipeline(store: Arc<dyn Store>, queue: Arc<dyn Queue>, database: &s
         health: health.clone(),
         clock: Clock::system(),
         config: config.scheduler,
+        failures_max: config.failures_max,
     };
     let worker = Worker::new(store.clone(), health, config.worker);
     let begun = Instant::now();

@@ -128,6 +128,10 @@ pub enum Command {
 Without configuration it works in a file of its own, which it starts over each time, and touches no other. A database \
 given by DISCONNECTD_DATABASE_URL must be empty or bear the demo's mark; any other is left alone (exit 3).")]
 pub struct DemoArgs {
+    /// Load the sample provider and disconnect nobody: to try disconnects and campaigns on
+    #[arg(long)]
+    pub load: bool,
+
     /// Go on serving the sample provider afterwards
     #[arg(long)]
     pub serve: bool,

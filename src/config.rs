@@ -83,6 +83,8 @@ pub struct SchedulerConfig {
     pub sweep: Cron,
     pub hints: bool,
     pub redispatch: Redispatch,
+    /// How many events of campaigns are in the queue at most.
+    pub in_flight_max: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -145,6 +147,7 @@ struct SchedulerFile {
     hints: bool,
     redispatch_seconds: u64,
     redispatch_max_seconds: u64,
+    in_flight_max: u32,
 }
 
 impl Default for SchedulerFile {
@@ -155,6 +158,7 @@ impl Default for SchedulerFile {
             hints: true,
             redispatch_seconds: 10,
             redispatch_max_seconds: 300,
+            in_flight_max: 5_000,
         }
     }
 }
@@ -298,6 +302,7 @@ impl Config {
         };
         within("database.max_connections", file.database.max_connections.into(), CONNECTIONS_MAX)?;
         within("scheduler.claim_max", file.scheduler.claim_max.into(), CLAIM_MAX)?;
+        within("scheduler.in_flight_max", file.scheduler.in_flight_max.into(), IN_FLIGHT_MAX)?;
         within("worker.batch_max", file.worker.batch_max as u64, BATCH_MAX)?;
         within("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0), FAILURES_MAX)?;
         within("worker.loops", file.worker.loops.unwrap_or(1) as u64, LOOPS_MAX)?;
@@ -321,6 +326,7 @@ impl Config {
                 sweep: Cron::parse(&file.scheduler.sweep)
                     .map_err(|error| invalid(in_file("scheduler.sweep"), error))?,
                 hints: file.scheduler.hints,
+                in_flight_max: file.scheduler.in_flight_max,
                 redispatch: Redispatch {
                     base: seconds("scheduler.redispatch_seconds", file.scheduler.redispatch_seconds)?,
                     max: seconds("scheduler.redispatch_max_seconds", file.scheduler.redispatch_max_seconds)?,
@@ -351,6 +357,8 @@ struct Place {
 /// More would only be a slip of the finger: no server takes as many, no statement as large, and nobody waits as long.
 const CONNECTIONS_MAX: u64 = 1_000;
 const CLAIM_MAX: u64 = 10_000;
+/// A pause or an abort takes all of them back from the queue while somebody waits for its answer.
+const IN_FLIGHT_MAX: u64 = 100_000;
 const BATCH_MAX: u64 = 1_000;
 const FAILURES_MAX: u64 = 1_000;
 const LOOPS_MAX: u64 = 256;
@@ -429,6 +437,7 @@ mod tests {
                 "url",
                 "listen",
                 "claim_max",
+                "in_flight_max",
                 "sweep",
                 "hints",
                 "redispatch_seconds",
@@ -464,6 +473,8 @@ mod tests {
             ("[scheduler]\nredispatch_seconds = 9223372036854775807", "at most 604800"),
             ("[worker]\nloops = 100000000", "at most 256"),
             ("[worker]\nbatch_max = -1", "line 2"),
+            ("[scheduler]\nin_flight_max = 0", "x.toml: scheduler.in_flight_max: it must be at least 1"),
+            ("[scheduler]\nin_flight_max = 100001", "at most 100000"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
@@ -55,6 +56,15 @@ pub struct Demo<'a> {
     pub clock: Clock,
     /// Told of each step that is done.
     pub tell: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+/// The sample provider, with everybody connected.
+#[derive(Debug, Clone, Serialize)]
+pub struct Loaded {
+    pub customers: usize,
+    pub leaving: usize,
+    /// Those who leave are in it.
+    pub group: &'static str,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +112,19 @@ impl Demo<'_> {
         queue.close().await;
         drop(serving);
         Ok(Summary::count(&*self.store, &customers, run).await?)
+    }
+
+    /// Starts over and loads, and disconnects nobody. Answers how many customers there are, and how many of them leave.
+    ///
+    /// # Errors
+    /// As for [`Demo::run`].
+    pub async fn load_alone(&self, user: &str) -> DemoResult<Loaded> {
+        let installation = self.claim_database().await?;
+        self.start_over(&installation).await?;
+        let customers = customers::read();
+        self.load(&customers, &Actor::new(user, Source::Demo)).await?;
+        let leaving = customers.iter().filter(|customer| customer.leaves).count();
+        Ok(Loaded { customers: customers.len(), leaving, group: customers::LEAVES })
     }
 
     /// The demo's database, from before or made of an empty one. Nothing is dropped yet.
@@ -197,6 +220,7 @@ impl Demo<'_> {
             health: health.clone(),
             clock: self.clock.clone(),
             config: self.config.scheduler.clone(),
+            failures_max: self.config.failures_max,
         };
         let worker = Worker::new(self.store.clone(), health, self.config.worker.clone());
         let begun = Instant::now();

@@ -132,19 +132,30 @@ async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, C
         }
     };
     let demo = Demo { config: &config, store: store.clone(), clock: Clock::system(), tell: &tell };
-    let summary = demo.run(&cli::system_user().name).await.map_err(|error| match error {
+    let failed = |error| match error {
         DemoError::Store(error) => error.into(),
         error => CliError::Failed(error.to_string()),
-    })?;
-    store.close().await;
-    if screen.json {
-        screen.print_json(&summary)?;
+    };
+    let (user, program) = (cli::system_user().name, std::env::args().next().unwrap_or_else(|| "disconnectd".into()));
+    let exit = if args.load {
+        let loaded = demo.load_alone(&user).await.map_err(failed)?;
+        if screen.json {
+            screen.print_json(&loaded)?;
+        } else {
+            screen.print(&loaded.next_commands(&program, !config.database_is_given))?;
+        }
+        Exit::Done
     } else {
-        screen.print(&summary.to_string())?;
-        let program = std::env::args().next().unwrap_or_else(|| "disconnectd".into());
-        screen.print(&summary.next_commands(&program, !config.database_is_given))?;
-    }
-    let exit = if summary.failed == 0 { Exit::Done } else { Exit::Failed };
+        let summary = demo.run(&user).await.map_err(failed)?;
+        if screen.json {
+            screen.print_json(&summary)?;
+        } else {
+            screen.print(&summary.to_string())?;
+            screen.print(&summary.next_commands(&program, !config.database_is_given))?;
+        }
+        if summary.failed == 0 { Exit::Done } else { Exit::Failed }
+    };
+    store.close().await;
     if args.serve && exit == Exit::Done {
         return serve(config, ServeArgs { roles: Vec::new() }, screen).await;
     }

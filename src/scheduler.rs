@@ -2,11 +2,19 @@
 //!
 //! The claim commits before anything is published. Confirmed: nothing to write. Refused: the events are released.
 //! Unknown: nothing, since their `next_at` brings them back (DESIGN 3).
+//!
+//! Three loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, and what campaigns
+//! need done beside.
+
+mod campaigns;
+mod singles;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
@@ -15,7 +23,7 @@ use crate::domain::event::Order;
 use crate::health::{Asked, Health};
 use crate::queue::{Connectivity, LaneKind, Published, Queue};
 use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError, StoreResult};
+use crate::store::{Store, StoreError};
 
 /// How long an event that the broker refused waits before it is claimed again.
 const RELEASE_DELAY: Duration = Duration::from_secs(1);
@@ -23,30 +31,57 @@ const RELEASE_DELAY: Duration = Duration::from_secs(1);
 /// The longest sleep, should the cron expression be far away.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// What is due and can't be claimed (another scheduler is at it, or the queue holds as many as it may) is looked at again
+/// after this long.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What runs side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loop {
+    Singles,
+    Campaigns,
+    Upkeep,
+}
+
 pub struct Scheduler {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub health: Arc<Health>,
     pub clock: Clock,
     pub config: SchedulerConfig,
+    /// How many failed executions end the events that campaigns make.
+    pub failures_max: i32,
 }
 
 impl Scheduler {
     /// Runs until a stop is asked for, whatever becomes of the database and the broker meanwhile.
     pub async fn run(self, stop: Shutdown) {
+        let enlisted = Notify::new();
+        let rounds = |of| self.rounds(of, &stop, &enlisted);
+        tokio::join!(rounds(Loop::Singles), rounds(Loop::Campaigns), rounds(Loop::Upkeep));
+    }
+
+    /// Does what the loop does again and again: each round answers how long there will be nothing to do. Whatever wakes it
+    /// meanwhile is listened for before it looks, so that nothing is lost. `enlisted` tells that members of campaigns have
+    /// become events.
+    async fn rounds(&self, of: Loop, stop: &Shutdown, enlisted: &Notify) {
         let mut hints = self.store.hints();
         let mut connectivity = self.queue.connectivity();
         let mut backoff = Backoff::new();
         while !stop.is_asked() {
-            // Before looking, so that a hint which comes while we look is not lost.
             hints.borrow_and_update();
             connectivity.borrow_and_update();
             let asked = self.health.asking();
-            let next = match self.dispatch(&stop).await {
+            let round = match of {
+                Loop::Singles => self.dispatch_singles(stop).await,
+                Loop::Campaigns => self.dispatch_campaigns(stop).await,
+                Loop::Upkeep => self.keep_up(stop, enlisted).await,
+            };
+            let next = match round {
                 Ok(next) => next,
                 Err(error) => {
                     self.report(asked, &error);
-                    backoff.wait(&stop).await;
+                    backoff.wait(stop).await;
                     continue;
                 }
             };
@@ -55,50 +90,19 @@ impl Scheduler {
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = hints.changed(), if self.config.hints => {}
+                // One that came while nobody waited is kept.
+                () = enlisted.notified(), if of == Loop::Campaigns => {}
                 _ = connectivity.changed() => {}
                 () = stop.asked() => {}
             }
         }
     }
 
-    /// Publishes everything that is due, the next claim running while the last one is confirmed. Answers how long
-    /// nothing will be due.
-    async fn dispatch(&self, stop: &Shutdown) -> StoreResult<Option<Duration>> {
-        let mut claimed: Vec<Order> = Vec::new();
-        loop {
-            if !self.queue_is_up() || stop.is_asked() {
-                self.publish(&claimed).await;
-                // The connectivity's change, or the sweep, ends this wait.
-                return Ok(None);
-            }
-            let last = std::mem::take(&mut claimed);
-            let (next, ()) = tokio::join!(self.claim(), self.publish(&last));
-            claimed = next?;
-            if claimed.is_empty() {
-                let asked = self.health.asking();
-                let next_due = self.health.answer(asked, self.store.next_due()).await?;
-                if next_due != Some(Duration::ZERO) {
-                    return Ok(next_due);
-                }
-                // Due, and yet not claimed: another scheduler is at it. Give it a moment.
-                return Ok(Some(Duration::from_millis(50)));
-            }
-        }
-    }
-
-    async fn claim(&self) -> StoreResult<Vec<Order>> {
-        let asked = self.health.asking();
-        let orders = self.health.answer(asked, self.store.claim(self.config.claim_max, self.config.redispatch)).await?;
-        self.health.database_answered(asked);
-        metrics::counter!("disconnectd_claimed_total").increment(orders.len() as u64);
-        Ok(orders)
-    }
-
-    async fn publish(&self, orders: &[Order]) {
+    async fn publish(&self, lane: LaneKind, orders: &[Order]) {
         if orders.is_empty() {
             return;
         }
-        let published = self.queue.publish(LaneKind::Single, orders).await;
+        let published = self.queue.publish(lane, orders).await;
         let refused: Vec<Order> = orders
             .iter()
             .zip(&published)

@@ -206,6 +206,7 @@ impl Server {
                 health: health.clone(),
                 clock: self.clock.clone(),
                 config: self.config.scheduler.clone(),
+                failures_max: self.config.failures_max,
             };
             tasks.spawn(scheduler.run(self.stop.clone()));
         }

@@ -15,6 +15,9 @@ const NOW: NaiveDate = date(2026, 10, 31);
 const STREETS: [&str; 12] =
     ["Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Hawthorn", "Juniper", "Laurel", "Maple", "Oak", "Spruce"];
 
+/// The group of those who leave: a campaign finds them by it.
+pub const LEAVES: &str = "churn: yes";
+
 /// One row of the file.
 #[derive(Debug, Clone)]
 pub struct Customer {
@@ -63,6 +66,10 @@ pub fn read() -> Vec<Customer> {
             format!("contract: {}", text(columns.contract).to_lowercase()),
             format!("internet: {}", text(columns.internet).to_lowercase()),
         ];
+        let leaves = text(columns.churn) == "Yes";
+        if leaves {
+            groups.push(LEAVES.into());
+        }
         groups.sort();
         if text(columns.partner) == "Yes" && text(columns.dependents) == "Yes" {
             head = Some((number.clone(), address.clone()));
@@ -77,7 +84,7 @@ pub fn read() -> Vec<Customer> {
             monthly: cents(columns.monthly),
             // Blank for those who have just begun.
             total: cents(columns.total),
-            leaves: text(columns.churn) == "Yes",
+            leaves,
         });
     }
     customers

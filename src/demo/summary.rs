@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Customer, Run};
+use super::{Customer, Loaded, Run};
 use crate::domain::account::AccountFilter;
 use crate::domain::invoice::InvoiceKind;
 use crate::domain::money::{Currency, Money};
@@ -92,6 +92,23 @@ impl Summary {
              {program} overview 7590-VHVEG            # what a disconnect would do\n  \
              {program} disconnect 7590-VHVEG\n  {program} doctor\n",
             if in_its_own_file { &export } else { "" }
+        )
+    }
+}
+
+impl Loaded {
+    /// What to try next.
+    #[must_use]
+    pub fn next_commands(&self, program: &str, in_its_own_file: bool) -> String {
+        let export = format!("  export DISCONNECTD_DATABASE_URL={}\n", super::DATABASE_URL);
+        format!(
+            "\nNobody is disconnected; the {} who leave are in the group `{}`. Try on this database:\n{}  \
+             {program} overview 7590-VHVEG\n  \
+             {program} campaign create --name Leavers --where 'group = \"{}\"' --children keep\n",
+            self.leaving,
+            self.group,
+            if in_its_own_file { &export } else { "" },
+            self.group,
         )
     }
 }

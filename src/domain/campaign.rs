@@ -44,6 +44,7 @@ impl fmt::Display for CampaignId {
 
 /// Where a campaign is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = CampaignState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Made, and may be started.
@@ -123,6 +124,7 @@ impl PauseCause {
 
 /// What holds for the whole campaign. Kept as JSON with it, so that a later change of a setting does not change it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = CampaignTerms)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
     /// Why, for the accounts' logs; a row of the list may have its own.
@@ -307,6 +309,7 @@ impl Facts {
 /// How many members of a campaign are where. They add up: `accounts` is `waiting`, `left_out`, `scheduled`, `queued` and
 /// what ended, together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CampaignCounts)]
 pub struct Counts {
     /// All members.
     pub accounts: i64,
@@ -348,6 +351,7 @@ impl Counts {
 
 /// What a campaign came to so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CampaignTotals)]
 pub struct Totals {
     /// Final invoices issued.
     pub invoices: i64,

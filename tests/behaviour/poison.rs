@@ -135,6 +135,7 @@ impl Running {
                 health: health.clone(),
                 clock: Clock::system(),
                 config: config.scheduler.clone(),
+                failures_max: config.failures_max,
             };
             tasks.spawn(scheduler.run(stopped.clone()));
         }

@@ -3,7 +3,7 @@
 //! A store reads the facts of the running campaigns under the locks of their rows, asks, and writes the answer, all in
 //! the transaction of the claim.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CampaignId, PauseCause};
 use crate::domain::pace::Pace;
@@ -11,6 +11,9 @@ use crate::domain::window::Window;
 
 /// So many accounts are tried before a share of failures pauses a campaign: of fewer a share says nothing.
 pub const TRIED_MIN: i64 = 20;
+
+/// While the last of it are in flight: how soon to look whether they are done.
+pub const LOOK_AGAIN: TimeDelta = TimeDelta::milliseconds(100);
 
 /// A running campaign as a claim finds it.
 #[derive(Debug, Clone)]
@@ -96,7 +99,9 @@ impl Running {
             },
         };
         // Nothing is scheduled: it is all in flight, or to be enlisted still.
-        let Some(next_at) = self.next_at else { return Step::Wait { until: None } };
+        let Some(next_at) = self.next_at else {
+            return Step::Wait { until: (self.queued > 0).then(|| now + LOOK_AGAIN) };
+        };
         let at = opens.max(next_at);
         if at > now {
             return Step::Wait { until: Some(at) };
@@ -169,7 +174,6 @@ pub fn share_out(in_flight_max: u32, in_flight: u32, claim_max: u32, demands: &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     fn now() -> DateTime<Utc> {
@@ -204,6 +208,8 @@ mod tests {
         let later = now() + TimeDelta::hours(1);
         assert_eq!(Running { next_at: Some(later), ..running() }.step(now()), Step::Wait { until: Some(later) });
         assert_eq!(Running { next_at: None, ..running() }.step(now()), Step::Wait { until: None });
+        let in_flight = Running { next_at: None, queued: 1, ..running() };
+        assert_eq!(in_flight.step(now()), Step::Wait { until: Some(now() + LOOK_AGAIN) }, "until they are done");
     }
 
     #[test]

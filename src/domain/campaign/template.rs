@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{CampaignId, Terms};
 use crate::domain::actor::Actor;
-use crate::domain::calendar::Cron;
+use crate::domain::calendar::{Cron, MISSED_MAX};
 use crate::domain::filter::Filter;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -27,9 +27,8 @@ impl fmt::Display for TemplateId {
 pub struct NewTemplate {
     pub name: String,
     pub filter: Filter,
+    /// By [`Cron::parse_user`].
     pub cron: Cron,
-    /// As it was given.
-    pub cron_text: String,
     pub zone: Tz,
     /// A larger cohort waits for a person.
     pub accounts_max: i64,
@@ -90,8 +89,7 @@ pub fn tick(cron: &Cron, zone: Tz, next_at: DateTime<Utc>, now: DateTime<Utc>) -
     if next_at > now {
         return None;
     }
-    let (mut tick_at, mut missed) = (next_at, 0_u32);
-    // Bounded: an outage of a year with a tick a minute is half a million.
+    let (mut tick_at, mut missed) = (next_at, 0);
     while missed < MISSED_MAX
         && let Some(next) = cron.next_after_in(tick_at, zone)
         && next <= now
@@ -101,9 +99,6 @@ pub fn tick(cron: &Cron, zone: Tz, next_at: DateTime<Utc>, now: DateTime<Utc>) -
     }
     Some(Tick { tick_at, missed, next_at: cron.next_after_in(now, zone) })
 }
-
-/// More missed ticks are not counted.
-const MISSED_MAX: u32 = 1_000;
 
 impl Tick {
     /// For the template and the log: what was missed.
