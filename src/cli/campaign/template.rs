@@ -126,7 +126,6 @@ async fn create(args: CreateArgs, session: &Session) -> Result<Exit, CliError> {
     let template = NewTemplate {
         name: args.name,
         filter: args.filter,
-        cron_text: args.cron.text().to_owned(),
         cron: args.cron,
         zone: args.zone,
         accounts_max: args.max_accounts.into(),
