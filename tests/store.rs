@@ -1,6 +1,7 @@
 //! The store's contract: every verb, on both engines, by the same code.
 
 mod account_import;
+mod campaigns;
 mod connections;
 mod debit_import;
 mod dispatch;

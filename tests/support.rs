@@ -1,5 +1,6 @@
 //! What the tests stand on: a fresh database for each, on either engine, filled through the store's own verbs.
 
+pub mod campaigns;
 pub mod database;
 pub mod invariants;
 pub mod postgres;

@@ -47,6 +47,8 @@ macro_rules! again_while_busy {
     }};
 }
 
+pub(crate) use again_while_busy;
+
 async fn work(store: Arc<dyn Store>, orders: Vec<Order>) -> Vec<Executed> {
     again_while_busy!(disconnect(&*store, &orders)).unwrap()
 }

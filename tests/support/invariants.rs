@@ -3,7 +3,7 @@
 use super::database::TestDatabase;
 
 /// What may never be, and the query that counts it.
-const NEVER: [(&str, &str); 9] = [
+const NEVER: [(&str, &str); 15] = [
     (
         "rule 3: a disconnected account has an uninvoiced debit",
         "select count(*) from debits d join accounts a on a.id = d.account_id \
@@ -52,6 +52,36 @@ const NEVER: [(&str, &str); 9] = [
         "rule 7: an open event that nothing will look at again",
         "select count(*) from disconnect_events where state in ('scheduled', 'queued') and next_at is null",
     ),
+    (
+        "something of a campaign that does not run is in the queue",
+        "select count(*) from disconnect_events e join campaigns c on c.id = e.campaign_id \
+         where e.state = 'queued' and e.lane <> 0 and c.state <> 'running'",
+    ),
+    (
+        "an event stands in a lane that is not its campaign's",
+        "select count(*) from disconnect_events where campaign_id is not null and lane not in (0, campaign_id, -campaign_id)",
+    ),
+    (
+        "a campaign's event has no member, or several",
+        "select count(*) from disconnect_events e where e.campaign_id is not null and \
+         (select count(*) from campaign_members m where m.event_id = e.id and m.campaign_id = e.campaign_id \
+             and m.account_id = e.account_id) <> 1",
+    ),
+    (
+        "a member has the event of another campaign",
+        "select count(*) from campaign_members m join disconnect_events e on e.id = m.event_id \
+         where coalesce(e.campaign_id, 0) <> m.campaign_id",
+    ),
+    (
+        "members are taken out of their order, or twice",
+        "select count(*) from campaign_members m join campaigns c on c.id = m.campaign_id \
+         where (m.position <= c.enlisted) <> (m.event_id is not null or m.left_out is not null)",
+    ),
+    (
+        "a campaign has another number of members than it says, or a gap among them",
+        "select count(*) from campaigns c where (c.accounts, c.accounts) <> \
+         (select count(*), coalesce(max(m.position), 0) from campaign_members m where m.campaign_id = c.id)",
+    ),
 ];
 
 pub async fn check(db: &TestDatabase) {
@@ -61,5 +91,6 @@ pub async fn check(db: &TestDatabase) {
     for (what, sql) in NEVER {
         assert_eq!(db.number(sql).await, 0, "{what}");
     }
+    db.check_campaigns().await;
     assert_eq!(db.store.inspect().await.unwrap(), Vec::<String>::new(), "what the doctor finds");
 }

@@ -128,9 +128,12 @@ async fn create(
         .iter()
         .map(|member| Ok((member.position, event_of(&events, member.account.id.0)?.0, member.account.uninvoiced)));
     let written = sqlx::query(
-        "/* enlist: members */ update campaign_members set event_id = w.value ->> 1, expected = w.value ->> 2
-           from json_each(?1) as w
-          where campaign_members.campaign_id = ?2 and campaign_members.position = w.value ->> 0",
+        // Materialized: or SQLite goes through all members of the campaign, and through the array for each of them.
+        "/* enlist: members */ with w (position, event_id, expected) as materialized (
+             select value ->> 0, value ->> 1, value ->> 2 from json_each(?1))
+         update campaign_members set event_id = w.event_id, expected = w.expected
+           from w
+          where campaign_members.campaign_id = ?2 and campaign_members.position = w.position",
     )
     .bind(json(&members.collect::<StoreResult<Vec<_>>>()?)?)
     .bind(stored.id.0)
@@ -152,9 +155,12 @@ async fn note_left_out(
 ) -> StoreResult<()> {
     let rows: Vec<_> = left_out.iter().map(|(position, kind, why)| (position, kind.as_str(), why)).collect();
     let written = sqlx::query(
-        "/* enlist: left out */ update campaign_members set left_out = w.value ->> 1, left_out_note = w.value ->> 2
-           from json_each(?1) as w
-          where campaign_members.campaign_id = ?2 and campaign_members.position = w.value ->> 0",
+        // Materialized: as above.
+        "/* enlist: left out */ with w (position, left_out, note) as materialized (
+             select value ->> 0, value ->> 1, value ->> 2 from json_each(?1))
+         update campaign_members set left_out = w.left_out, left_out_note = w.note
+           from w
+          where campaign_members.campaign_id = ?2 and campaign_members.position = w.position",
     )
     .bind(json(&rows)?)
     .bind(stored.id.0)
