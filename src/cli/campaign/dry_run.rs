@@ -16,8 +16,8 @@ use super::report::Sink;
 use super::show::{accounts, named, number};
 use super::{is_standard_output, terms};
 use crate::domain::campaign::cohort::{BlockerEffect, BlockerKind, BlockersOfKind};
-use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun};
-use crate::domain::campaign::{CampaignId, CampaignView};
+use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun, sums};
+use crate::domain::campaign::{CampaignId, CampaignView, State};
 use crate::domain::money::Money;
 use crate::export::{BlockerWriter, Format};
 
@@ -127,7 +127,7 @@ impl Page {
         if !dry_run.blockers.is_empty() {
             let _ = write!(text, "\nWhat stands in the way:\n\n{}", blocker_lines(&dry_run.blockers));
         }
-        if !campaign.state.is_begun() {
+        if campaign.started_at.is_none() {
             let _ = write!(text, "\n{}", self.next());
         }
         text
@@ -147,6 +147,7 @@ impl Page {
         }
         let invoices = match dry_run.invoices {
             0 => "none".into(),
+            n if dry_run.final_invoices.len() == 1 => format!("{}, over {}", number(n), sums(&dry_run.final_invoices)),
             n => format!("{}, over\n{}", number(n), aligned(&dry_run.final_invoices)),
         };
         pairs.push(("Final invoices", invoices));
@@ -193,7 +194,10 @@ impl Page {
     }
 
     fn next(&self) -> String {
-        let Self { campaign: CampaignView { id, .. }, dry_run, .. } = self;
+        let Self { campaign: CampaignView { id, state, .. }, dry_run, .. } = self;
+        if *state == State::Aborted {
+            return "It was aborted, so it can't be started.\n".into();
+        }
         if dry_run.to_disconnect == 0 {
             return format!(
                 "It can't be started, since there is nobody to disconnect. Give it other accounts:\n  \

@@ -139,7 +139,9 @@ fn a_dry_run_says_what_has_to_be_done_before_the_start() {
 
 #[test]
 fn counts_are_told_without_what_there_is_none_of_and_add_up() {
-    let counts = Counts {
+    let mut view = campaign();
+    view.state = State::Running;
+    view.counts = Counts {
         accounts: 1_874,
         waiting: 1,
         left_out: 5,
@@ -153,8 +155,11 @@ fn counts_are_told_without_what_there_is_none_of_and_add_up() {
     };
     let told = "766 disconnected, 2 failed, 5 left out, 1,100 to come (2 of these failed and are tried again), \
                 1 not events yet";
-    assert_eq!(in_short(&counts), told);
-    assert_eq!(in_short(&Counts::default()), "nothing yet");
+    assert_eq!(in_short(&view), told);
+    view.state = State::Aborted;
+    assert_eq!(in_short(&view), "766 disconnected, 2 failed, 5 left out, 1,100 being cancelled, 1 never begun");
+    view.counts = Counts::default();
+    assert_eq!(in_short(&view), "nothing yet");
 }
 
 #[test]

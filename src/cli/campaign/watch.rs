@@ -146,7 +146,7 @@ fn summary(campaign: &CampaignView) -> String {
         n => format!("{} final invoices over {}.", number(n), sums(&totals.invoiced)),
     };
     let of = accounts(campaign.counts.accounts);
-    format!("Campaign {} is {how}: {of}, {}. {invoices}", named(campaign), in_short(&campaign.counts))
+    format!("Campaign {} is {how}: {of}, {}. {invoices}", named(campaign), in_short(campaign))
 }
 
 /// How it is shown.
@@ -194,7 +194,7 @@ impl<'s> Face<'s> {
             Self::Lines { last, rate, session } => {
                 rate.add(campaign);
                 // The rate alone is no change.
-                let this = format!("{}: {}", state_name(campaign.state), in_short(&campaign.counts));
+                let this = format!("{}: {}", state_name(campaign.state), in_short(campaign));
                 if last.as_ref() == Some(&this) {
                     return Ok(true);
                 }
@@ -225,7 +225,7 @@ fn line(campaign: &CampaignView, rate: &Rate) -> String {
         State::Running => rate.told(campaign.counts.accounts - campaign.counts.done()),
         _ => String::new(),
     };
-    format!("{}: {}{rate}", state_name(campaign.state), in_short(&campaign.counts))
+    format!("{}: {}{rate}", state_name(campaign.state), in_short(campaign))
 }
 
 /// How fast it goes, over the last half minute.

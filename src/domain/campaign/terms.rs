@@ -67,8 +67,7 @@ impl TermsAsked {
     pub fn change(&self, terms: &Terms, cohort: bool, settings: &Settings) -> Result<Terms, Trouble> {
         let dates = [("on", self.on.is_some()), ("zone", self.zone.is_some())];
         if let Some((field, _)) = dates.into_iter().find(|(_, given)| *given && !cohort) {
-            let message = "the dates of its accounts are frozen with them; give the accounts, or what selects them, again \
-                           with it";
+            let message = "dates are frozen with the accounts; give the list or the filter once more with it";
             return Err((field, message.into()));
         }
         self.apply(terms.clone(), settings)
