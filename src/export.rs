@@ -99,7 +99,9 @@ impl ReportWriter {
     /// # Errors
     /// Those of `out`.
     pub fn rows(&mut self, rows: &[ReportRow], out: &mut dyn Write) -> io::Result<()> {
-        rows.iter().for_each(|row| self.adding.add(row));
+        for row in rows {
+            self.adding.add(row);
+        }
         self.rows.write(rows, ReportLine::of, out)
     }
 
@@ -372,7 +374,9 @@ mod tests {
     fn report(format: Format, chunks: &[&[ReportRow]]) -> (String, Summary) {
         let mut out = Vec::new();
         let mut writer = ReportWriter::begin(format, &campaign(), &mut out).unwrap();
-        chunks.iter().for_each(|chunk| writer.rows(chunk, &mut out).unwrap());
+        for chunk in chunks {
+            writer.rows(chunk, &mut out).unwrap();
+        }
         let summary = writer.end(&mut out).unwrap();
         (String::from_utf8(out).unwrap(), summary)
     }

@@ -10,7 +10,7 @@ mod template;
 mod terms;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Subcommand;
 
@@ -128,7 +128,7 @@ pub async fn run(command: CampaignCommand, session: &Session) -> Result<Exit, Cl
 }
 
 /// Standard output, where a file is asked for.
-fn is_standard_output(path: &PathBuf) -> bool {
+fn is_standard_output(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 

@@ -157,7 +157,9 @@ pub async fn command(campaign: CampaignId, command: &Command, session: &Session)
 
 async fn answer(commanded: &Commanded, command: &Command, session: &Session) -> Result<Exit, CliError> {
     session.answer(commanded, || sentence(commanded, command))?;
-    if commanded.campaign.state == State::Running {
+    // An aborted one has events to be cancelled, as a running one has some to be done.
+    let has_open = commanded.campaign.counts.scheduled > 0;
+    if commanded.campaign.state == State::Running || (commanded.campaign.state == State::Aborted && has_open) {
         session.note_unserved().await;
     }
     Ok(Exit::Done)
@@ -165,7 +167,7 @@ async fn answer(commanded: &Commanded, command: &Command, session: &Session) -> 
 
 fn sentence(Commanded { campaign, events }: &Commanded, command: &Command) -> String {
     let (id, name, counts) = (campaign.id, named(campaign), &campaign.counts);
-    let so_far = in_short(counts);
+    let so_far = in_short(campaign);
     let done = number(counts.done());
     let left = number(counts.accounts - counts.done());
     match command {

@@ -87,11 +87,11 @@ struct CohortArgs {
     /// The accounts, a CSV file, or - for standard input
     #[arg(long, value_name = "FILE", group = "cohort")]
     accounts: Option<PathBuf>,
-    /// What selects the accounts: status = Active and debit_age > 90
+    /// What selects the accounts, such as: status = Active and balance > 50
     #[arg(long = "where", value_name = "EXPR", value_parser = Filter::parse, group = "cohort")]
     filter: Option<Filter>,
     /// A filter that selects every account is meant
-    #[arg(long, requires = "filter")]
+    #[arg(long, requires = "filter", conflicts_with = "accounts")]
     everyone: bool,
     /// Where all problems of a list go, as CSV; a file that there is stays, and another name is found
     #[arg(long, value_name = "FILE", default_value = "campaign-problems.csv")]

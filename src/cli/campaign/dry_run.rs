@@ -1,7 +1,7 @@
 //! `campaign dry-run`: what a campaign would do, as a page, and all that stands in its way, as CSV.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -16,8 +16,8 @@ use super::report::Sink;
 use super::show::{accounts, named, number};
 use super::{is_standard_output, terms};
 use crate::domain::campaign::cohort::{BlockerEffect, BlockerKind, BlockersOfKind};
-use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun};
-use crate::domain::campaign::{CampaignId, CampaignView};
+use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun, sums};
+use crate::domain::campaign::{CampaignId, CampaignView, State};
 use crate::domain::money::Money;
 use crate::export::{BlockerWriter, Format};
 
@@ -44,7 +44,7 @@ pub struct DryRunArgs {
 }
 
 pub async fn run(args: DryRunArgs, session: &Session) -> Result<Exit, CliError> {
-    let takes_output = args.blockers.as_ref().is_some_and(is_standard_output);
+    let takes_output = args.blockers.as_ref().is_some_and(|path| is_standard_output(path));
     if takes_output && session.screen.json {
         return Err(CliError::Usage("--json and --blockers - can't both have standard output; name a file".into()));
     }
@@ -66,7 +66,7 @@ pub async fn run(args: DryRunArgs, session: &Session) -> Result<Exit, CliError> 
 /// How many chunks wait to be written at most.
 pub(super) const CHUNKS_AHEAD: usize = 4;
 
-async fn blockers(campaign: CampaignId, path: &PathBuf, session: &Session) -> Result<u64, CliError> {
+async fn blockers(campaign: CampaignId, path: &Path, session: &Session) -> Result<u64, CliError> {
     let mut sink = Sink::open(Some(path), Format::Csv, &session.screen)?;
     let mut chunk = Vec::new();
     let mut writer = BlockerWriter::begin(Format::Csv, campaign, &mut chunk).map_err(|error| sink.broken(&error))?;
@@ -104,12 +104,12 @@ impl Page {
     pub(super) async fn of(campaign: CampaignId, session: &Session) -> Result<Self, CliError> {
         let settings = session.store.settings().await?;
         let view = session.store.campaign(campaign).await?;
-        Ok(Self {
-            dry_run: session.store.dry_run(campaign).await?,
-            campaign: view,
-            company_zone: settings.company_zone,
-            approval_over: settings.campaign_approval_over,
-        })
+        let dry_run = session.store.dry_run(campaign).await?;
+        Ok(Self::from(view, dry_run, settings.company_zone, settings.campaign_approval_over))
+    }
+
+    pub(super) fn from(campaign: CampaignView, dry_run: DryRun, company_zone: Tz, approval_over: u32) -> Self {
+        Self { campaign, dry_run, company_zone, approval_over }
     }
 
     pub(super) fn rendered(&self, width: Option<u16>) -> String {
@@ -127,7 +127,7 @@ impl Page {
         if !dry_run.blockers.is_empty() {
             let _ = write!(text, "\nWhat stands in the way:\n\n{}", blocker_lines(&dry_run.blockers));
         }
-        if !campaign.state.is_begun() {
+        if campaign.started_at.is_none() {
             let _ = write!(text, "\n{}", self.next());
         }
         text
@@ -147,6 +147,7 @@ impl Page {
         }
         let invoices = match dry_run.invoices {
             0 => "none".into(),
+            n if dry_run.final_invoices.len() == 1 => format!("{}, over {}", number(n), sums(&dry_run.final_invoices)),
             n => format!("{}, over\n{}", number(n), aligned(&dry_run.final_invoices)),
         };
         pairs.push(("Final invoices", invoices));
@@ -193,7 +194,10 @@ impl Page {
     }
 
     fn next(&self) -> String {
-        let Self { campaign: CampaignView { id, .. }, dry_run, .. } = self;
+        let Self { campaign: CampaignView { id, state, .. }, dry_run, .. } = self;
+        if *state == State::Aborted {
+            return "It was aborted, so it can't be started.\n".into();
+        }
         if dry_run.to_disconnect == 0 {
             return format!(
                 "It can't be started, since there is nobody to disconnect. Give it other accounts:\n  \

@@ -17,7 +17,7 @@ pub struct ProblemsFile {
 
 enum Written {
     Nothing,
-    To(PathBuf, csv::Writer<BufWriter<File>>),
+    To(PathBuf, Box<csv::Writer<BufWriter<File>>>),
     Broken(String),
 }
 
@@ -32,7 +32,7 @@ impl ProblemsFile {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*written, Written::Nothing) {
             *written = match open(&self.wanted) {
-                Ok((path, file)) => Written::To(path, csv::Writer::from_writer(BufWriter::new(file))),
+                Ok((path, file)) => Written::To(path, Box::new(csv::Writer::from_writer(BufWriter::new(file)))),
                 Err(error) => Written::Broken(broken(&self.wanted, &error)),
             };
         }

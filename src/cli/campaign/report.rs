@@ -137,18 +137,16 @@ impl<'s> Sink<'s> {
 
     /// `false` where its reader has gone away.
     pub(super) fn write(&mut self, chunk: &[u8]) -> Result<bool, CliError> {
-        let written = match &mut self.file {
-            Some((_, file)) => file.write_all(chunk),
-            None => {
-                // What is written here is text, cut at the ends of rows.
-                let text = String::from_utf8_lossy(chunk);
-                return match self.format {
-                    Format::Csv => self.screen.stream(&text),
-                    Format::Json => self.screen.stream_json(&text),
-                };
-            }
-        };
-        self.told(written)
+        if let Some((_, file)) = &mut self.file {
+            let written = file.write_all(chunk);
+            return self.told(written);
+        }
+        // What is written here is text, cut at the ends of rows.
+        let text = String::from_utf8_lossy(chunk);
+        match self.format {
+            Format::Csv => self.screen.stream(&text),
+            Format::Json => self.screen.stream_json(&text),
+        }
     }
 
     pub(super) fn end(mut self) -> Result<(), CliError> {

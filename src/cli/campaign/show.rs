@@ -20,7 +20,7 @@ Examples:
   disconnectd campaign list --search leavers
   disconnectd --json campaign list | jq '.items[] | [.id, .name, .counts.failed]'")]
 pub struct ListArgs {
-    /// In this state: draft, awaiting_approval, running, paused, completed or aborted
+    /// In this state: draft, `awaiting_approval`, running, paused, completed or aborted
     #[arg(long, value_name = "STATE", value_parser = values::campaign_state)]
     state: Option<State>,
     /// In the name, whatever the case
@@ -112,7 +112,9 @@ pub fn accounts(count: i64) -> String {
 
 /// What became of its accounts so far, without what there is none of: `118 disconnected, 2 failed`. They add up to all.
 #[must_use]
-pub fn in_short(counts: &Counts) -> String {
+pub fn in_short(campaign: &CampaignView) -> String {
+    let counts = &campaign.counts;
+    let is_aborted = campaign.state == State::Aborted;
     let retrying = if counts.retrying > 0 {
         format!(" ({} of these failed and are tried again)", number(counts.retrying))
     } else {
@@ -126,8 +128,8 @@ pub fn in_short(counts: &Counts) -> String {
         (counts.failed, "failed".into()),
         (counts.cancelled, "cancelled".into()),
         (counts.left_out, "left out".into()),
-        (open, format!("to come{retrying}")),
-        (counts.waiting, "not events yet".into()),
+        (open, if is_aborted { "being cancelled".into() } else { format!("to come{retrying}") }),
+        (counts.waiting, if is_aborted { "never begun" } else { "not events yet" }.into()),
     ];
     let parts: Vec<_> = parts
         .into_iter()
@@ -142,12 +144,12 @@ pub fn in_short(counts: &Counts) -> String {
 pub fn sheet_of(campaign: &CampaignView, width: Option<u16>) -> String {
     let CampaignView { counts, totals, .. } = campaign;
     let mut pairs = vec![("Campaign", campaign.id.to_string()), ("Name", campaign.name.clone())];
-    let note = campaign.pause_note.as_ref().filter(|_| campaign.state == State::Paused);
+    let note = campaign.pause_note.as_ref().filter(|_| matches!(campaign.state, State::Paused | State::Aborted));
     let note = note.map(|note| format!(": {note}")).unwrap_or_default();
     pairs.push(("State", format!("{}{note}", state_name(campaign.state))));
     pairs.push(("Accounts", number(counts.accounts)));
     if campaign.state.is_begun() {
-        pairs.push(("So far", in_short(counts)));
+        pairs.push(("So far", in_short(campaign)));
         if counts.queued > 0 {
             pairs.push(("In the queue", number(counts.queued)));
         }

@@ -72,7 +72,7 @@ pub struct CreateArgs {
     /// How lists show it; its campaigns bear it, too
     #[arg(long, value_name = "NAME", value_parser = values::name, allow_hyphen_values = true)]
     name: String,
-    /// What selects the accounts at each tick: status = Active and debit_age > 90
+    /// What selects the accounts at each tick, such as: status = Active and balance > 50
     #[arg(long = "where", value_name = "EXPR", value_parser = Filter::parse)]
     filter: Filter,
     /// When: '0 9 1 * *' is 09:00 on the first of each month

@@ -146,14 +146,14 @@ fn summary(campaign: &CampaignView) -> String {
         n => format!("{} final invoices over {}.", number(n), sums(&totals.invoiced)),
     };
     let of = accounts(campaign.counts.accounts);
-    format!("Campaign {} is {how}: {of}, {}. {invoices}", named(campaign), in_short(&campaign.counts))
+    format!("Campaign {} is {how}: {of}, {}. {invoices}", named(campaign), in_short(campaign))
 }
 
 /// How it is shown.
 enum Face<'s> {
     Bar { bar: ProgressBar, rate: Rate, told: Option<State>, session: &'s Session },
     Lines { last: Option<String>, rate: Rate, session: &'s Session },
-    Json { last: Option<CampaignView>, session: &'s Session },
+    Json { last: Option<Box<CampaignView>>, session: &'s Session },
 }
 
 impl<'s> Face<'s> {
@@ -194,7 +194,7 @@ impl<'s> Face<'s> {
             Self::Lines { last, rate, session } => {
                 rate.add(campaign);
                 // The rate alone is no change.
-                let this = format!("{}: {}", state_name(campaign.state), in_short(&campaign.counts));
+                let this = format!("{}: {}", state_name(campaign.state), in_short(campaign));
                 if last.as_ref() == Some(&this) {
                     return Ok(true);
                 }
@@ -202,12 +202,11 @@ impl<'s> Face<'s> {
                 session.screen.stream(&format!("{} UTC  {}\n", instant(&campaign.as_of), line(campaign, rate)))
             }
             Self::Json { last, session } => {
-                let is_same =
-                    last.as_ref().is_some_and(|last| CampaignView { as_of: last.as_of, ..campaign.clone() } == *last);
-                if is_same {
+                let as_it_was = |last: &CampaignView| CampaignView { as_of: last.as_of, ..campaign.clone() } == *last;
+                if last.as_deref().is_some_and(as_it_was) {
                     return Ok(true);
                 }
-                *last = Some(campaign.clone());
+                *last = Some(Box::new(campaign.clone()));
                 session.screen.print_json_line(campaign)
             }
         }
@@ -226,7 +225,7 @@ fn line(campaign: &CampaignView, rate: &Rate) -> String {
         State::Running => rate.told(campaign.counts.accounts - campaign.counts.done()),
         _ => String::new(),
     };
-    format!("{}: {}{rate}", state_name(campaign.state), in_short(&campaign.counts))
+    format!("{}: {}{rate}", state_name(campaign.state), in_short(campaign))
 }
 
 /// How fast it goes, over the last half minute.

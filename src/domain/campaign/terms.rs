@@ -67,8 +67,7 @@ impl TermsAsked {
     pub fn change(&self, terms: &Terms, cohort: bool, settings: &Settings) -> Result<Terms, Trouble> {
         let dates = [("on", self.on.is_some()), ("zone", self.zone.is_some())];
         if let Some((field, _)) = dates.into_iter().find(|(_, given)| *given && !cohort) {
-            let message = "the dates of its accounts are frozen with them; give the accounts, or what selects them, again \
-                           with it";
+            let message = "dates are frozen with the accounts; give the list or the filter once more with it";
             return Err((field, message.into()));
         }
         self.apply(terms.clone(), settings)
@@ -154,10 +153,13 @@ mod tests {
 
     fn settings(values: &[(SettingKey, &str)]) -> Settings {
         let mut settings = Settings::default();
-        values.iter().for_each(|(key, value)| settings.set(*key, value).unwrap());
+        for (key, value) in values {
+            settings.set(*key, value).unwrap();
+        }
         settings
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "each field has one")]
     fn given(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
