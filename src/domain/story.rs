@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::account::{AccountNumber, Contact, LogKind};
 use super::calendar::Planned;
+use super::campaign::CampaignId;
 use super::dispositions::{ChildPlan, ChildStep, Disposition};
 use super::event::{Attempt, EventId};
 use super::invoice::InvoiceNumber;
@@ -19,6 +20,31 @@ pub fn scheduled(due_at: &DateTime<Utc>, planned: &Planned) -> String {
         return "disconnect requested now".into();
     }
     format!("disconnect scheduled for {}", when(due_at, planned))
+}
+
+/// A member of a campaign that has become an event.
+#[must_use]
+pub fn enlisted(campaign: CampaignId, name: &str, due_at: &DateTime<Utc>, planned: &Planned) -> String {
+    if planned.planned_for.is_none() {
+        return format!("disconnect requested by campaign {campaign} ({name})");
+    }
+    format!("disconnect scheduled for {} by campaign {campaign} ({name})", when(due_at, planned))
+}
+
+/// What an aborted campaign has left behind makes way for another event of the same account.
+#[must_use]
+pub fn leftover_cancelled(event: EventId, campaign: CampaignId) -> String {
+    format!("event {event} cancelled: its campaign {campaign} was aborted, and another disconnect is asked for")
+}
+
+#[must_use]
+pub fn campaign_aborted(event: EventId, campaign: CampaignId) -> String {
+    format!("event {event} cancelled: campaign {campaign} was aborted")
+}
+
+#[must_use]
+pub fn campaign_retried(event: EventId, campaign: CampaignId) -> String {
+    format!("event {event} tried again with campaign {campaign}")
 }
 
 /// In the log of a child: what was decided about it with the event of its parent. `own_event` is the child's own.

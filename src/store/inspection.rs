@@ -13,10 +13,11 @@ pub enum Check {
     InvoiceOfAnother,
     LinesAndInvoice,
     DebitWithoutLine,
+    CampaignCounts,
 }
 
 impl Check {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::UninvoicedDebit,
         Self::OpenAssignment,
         Self::NotByOneEvent,
@@ -24,9 +25,10 @@ impl Check {
         Self::InvoiceOfAnother,
         Self::LinesAndInvoice,
         Self::DebitWithoutLine,
+        Self::CampaignCounts,
     ];
 
-    /// What `examples` name: account numbers, event ids, invoice numbers, or debits' references.
+    /// What `examples` name: account numbers, event ids, invoice numbers, debits' references, or campaign ids.
     fn what(self) -> &'static str {
         match self {
             Self::UninvoicedDebit => "disconnected accounts with an uninvoiced debit",
@@ -36,6 +38,7 @@ impl Check {
             Self::InvoiceOfAnother => "final invoices of another account than their event's",
             Self::LinesAndInvoice => "invoices that their lines do not add up to",
             Self::DebitWithoutLine => "invoiced debits without their line on that invoice",
+            Self::CampaignCounts => "campaigns whose counts do not agree with their events",
         }
     }
 

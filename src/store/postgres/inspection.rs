@@ -83,5 +83,32 @@ fn statement(check: Check) -> &'static str {
               where d.invoice_id is not null and l.invoice_id is distinct from d.invoice_id
               order by d.id limit $1"
         }
+        Check::CampaignCounts => {
+            // Each table is gone through once.
+            "/* inspect: campaign counts */
+             with tallied as (
+                 select campaign_id, kind, sum(count) as count from campaign_tallies group by campaign_id, kind
+             ), found (campaign_id, kind, count) as (
+                 select campaign_id, case when state = 'completed' then outcome else state end, count(*)
+                   from disconnect_events
+                  where campaign_id is not null and state in ('completed', 'cancelled') group by 1, 2
+                 union all
+                 select campaign_id, 'enlisted', count(*)
+                   from disconnect_events where campaign_id is not null group by 1
+                 union all
+                 select campaign_id, 'left_out', count(*)
+                   from campaign_members where left_out is not null group by 1
+             ), wrong as (
+                 select campaign_id
+                   from (select campaign_id, kind, count from tallied
+                         union all
+                         select campaign_id, kind, -count from found) as both_ways
+                  group by campaign_id, kind having sum(count) <> 0
+                 union
+                 select m.campaign_id from campaign_members m join campaigns c on c.id = m.campaign_id
+                  group by m.campaign_id, c.accounts having count(*) <> c.accounts
+             )
+             select campaign_id::text, count(*) over () from wrong order by wrong.campaign_id limit $1"
+        }
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
+use super::campaigns::stands;
 use super::failure::failure;
 use super::rows::{
     at, currency, cursor, expect_rows, get, json, limit, number, optional_number, saturated, texts, word, zone,
@@ -189,7 +190,7 @@ pub async fn view(connection: &mut SqliteConnection, account: AccountId) -> Stor
 
 /// In the order asked.
 async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResult<Vec<AccountView>> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "/* accounts: view */ select a.id, a.number, a.name, s.name as status, a.disconnected_at,
                 p.number as parent_number, (select count(*) from accounts c where c.parent_id = a.id) as children,
                 sa.address, a.currency, a.zone, a.email, a.mailing_address,
@@ -201,13 +202,15 @@ async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResult<Ve
                 (select sum((d.amount & 4294967295) + (d.tax & 4294967295)) from debits d
                   where d.account_id = a.id and d.invoice_id is null) as uninvoiced_low,
                 (select e.id from disconnect_events e
-                  where e.account_id = a.id and e.state in ('scheduled', 'queued')) as open_event
+                  where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+        stands!("e"),
+        ") as open_event
            from json_each(?1) as asked cross join accounts a on a.id = asked.value
            join account_statuses s on s.id = a.status_id
            left join accounts p on p.id = a.parent_id
            left join address_assignments g on g.account_id = a.id and g.assigned_until is null
-           left join serviceable_addresses sa on sa.id = g.address_id",
-    )
+           left join serviceable_addresses sa on sa.id = g.address_id"
+    ))
     .bind(json(ids)?)
     .fetch_all(connection)
     .await

@@ -1,8 +1,27 @@
-//! Campaigns: made, commanded, looked at, and claimed.
+//! Campaigns: made, commanded, looked at, and claimed. The lock of the whole database is the lock of the campaign's row.
+
+mod claim;
+mod cohort;
+mod commands;
+mod counts;
+mod dry_run;
+mod eligibility;
+mod enlist;
+mod families;
+mod leftovers;
+mod members;
+mod report;
+mod stored;
+mod templates;
+mod upkeep;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+pub use self::counts::{Tallies, tally_cancelled};
+pub use self::eligibility::{eligible, standings};
+pub use self::leftovers::cancel_leftovers;
+pub(super) use self::leftovers::stands;
 use super::SqliteStore;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
@@ -13,85 +32,111 @@ use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision
 use crate::store::campaigns::{
     CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Upkeep,
 };
-use crate::store::{Page, Paged, Redispatch, StoreError, StoreResult};
+use crate::store::{Page, Paged, Redispatch, StoreResult};
 
 #[async_trait]
 impl Campaigns for SqliteStore {
-    async fn create_campaign(&self, _: &Draft, _: Cohort, _: Making<'_>) -> StoreResult<Made> {
-        nothing()
+    async fn create_campaign(&self, draft: &Draft, cohort: Cohort, making: Making<'_>) -> StoreResult<Made> {
+        self.make_campaign(draft, cohort, making).await
     }
 
     async fn change_campaign(
         &self,
-        _: CampaignId,
-        _: &Revision,
-        _: Option<(Draft, Cohort)>,
-        _: &Actor,
-        _: Making<'_>,
+        campaign: CampaignId,
+        revision: &Revision,
+        cohort: Option<(Draft, Cohort)>,
+        by: &Actor,
+        making: Making<'_>,
     ) -> StoreResult<Made> {
-        nothing()
+        self.revise_campaign(campaign, revision, cohort, by, making).await
     }
 
-    async fn campaign(&self, _: CampaignId) -> StoreResult<CampaignView> {
-        nothing()
+    async fn campaign(&self, campaign: CampaignId) -> StoreResult<CampaignView> {
+        let mut tx = self.read().await?;
+        stored::view(&mut tx, campaign, self.now()).await
     }
 
-    async fn campaigns(&self, _: &CampaignFilter, _: &Page) -> StoreResult<Paged<CampaignView>> {
-        nothing()
+    async fn campaigns(&self, filter: &CampaignFilter, page: &Page) -> StoreResult<Paged<CampaignView>> {
+        let mut tx = self.read().await?;
+        let found = stored::found(&mut tx, filter, page).await?;
+        let views = stored::views(&mut tx, &found, self.now()).await?;
+        Ok(Paged::cut(views, page.limit, |view| view.id.to_string()))
     }
 
-    async fn dry_run(&self, _: CampaignId) -> StoreResult<DryRun> {
-        nothing()
+    async fn dry_run(&self, campaign: CampaignId) -> StoreResult<DryRun> {
+        let mut tx = self.read().await?;
+        dry_run::shown(&mut tx, campaign, self.now()).await
     }
 
-    async fn blockers(&self, _: CampaignId, _: mpsc::Sender<Vec<Blocker>>) -> StoreResult<()> {
-        nothing()
+    async fn blockers(&self, campaign: CampaignId, to: mpsc::Sender<Vec<Blocker>>) -> StoreResult<()> {
+        let mut tx = self.read().await?;
+        dry_run::blockers(&mut tx, campaign, self.now(), &to).await
     }
 
-    async fn approve_campaign(&self, _: CampaignId, _: Option<&str>, _: &Actor) -> StoreResult<CampaignView> {
-        nothing()
+    async fn approve_campaign(
+        &self,
+        campaign: CampaignId,
+        digest: Option<&str>,
+        by: &Actor,
+    ) -> StoreResult<CampaignView> {
+        self.approve(campaign, digest, by).await
     }
 
-    async fn start_campaign(&self, _: CampaignId, _: Option<&str>, _: &Actor) -> StoreResult<Commanded> {
-        nothing()
+    async fn start_campaign(&self, campaign: CampaignId, digest: Option<&str>, by: &Actor) -> StoreResult<Commanded> {
+        let commanded = self.start(campaign, digest, by).await;
+        self.hints.hint();
+        commanded
     }
 
-    async fn command_campaign(&self, _: CampaignId, _: &Command, _: &Actor) -> StoreResult<Commanded> {
-        nothing()
+    async fn command_campaign(&self, campaign: CampaignId, command: &Command, by: &Actor) -> StoreResult<Commanded> {
+        let commanded = match command {
+            Command::Start => self.start(campaign, None, by).await,
+            _ => self.command(campaign, command, by).await,
+        };
+        self.hints.hint();
+        commanded
     }
 
-    async fn report(&self, _: CampaignId, _: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
-        nothing()
+    async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
+        let mut tx = self.read().await?;
+        report::report(&mut tx, campaign, &to).await
     }
 
-    async fn create_template(&self, _: &NewTemplate) -> StoreResult<TemplateView> {
-        nothing()
+    async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {
+        let view = self.add_template(template).await?;
+        self.hints.hint();
+        Ok(view)
     }
 
-    async fn template(&self, _: TemplateId) -> StoreResult<TemplateView> {
-        nothing()
+    async fn template(&self, template: TemplateId) -> StoreResult<TemplateView> {
+        let mut tx = self.read().await?;
+        templates::view(&mut tx, template).await
     }
 
-    async fn templates(&self, _: &Page) -> StoreResult<Paged<TemplateView>> {
-        nothing()
+    async fn templates(&self, page: &Page) -> StoreResult<Paged<TemplateView>> {
+        let mut tx = self.read().await?;
+        templates::list(&mut tx, page).await
     }
 
-    async fn command_template(&self, _: TemplateId, _: TemplateCommand, _: &Actor) -> StoreResult<TemplateView> {
-        nothing()
+    async fn command_template(
+        &self,
+        template: TemplateId,
+        command: TemplateCommand,
+        by: &Actor,
+    ) -> StoreResult<TemplateView> {
+        let view = self.change_template(template, command, by).await?;
+        self.hints.hint();
+        Ok(view)
     }
 }
 
 #[async_trait]
 impl CampaignDispatch for SqliteStore {
-    async fn claim_campaigns(&self, _: u32, _: u32, _: Redispatch) -> StoreResult<Claimed> {
-        Ok(Claimed::default())
+    async fn claim_campaigns(&self, limit: u32, in_flight_max: u32, redispatch: Redispatch) -> StoreResult<Claimed> {
+        self.claim_lanes(limit, in_flight_max, redispatch).await
     }
 
-    async fn upkeep(&self, _: i32) -> StoreResult<Upkeep> {
-        Ok(Upkeep::default())
+    async fn upkeep(&self, failures_max: i32) -> StoreResult<Upkeep> {
+        self.keep_up(failures_max).await
     }
-}
-
-fn nothing<T>() -> StoreResult<T> {
-    Err(StoreError::Unusable("campaigns are not there yet".into()))
 }

@@ -4,13 +4,15 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
-use super::accounts::Entry;
+use super::accounts::{Entry, id};
+use super::campaigns::{cancel_leftovers, stands, tally_cancelled};
 use super::events::view;
 use super::failure::failure;
 use super::rows::{at, expect_count, get, number, optional_word, word, zone};
 use super::settings::settings;
 use crate::domain::account::{AccountId, AccountNumber, LogKind};
 use crate::domain::actor::Actor;
+use crate::domain::campaign::CampaignId;
 use crate::domain::event::{Change, EventFacts, EventId, EventView, Outcome, State, Transition};
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
@@ -27,6 +29,10 @@ impl SqliteStore {
         let mut tx = self.write().await?;
         let facts = self.event_facts(&mut tx, event).await?;
         let plan = facts.change(change)?;
+        if plan.transition == Transition::Retry {
+            let account = id(&mut tx, &facts.account_number).await?;
+            cancel_leftovers(&mut tx, &[account.0], by, reason, facts.now).await?;
+        }
         let (account, kind, message) = write(&mut tx, event, &plan.transition, facts.now).await?;
         let entry = Entry { account, kind, message: message.clone(), by, event: Some(event), reason };
         self.write_log(&mut tx, entry).await?;
@@ -42,10 +48,21 @@ impl SqliteStore {
 
     async fn event_facts(&self, connection: &mut SqliteConnection, event: EventId) -> StoreResult<EventFacts> {
         let row = sqlx::query(
-            "/* change: facts */ select a.number, a.zone, e.state, e.outcome, e.due_at, e.ended_at, a.disconnected_at,
-                    (select o.id from disconnect_events o where o.account_id = e.account_id and o.id <> e.id
-                        and o.state in ('scheduled', 'queued')) as other_open
-               from disconnect_events e join accounts a on a.id = e.account_id where e.id = ?1",
+            // What an aborted campaign left counts as cancelled, although nobody has come to it yet.
+            concat!(
+                "/* change: facts */ select a.number, a.zone, e.outcome, e.due_at, a.disconnected_at,
+                        iif(e.state in ('scheduled', 'queued') and not ",
+                stands!("e"),
+                ", 'cancelled', e.state) as state,
+                        iif(e.state in ('scheduled', 'queued') and not ",
+                stands!("e"),
+                ", (select c.ended_at from campaigns c where c.id = e.campaign_id), e.ended_at) as ended_at,
+                        (select o.id from disconnect_events o where o.account_id = e.account_id and o.id <> e.id
+                            and o.state in ('scheduled', 'queued') and ",
+                stands!("o"),
+                ") as other_open
+                   from disconnect_events e join accounts a on a.id = e.account_id where e.id = ?1"
+            ),
         )
         .bind(event.0)
         .fetch_optional(&mut *connection)
@@ -73,7 +90,7 @@ pub async fn made_with(
     connection: &mut SqliteConnection,
     event: EventId,
 ) -> StoreResult<Vec<(EventId, AccountNumber)>> {
-    let found: Vec<(i64, String)> = sqlx::query_as(
+    let found: Vec<(i64, String)> = sqlx::query_as(concat!(
         "/* change: made with */ with recursive made (id) as (
              select id from disconnect_events where parent_event_id = ?1
              union
@@ -81,8 +98,10 @@ pub async fn made_with(
          )
          select e.id, a.number from made m cross join disconnect_events e on e.id = m.id
            join accounts a on a.id = e.account_id
-          where +e.state in ('scheduled', 'queued') order by e.id",
-    )
+          where +e.state in ('scheduled', 'queued') and ",
+        stands!("e"),
+        " order by e.id"
+    ))
     .bind(event.0)
     .fetch_all(connection)
     .await
@@ -100,10 +119,10 @@ pub async fn write(
     let now = at(now);
     let (statement, kind, message) = match transition {
         Transition::Cancel => (
-            sqlx::query_scalar(
+            sqlx::query(
                 "/* change: cancel */ update disconnect_events
                     set state = 'cancelled', next_at = null, ended_at = ?2
-                  where id = ?1 returning account_id",
+                  where id = ?1 returning account_id, campaign_id",
             )
             .bind(event.0)
             .bind(&now),
@@ -111,10 +130,10 @@ pub async fn write(
             story::cancelled(event),
         ),
         Transition::Reschedule { due_at, planned } => (
-            sqlx::query_scalar(
+            sqlx::query(
                 "/* change: reschedule */ update disconnect_events
                     set state = 'scheduled', due_at = ?2, next_at = ?2, planned_for = ?3, zone = ?4, dispatches = 0
-                  where id = ?1 returning account_id",
+                  where id = ?1 returning account_id, campaign_id",
             )
             .bind(event.0)
             .bind(at(*due_at))
@@ -124,10 +143,13 @@ pub async fn write(
             story::rescheduled(event, due_at, planned),
         ),
         Transition::Retry => (
-            sqlx::query_scalar(
+            // Nobody claims from the lane of a campaign that is over.
+            sqlx::query(
                 "/* change: retry */ update disconnect_events
-                    set state = 'scheduled', next_at = ?2, ended_at = null, failures = 0, dispatches = 0
-                  where id = ?1 returning account_id",
+                    set state = 'scheduled', next_at = ?2, ended_at = null, failures = 0, dispatches = 0,
+                        lane = iif(exists (select 1 from campaigns c where c.id = disconnect_events.campaign_id
+                                              and c.state in ('completed', 'aborted')), 0, lane)
+                  where id = ?1 returning account_id, campaign_id",
             )
             .bind(event.0)
             .bind(&now),
@@ -135,7 +157,12 @@ pub async fn write(
             story::retried(event),
         ),
     };
-    let written: Vec<i64> = statement.fetch_all(connection).await.map_err(failure)?;
+    let written = statement.fetch_all(&mut *connection).await.map_err(failure)?;
     expect_count(written.len(), 1, "change")?;
-    Ok((AccountId(written[0]), kind, message))
+    let account = AccountId(get(&written[0], "account_id")?);
+    let campaign: Option<i64> = get(&written[0], "campaign_id")?;
+    if let (Transition::Cancel, Some(campaign)) = (transition, campaign) {
+        tally_cancelled(connection, CampaignId(campaign)).await?;
+    }
+    Ok((account, kind, message))
 }

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::accounts::{Entry, id};
+use super::campaigns::stands;
 use super::events::view;
 use super::failure::{failure, unreadable};
 use super::family::unlink;
@@ -248,7 +249,7 @@ pub async fn review(connection: &mut SqliteConnection, views: &mut [EventView]) 
 
 /// The children of the events' accounts, and those that were decided about.
 async fn members(connection: &mut SqliteConnection, events: &[i64]) -> StoreResult<HashMap<EventId, Vec<Member>>> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "/* decisions: members */
          select m.event_id, c.number, c.disconnected_at, c.parent_id is e.account_id as is_child,
                 c.email is not null or c.mailing_address is not null as has_contact,
@@ -263,9 +264,10 @@ async fn members(connection: &mut SqliteConnection, events: &[i64]) -> StoreResu
            join accounts c on c.id = m.child_id
            left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
            left join disconnect_events ce on ce.id = d.child_event_id
-           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued')
-          order by m.event_id, c.number",
-    )
+           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued') and ",
+        stands!("o"),
+        " order by m.event_id, c.number"
+    ))
     .bind(json(events)?)
     .fetch_all(connection)
     .await

@@ -96,7 +96,7 @@ impl Dispatch for SqliteStore {
 }
 
 /// When to look again after the first dispatch, the second and so on; after the last as after that one.
-fn steps(now: DateTime<Utc>, redispatch: Redispatch) -> Vec<String> {
+pub fn steps(now: DateTime<Utc>, redispatch: Redispatch) -> Vec<String> {
     /// Of doublings: from a nanosecond they come to a century.
     const STEPS_MAX: usize = 62;
     let mut delay = redispatch.base.min(redispatch.max);
@@ -109,6 +109,6 @@ fn steps(now: DateTime<Utc>, redispatch: Redispatch) -> Vec<String> {
 }
 
 /// The index of the last one.
-fn last(steps: &[String]) -> i64 {
+pub fn last(steps: &[String]) -> i64 {
     i64::try_from(steps.len()).map_or(0, |steps| steps - 1)
 }

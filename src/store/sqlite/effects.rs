@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
+use super::campaigns::Tallies;
 use super::failure::failure;
 use super::rows::{at, expect_rows, get, json};
 use crate::domain::account::AccountId;
 use crate::domain::actor::Source;
+use crate::domain::campaign::{CampaignId, TallyKind};
 use crate::domain::event::{Event, EventId, Outcome};
 use crate::domain::invoice::{InvoiceDraft, InvoiceNumber, InvoiceSummary};
+use crate::domain::money::Currency;
 use crate::domain::plan::Effect;
 use crate::store::{Executed, StoreError, StoreResult};
 
@@ -26,6 +29,7 @@ pub struct Effects {
     /// Event, sentences.
     notes: Vec<(i64, Vec<String>)>,
     completions: Vec<(EventId, Outcome)>,
+    tallies: Tallies,
 }
 
 /// Account, kind, message, actor, event, reason.
@@ -34,10 +38,17 @@ type LogRow = (i64, &'static str, String, String, i64, Option<String>);
 impl Effects {
     pub fn add(&mut self, event: &Event, plan: Vec<Effect>) {
         self.now = event.now;
+        let (mut outcome, mut invoiced, mut released) = (None, None, 0);
         for effect in plan {
             match effect {
-                Effect::IssueFinalInvoice(draft) => self.invoices.push((event.id, event.account_id, draft)),
-                Effect::ReleaseAddress(assignment) => self.releases.push(assignment.id.0),
+                Effect::IssueFinalInvoice(draft) => {
+                    invoiced = Some((draft.total, draft.currency));
+                    self.invoices.push((event.id, event.account_id, draft));
+                }
+                Effect::ReleaseAddress(assignment) => {
+                    released += 1;
+                    self.releases.push(assignment.id.0);
+                }
                 Effect::Disconnect { status } => self.disconnects.push((event.account_id.0, status)),
                 Effect::Log { kind, message } => {
                     let actor = event.requested_by.name.clone();
@@ -45,8 +56,22 @@ impl Effects {
                     self.log.push((event.account_id.0, kind.as_str(), message, actor, event.id.0, reason));
                 }
                 Effect::NoteChanges(changes) => self.notes.push((event.id.0, changes)),
-                Effect::Complete(outcome) => self.completions.push((event.id, outcome)),
+                Effect::Complete(how) => {
+                    outcome = Some(how);
+                    self.completions.push((event.id, how));
+                }
             }
+        }
+        if let (Some(campaign), Some(outcome)) = (event.campaign, outcome) {
+            self.tally(campaign, outcome, invoiced, released);
+        }
+    }
+
+    fn tally(&mut self, campaign: CampaignId, outcome: Outcome, invoiced: Option<(i64, Currency)>, released: i64) {
+        match outcome {
+            Outcome::Disconnected => self.tallies.disconnected(campaign, invoiced, released),
+            Outcome::AlreadyDisconnected => self.tallies.count(campaign, TallyKind::AlreadyDisconnected, 1, None),
+            Outcome::NoLongerEligible => self.tallies.count(campaign, TallyKind::NoLongerEligible, 1, None),
         }
     }
 
@@ -72,6 +97,7 @@ impl Effects {
         if !self.completions.is_empty() {
             complete(connection, &self.completions, &now).await?;
         }
+        self.tallies.append(connection).await?;
         let executed = self.completions.into_iter().map(|(event_id, outcome)| Executed::Completed {
             event_id,
             outcome,

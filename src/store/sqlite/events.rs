@@ -70,7 +70,7 @@ impl Events for SqliteStore {
 }
 
 async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &Page) -> StoreResult<Vec<i64>> {
-    /// The conditions that no index serves. They are the same in all three statements.
+    /// The conditions that no index serves. They are the same in all statements.
     macro_rules! events_sql {
         ($name:literal, $condition:literal) => {
             concat!(
@@ -84,6 +84,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
                             and (a.number like ?4 escape '\\' or a.name like ?4 escape '\\')))
                     and (?5 is null or e.due_at >= ?5)
                     and (?6 is null or e.due_at < ?6)
+                    and (?9 is null or +e.campaign_id = ?9)
                     -- The same as domain::review::questions asks. Of families alone, which are few beside the events.
                     and (not ?7 or e.id in (
                         select f.id
@@ -109,14 +110,17 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
             )
         };
     }
-    // Three statements, so that each goes down an index of its own.
-    let statement = match (&filter.account, filter.state) {
-        (Some(_), _) => events_sql!(
+    // A statement each, so that each goes down an index of its own.
+    let statement = match (&filter.account, filter.campaign, filter.state) {
+        (Some(_), ..) => events_sql!(
             "events: of an account",
             "e.account_id = (select id from accounts where number = ?1) and (?2 is null or e.state = ?2)"
         ),
-        (None, Some(_)) => events_sql!("events: in a state", "e.state = ?2 and ?1 is null"),
-        (None, None) => events_sql!("events: list", "?1 is null and ?2 is null"),
+        (None, Some(_), _) => {
+            events_sql!("events: of a campaign", "e.campaign_id = ?9 and ?1 is null and (?2 is null or +e.state = ?2)")
+        }
+        (None, None, Some(_)) => events_sql!("events: in a state", "e.state = ?2 and ?1 is null"),
+        (None, None, None) => events_sql!("events: list", "?1 is null and ?2 is null"),
     };
     sqlx::query_scalar(statement)
         .bind(filter.account.as_ref().map(AccountNumber::as_str))
@@ -127,6 +131,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
         .bind(filter.due_until.map(at))
         .bind(filter.to_decide)
         .bind(limit(page))
+        .bind(filter.campaign.map(|campaign| campaign.0))
         .fetch_all(connection)
         .await
         .map_err(failure)

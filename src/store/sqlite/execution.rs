@@ -8,12 +8,14 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
+use super::campaigns::{eligible, standings};
 use super::effects::Effects;
 use super::failure::{failure, unreadable};
 use super::overview::snapshots;
 use super::rows::{after, at, expect_rows, get, json, shown};
 use crate::domain::account::{AccountId, LogKind};
 use crate::domain::actor::{Actor, Source};
+use crate::domain::campaign::CampaignId;
 use crate::domain::event::{Attempt, Event, EventId, Order};
 use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
@@ -126,7 +128,7 @@ async fn queued(connection: &mut SqliteConnection, asked: &BTreeSet<i64>) -> Sto
     let asked: Vec<i64> = asked.iter().copied().collect();
     sqlx::query(
         "/* disconnect: events */ select e.id, e.account_id, e.attempt, e.failures, e.failures_max, e.due_at, e.reason,
-                e.requested_by, e.requested_from, e.agreed
+                e.requested_by, e.requested_from, e.agreed, e.campaign_id
            from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
           where e.state = 'queued' order by e.account_id",
     )
@@ -167,7 +169,7 @@ fn event(row: &SqliteRow, now: DateTime<Utc>) -> StoreResult<Event> {
         // A source of a newer program's is no reason to fail.
         requested_by: Actor { name: get(row, "requested_by")?, source: Source::parse(from).unwrap_or(Source::Worker) },
         agreed: shown(row)?,
-        campaign: None,
+        campaign: get::<Option<i64>, _>(row, "campaign_id")?.map(CampaignId),
         eligibility: None,
     })
 }
@@ -179,10 +181,25 @@ async fn run(
     decide: Decide<'_>,
     now: DateTime<Utc>,
 ) -> StoreResult<Vec<Executed>> {
-    let events = rows.iter().map(|row| event(row, now)).collect::<StoreResult<Vec<Event>>>()?;
+    let mut events = rows.iter().map(|row| event(row, now)).collect::<StoreResult<Vec<Event>>>()?;
+    let of_campaigns: Vec<EventId> = events.iter().filter(|it| it.campaign.is_some()).map(|it| it.id).collect();
+    if !of_campaigns.is_empty() {
+        let mut eligible = eligible(connection, &of_campaigns).await?;
+        for event in &mut events {
+            event.eligibility = eligible.remove(&event.id);
+        }
+    }
     let accounts: Vec<AccountId> = events.iter().map(|event| event.account_id).collect();
     let with_family = events.iter().filter(|event| event.agreed.is_some()).map(|event| event.account_id);
-    let snapshots = snapshots(connection, &accounts, &with_family.collect::<Vec<_>>()).await?;
+    let mut snapshots = snapshots(connection, &accounts, &with_family.collect::<Vec<_>>()).await?;
+    let asked: Vec<AccountId> = events.iter().filter(|it| it.eligibility.is_some()).map(|it| it.account_id).collect();
+    if !asked.is_empty() {
+        for (account, standing) in standings(connection, &asked, now).await? {
+            if let Some(snapshot) = snapshots.get_mut(&account) {
+                snapshot.standing = Some(standing);
+            }
+        }
+    }
     let mut executed = Vec::with_capacity(events.len());
     let mut effects = Effects::default();
     for event in &events {

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::accounts::{Entry, id, view};
+use super::campaigns::stands;
 use super::failure::failure;
 use super::rows::{expect_rows, get, json, number, optional_number, word, zone};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, Contact, LogKind};
@@ -137,8 +138,9 @@ macro_rules! relatives_sql {
                 join accounts r on r.id = m.id
                 join account_statuses s on s.id = r.status_id
                 left join accounts p on p.id = r.parent_id
-                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued')
-               order by r.number"
+                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued') and ",
+            stands!("e"),
+            " order by r.number"
         )
     };
 }

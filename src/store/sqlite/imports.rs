@@ -85,7 +85,7 @@ impl<'r, T> Intake<'r, T> {
 
 impl SqliteStore {
     /// A connection of its own: its temporary tables and its large cache go with it.
-    async fn importer(&self) -> StoreResult<SqliteConnection> {
+    pub(super) async fn importer(&self) -> StoreResult<SqliteConnection> {
         // Negative: in KiB.
         let options = self.options.clone().pragma("temp_store", "file").pragma("cache_size", "-65536");
         let options = options.busy_timeout(MERGE_PATIENCE);

@@ -79,5 +79,32 @@ fn statement(check: Check) -> &'static str {
                                  where l.debit_id = d.id and l.invoice_id = d.invoice_id)
               order by d.id limit ?1"
         }
+        Check::CampaignCounts => {
+            // Each table is gone through once.
+            "/* inspect: campaign counts */
+             with tallied as (
+                 select campaign_id, kind, sum(count) as count from campaign_tallies group by campaign_id, kind
+             ), found (campaign_id, kind, count) as (
+                 select campaign_id, case when state = 'completed' then outcome else state end, count(*)
+                   from disconnect_events
+                  where campaign_id is not null and state in ('completed', 'cancelled') group by 1, 2
+                 union all
+                 select campaign_id, 'enlisted', count(*)
+                   from disconnect_events where campaign_id is not null group by 1
+                 union all
+                 select campaign_id, 'left_out', count(*)
+                   from campaign_members where left_out is not null group by 1
+             ), wrong as (
+                 select campaign_id
+                   from (select campaign_id, kind, count from tallied
+                         union all
+                         select campaign_id, kind, -count from found)
+                  group by campaign_id, kind having sum(count) <> 0
+                 union
+                 select campaign_id from campaign_members group by campaign_id
+                 having count(*) <> (select accounts from campaigns where id = campaign_id)
+             )
+             select count(*) over (), cast(campaign_id as text) from wrong order by campaign_id limit ?1"
+        }
     }
 }

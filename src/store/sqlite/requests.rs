@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::accounts::{Entry, id};
+use super::campaigns::cancel_leftovers;
 use super::decisions::Confirmation;
 use super::failure::failure;
 use super::rows::{at, expect_rows};
@@ -72,6 +73,7 @@ impl SqliteStore {
     }
 }
 
+/// What an aborted campaign has left of the account makes way.
 pub async fn create(
     connection: &mut SqliteConnection,
     account: AccountId,
@@ -79,6 +81,7 @@ pub async fn create(
     due_at: DateTime<Utc>,
     planned: &Planned,
 ) -> StoreResult<EventId> {
+    cancel_leftovers(connection, &[account.0], draft.by, draft.reason, draft.now).await?;
     sqlx::query_scalar(
         "/* request: create */ insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at,
                 failures_max, reason, requested_by, requested_from, created_at, agreed, parent_event_id)

@@ -54,6 +54,11 @@ pub fn currency(row: &SqliteRow, column: &str) -> StoreResult<Currency> {
     Currency::parse(get(row, column)?).map_err(|error| unreadable(&error))
 }
 
+pub fn optional_currency(row: &SqliteRow, column: &str) -> StoreResult<Option<Currency>> {
+    let code: Option<&str> = get(row, column)?;
+    code.map(Currency::parse).transpose().map_err(|error| unreadable(&error))
+}
+
 pub fn zone(row: &SqliteRow, column: &str) -> StoreResult<Option<Tz>> {
     let zone: Option<&str> = get(row, column)?;
     zone.map(calendar::parse_zone).transpose().map_err(|error| unreadable(&error))
