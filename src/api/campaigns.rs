@@ -55,7 +55,7 @@ struct CampaignsAsked {
     search: Option<String>,
     /// Made by this template.
     #[param(minimum = 1)]
-    template: Option<u32>,
+    template: Option<i64>,
     /// How many to answer.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
@@ -77,7 +77,7 @@ async fn list_campaigns(
     Asked(asked): Asked<CampaignsAsked>,
 ) -> Answer<Json<Paged<CampaignView>>> {
     let page = numbered_page(asked.limit, asked.after)?;
-    let template = asked.template.map(|template| TemplateId(template.into()));
+    let template = asked.template.map(TemplateId);
     if let Some(template) = template {
         // A template that has made none is not a template that does not exist.
         api.store.template(template).await?;
@@ -129,7 +129,16 @@ account_number,date,reason
     tag = "campaigns",
     params(CampaignAsked),
     request_body(content(
-        (CampaignAsked = "application/json"),
+        (CampaignAsked = "application/json", examples(
+            ("filter" = (summary = "By a filter", value = json!({
+                "name": "Tower 1, unpaid", "where": "group = tower-1 and balance > 0", "on": "2099-12-01",
+                "children": "keep", "per_minute": 600, "canary": 10, "window": "mon-fri 08:00-18:00 America/Denver"
+            }))),
+            ("list" = (summary = "By a list", value = json!({
+                "name": "Moved away", "on": "2099-12-01", "reason": "moved away", "children": "keep",
+                "accounts": [{ "account_number": "1021" }, { "account_number": "1026", "date": "2099-12-24" }]
+            }))),
+        )),
         (String = "text/csv", example = json!(LIST_EXAMPLE)),
     )),
     responses((
@@ -185,7 +194,10 @@ async fn change_campaign(
     tag = "campaigns",
     params(CampaignInPath, CohortAsked),
     request_body(content(
-        (CohortAsked = "application/json"),
+        (CohortAsked = "application/json", examples(
+            ("filter" = (summary = "By a filter", value = json!({ "where": "group = tower-2", "on": "2099-12-01" }))),
+            ("list" = (summary = "By a list", value = json!({ "accounts": [{ "account_number": "1031" }] }))),
+        )),
         (String = "text/csv", example = json!(LIST_EXAMPLE)),
     )),
     responses((status = 200, description = "The campaign, with its new cohort.", body = CampaignView))

@@ -117,7 +117,8 @@ pub fn begun() -> OpenApi {
     let tags = [
         ("accounts", "Accounts, their families and contacts, and their disconnects."),
         ("events", "Disconnect events, and changes of plan."),
-        ("campaigns", "Many disconnects made, run, paused and reported on as one; and templates of recurring ones."),
+        ("campaigns", "Many disconnects made, run, paused and reported on as one."),
+        ("templates", "Campaigns that recur."),
         ("invoices", "Invoices."),
         ("imports", "Accounts and debits from CSV."),
         ("settings", "What belongs to the company."),

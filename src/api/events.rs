@@ -45,7 +45,7 @@ struct EventsAsked {
     account: Option<String>,
     /// Of this campaign.
     #[param(minimum = 1)]
-    campaign: Option<u32>,
+    campaign: Option<i64>,
     /// In the number or the name of the account, whatever the case.
     search: Option<String>,
     /// Due then or later: `2026-12-01` in the company's zone, `2026-12-01T09:00`, RFC 3339, or `now`.
@@ -81,7 +81,7 @@ async fn list_events(State(api): State<Shared>, Asked(asked): Asked<EventsAsked>
         // An account without events is not an account that does not exist.
         api.store.account(number).await?;
     }
-    let campaign = asked.campaign.map(|campaign| CampaignId(campaign.into()));
+    let campaign = asked.campaign.map(CampaignId);
     if let Some(campaign) = campaign {
         api.store.campaign(campaign).await?;
     }

@@ -141,7 +141,7 @@ pub struct Terms {
     pub per_minute: Option<u32>,
     /// After so many of the first accounts it pauses by itself.
     pub canary: Option<u32>,
-    /// When it may disconnect, as `mon-thu 08:00-16:00 America/New_York`; null: always. See [`super::window`].
+    /// When it may disconnect, as `mon-thu 08:00-16:00 America/New_York`; null: always.
     pub window: Option<String>,
     /// Days on which it does nothing, as dates.
     #[serde(default)]

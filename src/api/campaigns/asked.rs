@@ -34,7 +34,7 @@ const ACCOUNTS_MAX: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct MemberAsked {
     /// The number of the account.
-    #[schema(min_length = 1, max_length = 64, example = "1003")]
+    #[schema(min_length = 1, max_length = 64, example = "1021")]
     account_number: String,
     /// Its own date, else that of the campaign.
     #[schema(example = "2099-12-01")]
@@ -51,12 +51,12 @@ pub struct MemberAsked {
 #[into_params(parameter_in = Query)]
 pub struct CampaignAsked {
     /// What lists show it as.
-    #[schema(min_length = 1, max_length = 64, example = "Tower 3, unpaid")]
+    #[schema(min_length = 1, max_length = 64, example = "Tower 1, unpaid")]
     #[param(min_length = 1, max_length = 64, required = false)]
     name: String,
     /// Selects every connected account that it matches. It is checked again when the turn of each comes.
     #[serde(rename = "where")]
-    #[schema(min_length = 1, max_length = 4096, example = "group = tower-3 and balance > 0")]
+    #[schema(min_length = 1, max_length = 4096, example = "group = tower-1 and balance > 0")]
     #[param(ignore)]
     filter: Option<String>,
     /// The accounts themselves.
@@ -113,7 +113,7 @@ pub struct CampaignAsked {
 pub struct CohortAsked {
     /// Selects every connected account that it matches.
     #[serde(rename = "where")]
-    #[schema(min_length = 1, max_length = 4096, example = "group = tower-3")]
+    #[schema(min_length = 1, max_length = 4096, example = "group = tower-2")]
     #[param(ignore)]
     filter: Option<String>,
     /// The accounts themselves.
@@ -142,7 +142,7 @@ pub struct CohortAsked {
 #[serde(deny_unknown_fields)]
 pub struct ChangeAsked {
     #[serde(default)]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 64, example = "Tower 3, unpaid")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 64, example = "Tower 1, unpaid")]
     name: Given<String>,
     /// Why, for the accounts' logs.
     #[serde(default)]

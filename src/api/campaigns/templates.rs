@@ -41,7 +41,7 @@ pub fn approve() -> OpenApiRouter<Shared> {
 #[utoipa::path(
     get,
     path = "/api/v1/campaign-templates",
-    tag = "campaigns",
+    tag = "templates",
     params(PartAsked),
     responses((status = 200, description = "A part of the list.", body = Paged<TemplateView>))
 )]
@@ -66,7 +66,7 @@ struct TemplateInPath {
 #[utoipa::path(
     get,
     path = "/api/v1/campaign-templates/{id}",
-    tag = "campaigns",
+    tag = "templates",
     params(TemplateInPath),
     responses((status = 200, description = "The template.", body = TemplateView))
 )]
@@ -147,7 +147,7 @@ impl TemplateAsked {
 #[utoipa::path(
     post,
     path = "/api/v1/campaign-templates",
-    tag = "campaigns",
+    tag = "templates",
     request_body = TemplateAsked,
     responses((
         status = 201,
@@ -170,7 +170,7 @@ async fn create_template(
 #[utoipa::path(
     post,
     path = "/api/v1/campaign-templates/{id}/approve",
-    tag = "campaigns",
+    tag = "templates",
     params(TemplateInPath),
     responses((status = 200, description = "The template, approved.", body = TemplateView))
 )]
@@ -182,7 +182,7 @@ async fn approve_template(State(api): State<Shared>, caller: Caller, Id(template
 #[utoipa::path(
     post,
     path = "/api/v1/campaign-templates/{id}/unapprove",
-    tag = "campaigns",
+    tag = "templates",
     params(TemplateInPath),
     responses((status = 200, description = "The template, not approved.", body = TemplateView))
 )]
@@ -194,7 +194,7 @@ async fn unapprove_template(State(api): State<Shared>, caller: Caller, Id(templa
 #[utoipa::path(
     post,
     path = "/api/v1/campaign-templates/{id}/on",
-    tag = "campaigns",
+    tag = "templates",
     params(TemplateInPath),
     responses((status = 200, description = "The template, switched on.", body = TemplateView))
 )]
@@ -206,7 +206,7 @@ async fn switch_template_on(State(api): State<Shared>, caller: Caller, Id(templa
 #[utoipa::path(
     post,
     path = "/api/v1/campaign-templates/{id}/off",
-    tag = "campaigns",
+    tag = "templates",
     params(TemplateInPath),
     responses((status = 200, description = "The template, switched off.", body = TemplateView))
 )]
