@@ -2,6 +2,7 @@
 
 mod api;
 mod bad_input;
+mod campaigns;
 mod changes;
 mod clerk;
 mod clerks_day;

@@ -65,6 +65,9 @@ create table campaigns (
     started_by        text,
     started_from      text,
     ended_at          timestamptz,
+    -- Who aborted it.
+    ended_by          text,
+    ended_from        text,
     template_id       bigint references campaign_templates,
     tick_at           timestamptz,
     -- Each tick makes one campaign at most.
@@ -81,10 +84,11 @@ create table campaign_members (
     -- From 1, without gaps, in the order of the list.
     position       bigint not null,
     account_number text collate "C" not null,
-    -- Null where there was no such account.
-    account_id     bigint references accounts,
+    -- Null where there was no such account. Without a foreign key, as the next one: no account is ever deleted (rule 4),
+    -- and its check would lock each of a million accounts, in the order of a list, until the whole list is read.
+    account_id     bigint,
     -- The member whose child it is, where it is here because of that.
-    parent_id      bigint references accounts,
+    parent_id      bigint,
     -- Null: when the campaign starts.
     due_at         timestamptz check (isfinite(due_at)),
     planned_for    text,

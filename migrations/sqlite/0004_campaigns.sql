@@ -65,6 +65,9 @@ create table campaigns (
     started_by        text,
     started_from      text,
     ended_at          text,
+    -- Who aborted it.
+    ended_by          text,
+    ended_from        text,
     template_id       integer references campaign_templates,
     tick_at           text,
     -- Each tick makes one campaign at most.

@@ -4,7 +4,8 @@
 //! Each transaction runs READ COMMITTED: it locks first and loads in the next statement, which sees everything that
 //! was committed while it waited. Where one consistent view is read instead, its `begin` says so.
 //!
-//! Advisory locks, all in class 1684632419 ("disc"): 1 the tree of accounts, 2 shared by those who serve.
+//! Advisory locks, all in class 1684632419 ("disc"): 1 the tree of accounts, 2 shared by those who serve, 3 the claim of
+//! campaigns, 4 whoever opens or cancels events for many accounts at once.
 
 mod account_import;
 mod accounts;

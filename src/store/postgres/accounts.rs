@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
 use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, LogKind};
@@ -73,7 +74,9 @@ macro_rules! account_view_sql {
                     (select least(coalesce(sum(d.amount::numeric + d.tax), 0), 9223372036854775807)::bigint
                        from debits d where d.account_id = a.id and d.invoice_id is null) as uninvoiced,
                     (select e.id from disconnect_events e
-                      where e.account_id = a.id and e.state in ('scheduled', 'queued')) as open_event
+                      where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+            stands!("e"),
+            ") as open_event
                from accounts a
                join account_statuses s on s.id = a.status_id
                left join accounts p on p.id = a.parent_id

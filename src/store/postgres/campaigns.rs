@@ -1,9 +1,36 @@
 //! Campaigns: made, commanded, looked at, and claimed.
+//!
+//! Who waits for whom: a claim holds the rows of the running campaigns and waits for none of them (`skip locked`). A
+//! command holds its campaign's row and then waits for the events that workers have, which wait for nobody any more. A
+//! batch of members that become events (and a retry) holds the lock of all who open events for many accounts, then
+//! accounts, then events of its own making, and the campaign's row last: so a pause never waits for its accounts.
+
+mod claim;
+mod cohort;
+mod commands;
+mod counts;
+mod dry_run;
+mod eligibility;
+mod enlist;
+mod families;
+mod filling;
+mod leftovers;
+mod members;
+mod report;
+mod selection;
+mod stored;
+mod templates;
+mod upkeep;
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 
-use super::PostgresStore;
+pub(super) use self::counts::{Tallies, tally_cancelled};
+pub(super) use self::eligibility::{filters, standings};
+pub(super) use self::leftovers::{cancel_leftovers, stands};
+use super::failure::Failure;
+use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, within};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
@@ -13,85 +40,125 @@ use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision
 use crate::store::campaigns::{
     CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Upkeep,
 };
-use crate::store::{Page, Paged, Redispatch, StoreError, StoreResult};
+use crate::store::{Page, Paged, Redispatch, StoreResult};
 
 #[async_trait]
 impl Campaigns for PostgresStore {
-    async fn create_campaign(&self, _: &Draft, _: Cohort, _: Making<'_>) -> StoreResult<Made> {
-        nothing()
+    async fn create_campaign(&self, draft: &Draft, cohort: Cohort, making: Making<'_>) -> StoreResult<Made> {
+        Ok(cohort::create(self, draft, cohort, making).await?)
     }
 
     async fn change_campaign(
         &self,
-        _: CampaignId,
-        _: &Revision,
-        _: Option<(Draft, Cohort)>,
-        _: &Actor,
-        _: Making<'_>,
+        campaign: CampaignId,
+        revision: &Revision,
+        cohort: Option<(Draft, Cohort)>,
+        by: &Actor,
+        making: Making<'_>,
     ) -> StoreResult<Made> {
-        nothing()
+        Ok(cohort::change(self, campaign, revision, cohort, by, making).await?)
     }
 
-    async fn campaign(&self, _: CampaignId) -> StoreResult<CampaignView> {
-        nothing()
+    async fn campaign(&self, campaign: CampaignId) -> StoreResult<CampaignView> {
+        within(VERB_LIMIT, async {
+            let mut tx = self.begin_view().await?;
+            let view = stored::view(&mut tx, campaign).await?;
+            tx.rollback().await;
+            Ok(view)
+        })
+        .await
     }
 
-    async fn campaigns(&self, _: &CampaignFilter, _: &Page) -> StoreResult<Paged<CampaignView>> {
-        nothing()
+    async fn campaigns(&self, filter: &CampaignFilter, page: &Page) -> StoreResult<Paged<CampaignView>> {
+        within(VERB_LIMIT, async {
+            let mut tx = self.begin_view().await?;
+            let views = stored::list(&mut tx, filter, page).await?;
+            tx.rollback().await;
+            Ok(views)
+        })
+        .await
     }
 
-    async fn dry_run(&self, _: CampaignId) -> StoreResult<DryRun> {
-        nothing()
+    async fn dry_run(&self, campaign: CampaignId) -> StoreResult<DryRun> {
+        within(BULK_LIMIT, dry_run::show(self, campaign)).await
     }
 
-    async fn blockers(&self, _: CampaignId, _: mpsc::Sender<Vec<Blocker>>) -> StoreResult<()> {
-        nothing()
+    async fn blockers(&self, campaign: CampaignId, to: mpsc::Sender<Vec<Blocker>>) -> StoreResult<()> {
+        Ok(dry_run::blockers(self, campaign, &to).await?)
     }
 
-    async fn approve_campaign(&self, _: CampaignId, _: Option<&str>, _: &Actor) -> StoreResult<CampaignView> {
-        nothing()
+    async fn approve_campaign(
+        &self,
+        campaign: CampaignId,
+        digest: Option<&str>,
+        by: &Actor,
+    ) -> StoreResult<CampaignView> {
+        within(BULK_LIMIT, commands::approve(self, campaign, digest, by)).await
     }
 
-    async fn start_campaign(&self, _: CampaignId, _: Option<&str>, _: &Actor) -> StoreResult<Commanded> {
-        nothing()
+    async fn start_campaign(&self, campaign: CampaignId, digest: Option<&str>, by: &Actor) -> StoreResult<Commanded> {
+        let started = within(BULK_LIMIT, commands::start(self, campaign, digest, by)).await?;
+        self.hint();
+        Ok(started)
     }
 
-    async fn command_campaign(&self, _: CampaignId, _: &Command, _: &Actor) -> StoreResult<Commanded> {
-        nothing()
+    async fn command_campaign(&self, campaign: CampaignId, command: &Command, by: &Actor) -> StoreResult<Commanded> {
+        let limit = if *command == Command::Retry { BULK_LIMIT } else { VERB_LIMIT };
+        let commanded = within(limit, commands::command(self, campaign, command, by)).await?;
+        self.hint();
+        Ok(commanded)
     }
 
-    async fn report(&self, _: CampaignId, _: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
-        nothing()
+    async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
+        Ok(report::stream(self, campaign, &to).await?)
     }
 
-    async fn create_template(&self, _: &NewTemplate) -> StoreResult<TemplateView> {
-        nothing()
+    async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {
+        let view = within(VERB_LIMIT, templates::create(self, template)).await?;
+        self.hint();
+        Ok(view)
     }
 
-    async fn template(&self, _: TemplateId) -> StoreResult<TemplateView> {
-        nothing()
+    async fn template(&self, template: TemplateId) -> StoreResult<TemplateView> {
+        within(VERB_LIMIT, async { templates::view(&mut *self.pool.acquire().await?, template).await }).await
     }
 
-    async fn templates(&self, _: &Page) -> StoreResult<Paged<TemplateView>> {
-        nothing()
+    async fn templates(&self, page: &Page) -> StoreResult<Paged<TemplateView>> {
+        within(VERB_LIMIT, async { templates::list(&mut *self.pool.acquire().await?, page).await }).await
     }
 
-    async fn command_template(&self, _: TemplateId, _: TemplateCommand, _: &Actor) -> StoreResult<TemplateView> {
-        nothing()
+    async fn command_template(
+        &self,
+        template: TemplateId,
+        command: TemplateCommand,
+        by: &Actor,
+    ) -> StoreResult<TemplateView> {
+        let view = within(VERB_LIMIT, templates::command(self, template, command, by)).await?;
+        self.hint();
+        Ok(view)
     }
 }
 
 #[async_trait]
 impl CampaignDispatch for PostgresStore {
-    async fn claim_campaigns(&self, _: u32, _: u32, _: Redispatch) -> StoreResult<Claimed> {
-        Ok(Claimed::default())
+    async fn claim_campaigns(&self, limit: u32, in_flight_max: u32, redispatch: Redispatch) -> StoreResult<Claimed> {
+        within(VERB_LIMIT, claim::claim(self, limit, in_flight_max, redispatch)).await
     }
 
-    async fn upkeep(&self, _: i32) -> StoreResult<Upkeep> {
-        Ok(Upkeep::default())
+    async fn upkeep(&self, failures_max: i32) -> StoreResult<Upkeep> {
+        Ok(upkeep::step(self, failures_max).await?)
     }
 }
 
-fn nothing<T>() -> StoreResult<T> {
-    Err(StoreError::Unusable("campaigns are not there yet".into()))
+/// The lock of whoever opens or cancels events for many accounts at once. Before any row. `false`: another has it.
+async fn try_lock_masses(db: &mut PgConnection) -> Result<bool, Failure> {
+    Ok(sqlx::query_scalar("/* campaigns: try the lock of masses */ select pg_try_advisory_xact_lock(1684632419, 4)")
+        .fetch_one(db)
+        .await?)
+}
+
+/// The same, waited for: each holder has it for a moment.
+pub(super) async fn lock_masses(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::query("/* campaigns: lock masses */ select pg_advisory_xact_lock(1684632419, 4)").execute(db).await?;
+    Ok(())
 }

@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::campaigns::{self, stands};
 use super::failure::{Failure, expect_rows};
 use super::family::while_changing;
 use super::{PostgresStore, events, family, hints, installation, rows};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::calendar::Planned;
+use crate::domain::campaign::CampaignId;
 use crate::domain::event::{Change, EventFacts, EventId, EventView, Transition};
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
@@ -33,8 +35,14 @@ async fn change_once(
     reason: Option<&str>,
 ) -> Result<EventView, Failure> {
     let mut tx = store.begin().await?;
+    if *change == Change::Retry {
+        hold_campaign(&mut tx, event).await?;
+    }
     lock(&mut tx, event).await?;
     let plan = event_facts(&mut tx, event).await?.change(change)?;
+    if plan.transition == Transition::Retry {
+        make_way(&mut tx, event, by, reason).await?;
+    }
     let (kind, message) = write(&mut tx, event, &plan.transition).await?;
     events::log(&mut tx, event, kind, &message, by, reason).await?;
     for along in plan.along {
@@ -42,11 +50,44 @@ async fn change_once(
         events::log(&mut tx, along, kind, &story::along(&message, event), by, reason).await?;
     }
     let view = events::view(&mut tx, event).await?;
-    if view.state.is_open() {
+    if concerns_schedulers(&view) {
         hints::notify(&mut tx).await?;
     }
     tx.commit().await?;
     Ok(view)
+}
+
+/// It may be due, or it was the last one that its campaign waited for.
+pub(super) fn concerns_schedulers(view: &EventView) -> bool {
+    view.state.is_open() || view.campaign_id.is_some()
+}
+
+/// Whether its campaign still claims decides where the event goes: nobody ends it meanwhile. Before the accounts, as
+/// everywhere.
+async fn hold_campaign(db: &mut PgConnection, event: EventId) -> Result<(), Failure> {
+    let campaign: Option<i64> =
+        sqlx::query_scalar("/* change: campaign */ select campaign_id from disconnect_events where id = $1")
+            .bind(event.0)
+            .fetch_optional(&mut *db)
+            .await?
+            .flatten();
+    let Some(campaign) = campaign else { return Ok(()) };
+    campaigns::lock_masses(db).await?;
+    sqlx::query("/* change: hold campaign */ select id from campaigns where id = $1 for share")
+        .bind(campaign)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// What an aborted campaign left open of its account goes.
+async fn make_way(db: &mut PgConnection, event: EventId, by: &Actor, reason: Option<&str>) -> Result<(), Failure> {
+    let account: i64 =
+        sqlx::query_scalar("/* change: account */ select account_id from disconnect_events where id = $1")
+            .bind(event.0)
+            .fetch_one(&mut *db)
+            .await?;
+    campaigns::cancel_leftovers(db, &[account], by, reason).await
 }
 
 /// The accounts, then the events: the one asked for, and those that were made with it.
@@ -95,16 +136,20 @@ async fn concerned(db: &mut PgConnection, event: EventId) -> Result<Vec<i64>, Fa
 }
 
 async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts, Failure> {
-    let found = sqlx::query(
+    // What an aborted campaign left open is as good as cancelled.
+    let found = sqlx::query(concat!(
         "/* change: facts */
-         select a.number, a.zone, e.state, e.outcome, e.due_at, e.ended_at, a.disconnected_at, o.id as other_open,
-                clock_timestamp() as now
+         select a.number, a.zone, case when e.next_at is null or ",
+        stands!("e"),
+        "       then e.state else 'cancelled' end as state,
+                e.outcome, e.due_at, e.ended_at, a.disconnected_at, o.id as other_open, clock_timestamp() as now
            from disconnect_events e
            join accounts a on a.id = e.account_id
            left join disconnect_events o on o.account_id = e.account_id and o.id <> e.id
-                                        and o.state in ('scheduled', 'queued')
-          where e.id = $1",
-    )
+                                        and o.state in ('scheduled', 'queued') and ",
+        stands!("o"),
+        " where e.id = $1"
+    ))
     .bind(event.0)
     .fetch_one(&mut *db)
     .await?;
@@ -168,14 +213,19 @@ pub(super) async fn write(
 }
 
 async fn cancel(db: &mut PgConnection, event: EventId) -> Result<(), Failure> {
-    let cancelled = sqlx::query(
+    let cancelled: Vec<Option<i64>> = sqlx::query_scalar(
         "/* change: cancel */
-         update disconnect_events set state = 'cancelled', next_at = null, ended_at = clock_timestamp() where id = $1",
+         update disconnect_events set state = 'cancelled', next_at = null, ended_at = clock_timestamp() where id = $1
+         returning campaign_id",
     )
     .bind(event.0)
-    .execute(db)
+    .fetch_all(&mut *db)
     .await?;
-    expect_rows("events to cancel", 1, cancelled.rows_affected())
+    expect_rows("events to cancel", 1, cancelled.len() as u64)?;
+    match cancelled.into_iter().flatten().next() {
+        Some(campaign) => campaigns::tally_cancelled(db, CampaignId(campaign)).await,
+        None => Ok(()),
+    }
 }
 
 async fn reschedule(
@@ -203,7 +253,11 @@ async fn retry(db: &mut PgConnection, event: EventId) -> Result<(), Failure> {
     let retried = sqlx::query(
         "/* change: retry */
          update disconnect_events
-            set state = 'scheduled', failures = 0, dispatches = 0, next_at = clock_timestamp(), ended_at = null
+            set state = 'scheduled', failures = 0, dispatches = 0, next_at = clock_timestamp(), ended_at = null,
+                -- Of a campaign that is over nobody claims any more.
+                lane = case when exists (select from campaigns c
+                                          where c.id = campaign_id and c.state in ('running', 'paused'))
+                            then lane else 0 end
           where id = $1",
     )
     .bind(event.0)

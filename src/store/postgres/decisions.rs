@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
 use super::family::while_changing;
 use super::requests::{Draft, bring_forward, create, log};
@@ -274,7 +275,7 @@ pub(super) async fn review(db: &mut PgConnection, views: &mut [EventView]) -> Re
 
 /// The children of the events' accounts, and those that were decided about.
 async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventId, Vec<Member>>, Failure> {
-    let found = sqlx::query(
+    let found = sqlx::query(concat!(
         "/* decisions: members */
          select m.event_id, c.number, c.disconnected_at, c.parent_id is not distinct from e.account_id as is_child,
                 c.email is not null or c.mailing_address is not null as has_contact,
@@ -288,9 +289,10 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
            join accounts c on c.id = m.child_id
            left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
            left join disconnect_events ce on ce.id = d.child_event_id
-           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued')
-          order by m.event_id, c.number",
-    )
+           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued') and ",
+        stands!("o"),
+        " order by m.event_id, c.number"
+    ))
     .bind(events)
     .fetch_all(db)
     .await?;

@@ -31,7 +31,7 @@ impl Events for PostgresStore {
         reason: Option<&str>,
     ) -> StoreResult<EventView> {
         let view = within(VERB_LIMIT, changes::change(self, event, change, by, reason)).await?;
-        if view.state.is_open() {
+        if changes::concerns_schedulers(&view) {
             self.hint();
         }
         Ok(view)
@@ -96,6 +96,7 @@ async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Resul
            and ($6::timestamptz is null or e.due_at >= $6)
            and ($7::timestamptz is null or e.due_at < $7)
            -- The same as domain::review::questions asks. Of families alone, which are few beside the events.
+           and ($9::bigint is null or e.campaign_id = $9)
            and (not $8 or e.id in (
                     select f.id
                       from accounts c
@@ -127,6 +128,7 @@ async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Resul
     .bind(filter.due_from)
     .bind(filter.due_until)
     .bind(filter.to_decide)
+    .bind(filter.campaign.map(|campaign| campaign.0))
     .fetch_all(&mut *db)
     .await?;
     let events = found.iter().map(rows::event_view).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,6 @@
 //! The worker's verbs. Running disconnects is the hot path: twelve round trips for a batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -8,13 +8,16 @@ use serde_json::json;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::campaigns::{self, Tallies};
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, failed_attempts, rows, snapshot, within};
 use crate::domain::account::{AccountId, LogKind};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::address::Assignment;
+use crate::domain::campaign::{CampaignId, TallyKind};
 use crate::domain::event::{Attempt, Event, EventId, Order, Outcome};
 use crate::domain::invoice::{InvoiceDraft, InvoiceNumber, InvoiceSummary};
+use crate::domain::money::Currency;
 use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
 use crate::store::{Executed, Execution, StoreError, StoreResult};
@@ -99,15 +102,16 @@ async fn lock(db: &mut PgConnection, ids: &[i64]) -> Result<Vec<Event>, Failure>
     let found = sqlx::query(
         "/* disconnect: lock events */
          select id, account_id, attempt, failures, failures_max, due_at, statement_timestamp() as now, reason,
-                requested_by, requested_from, agreed
+                requested_by, requested_from, agreed, campaign_id, lane
            from disconnect_events
           where id = any($1) and state is not distinct from 'queued'
           order by id for update",
     )
     .bind(ids)
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
     let mut events = found.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+    ask_filters(db, &found, &mut events).await?;
     // After a wait, a locking statement answers in the order that it began with.
     events.sort_unstable_by_key(|event| event.id);
     Ok(events)
@@ -129,16 +133,42 @@ fn event(row: &PgRow) -> Result<Event, Failure> {
             Source::parse(from).unwrap_or(Source::Worker),
         ),
         agreed: rows::shown(row)?,
-        campaign: None,
+        campaign: row.try_get::<Option<i64>, _>("campaign_id")?.map(CampaignId),
         eligibility: None,
     })
+}
+
+/// Events in a campaign's lane are asked whether its filter still selects their accounts. Not one that a person brought
+/// forward: that is asked for by itself.
+async fn ask_filters(db: &mut PgConnection, found: &[PgRow], events: &mut [Event]) -> Result<(), Failure> {
+    let in_lane =
+        found.iter().map(|row| Ok(row.try_get::<i64, _>("lane")? != 0)).collect::<Result<Vec<_>, Failure>>()?;
+    let asked = || events.iter().zip(&in_lane).filter(|(_, in_lane)| **in_lane).filter_map(|(event, _)| event.campaign);
+    let campaigns: BTreeSet<i64> = asked().map(|campaign| campaign.0).collect();
+    if campaigns.is_empty() {
+        return Ok(());
+    }
+    let filters = campaigns::filters(db, &campaigns.into_iter().collect::<Vec<_>>()).await?;
+    for (event, in_lane) in events.iter_mut().zip(in_lane) {
+        event.eligibility = event.campaign.filter(|_| in_lane).and_then(|campaign| filters.get(&campaign).cloned());
+    }
+    Ok(())
 }
 
 /// Loads, decides, writes. Nothing is committed here.
 async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Result<Vec<Executed>, Failure> {
     let accounts: Vec<i64> = events.iter().map(|event| event.account_id.0).collect();
     let with_family = events.iter().filter(|event| event.agreed.is_some()).map(|event| event.account_id.0);
-    let (snapshots, _) = snapshot::load(db, &accounts, &with_family.collect::<Vec<_>>()).await?;
+    let (mut snapshots, now) = snapshot::load(db, &accounts, &with_family.collect::<Vec<_>>()).await?;
+    let asked: Vec<i64> =
+        events.iter().filter(|event| event.eligibility.is_some()).map(|event| event.account_id.0).collect();
+    if !asked.is_empty() {
+        for (account, standing) in campaigns::standings(db, &asked, now).await? {
+            if let Some(snapshot) = snapshots.get_mut(&account) {
+                snapshot.standing = Some(standing);
+            }
+        }
+    }
     let mut executed = Vec::with_capacity(events.len());
     let mut effects = Effects::default();
     for event in events {
@@ -167,7 +197,7 @@ async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Res
 #[derive(Default)]
 struct Effects<'e> {
     invoices: Vec<(&'e Event, InvoiceDraft)>,
-    releases: Vec<Assignment>,
+    releases: Vec<(&'e Event, Assignment)>,
     disconnects: Vec<(&'e Event, String)>,
     entries: Vec<(&'e Event, LogKind, String)>,
     notes: Vec<(&'e Event, Vec<String>)>,
@@ -179,7 +209,7 @@ impl<'e> Effects<'e> {
         for effect in plan {
             match effect {
                 Effect::IssueFinalInvoice(draft) => self.invoices.push((event, draft)),
-                Effect::ReleaseAddress(assignment) => self.releases.push(assignment),
+                Effect::ReleaseAddress(assignment) => self.releases.push((event, assignment)),
                 Effect::Disconnect { status } => self.disconnects.push((event, status)),
                 Effect::NoteChanges(changes) => self.notes.push((event, changes)),
                 Effect::Log { kind, message } => self.entries.push((event, kind, message)),
@@ -209,12 +239,40 @@ impl<'e> Effects<'e> {
         if !self.outcomes.is_empty() {
             complete_events(db, now, &self.outcomes).await?;
         }
+        self.tallies().append(db).await?;
         let completed = self.outcomes.into_iter().map(|(event, outcome)| Executed::Completed {
             event_id: event.id,
             outcome,
             final_invoice: issued.remove(&event.id),
         });
         Ok(completed.collect())
+    }
+}
+
+impl Effects<'_> {
+    /// Of the events that campaigns made: a few rows for the whole batch.
+    fn tallies(&self) -> Tallies {
+        let mut tallies = Tallies::default();
+        let of_campaigns =
+            self.outcomes.iter().filter_map(|(event, outcome)| Some((event.id, event.campaign?, outcome)));
+        let mut of_campaigns = of_campaigns.peekable();
+        if of_campaigns.peek().is_none() {
+            return tallies;
+        }
+        let invoiced: HashMap<EventId, (i64, Currency)> =
+            self.invoices.iter().map(|(event, draft)| (event.id, (draft.total, draft.currency))).collect();
+        let released: HashSet<EventId> = self.releases.iter().map(|(event, _)| event.id).collect();
+        for (event, campaign, outcome) in of_campaigns {
+            match outcome {
+                Outcome::Disconnected => {
+                    let addresses = i64::from(released.contains(&event));
+                    tallies.disconnected(campaign, invoiced.get(&event).copied(), addresses);
+                }
+                Outcome::AlreadyDisconnected => tallies.count(campaign, TallyKind::AlreadyDisconnected, 1, None),
+                Outcome::NoLongerEligible => tallies.count(campaign, TallyKind::NoLongerEligible, 1, None),
+            }
+        }
+        tallies
     }
 }
 
@@ -290,17 +348,17 @@ async fn issue_final_invoices(
 async fn release_addresses(
     db: &mut PgConnection,
     now: DateTime<Utc>,
-    assignments: &[Assignment],
+    releases: &[(&Event, Assignment)],
 ) -> Result<(), Failure> {
     let released = sqlx::query(
         "/* disconnect: release addresses */
          update address_assignments set assigned_until = $2 where id = any($1) and assigned_until is null",
     )
-    .bind(assignments.iter().map(|assignment| assignment.id.0).collect::<Vec<_>>())
+    .bind(releases.iter().map(|(_, assignment)| assignment.id.0).collect::<Vec<_>>())
     .bind(now)
     .execute(db)
     .await?;
-    expect_rows("addresses to release", assignments.len(), released.rows_affected())
+    expect_rows("addresses to release", releases.len(), released.rows_affected())
 }
 
 async fn disconnect_accounts(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, accounts, decisions, rows};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, LogKind};
@@ -175,7 +176,9 @@ macro_rules! relatives_sql {
                 join accounts r on r.id = m.id
                 join account_statuses s on s.id = r.status_id
                 left join accounts p on p.id = r.parent_id
-                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued') ",
+                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued') and ",
+            stands!("e"),
+            " ",
             $rest
         )
     };

@@ -84,10 +84,15 @@ fn statement(check: Check) -> &'static str {
               order by d.id limit $1"
         }
         Check::CampaignCounts => {
-            // Each table is gone through once.
+            // Each table is gone through once, but the events twice.
             "/* inspect: campaign counts */
-             with tallied as (
-                 select campaign_id, kind, sum(count) as count from campaign_tallies group by campaign_id, kind
+             with tallied (campaign_id, kind, count) as (
+                 select campaign_id, kind, sum(count) from campaign_tallies group by campaign_id, kind
+                 union all
+                 select campaign_id, 'invoices', sum(invoices) from campaign_tallies group by campaign_id
+                 union all
+                 select campaign_id, 'invoiced', sum(amount)
+                   from campaign_tallies where kind = 'disconnected' group by campaign_id
              ), found (campaign_id, kind, count) as (
                  select campaign_id, case when state = 'completed' then outcome else state end, count(*)
                    from disconnect_events
@@ -98,6 +103,10 @@ fn statement(check: Check) -> &'static str {
                  union all
                  select campaign_id, 'left_out', count(*)
                    from campaign_members where left_out is not null group by 1
+                 union all
+                 select e.campaign_id, unnest(array['invoices', 'invoiced']), unnest(array[count(*), sum(i.total)])
+                   from invoices i join disconnect_events e on e.id = i.event_id
+                  where e.campaign_id is not null group by 1
              ), wrong as (
                  select campaign_id
                    from (select campaign_id, kind, count from tallied

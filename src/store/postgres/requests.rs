@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 use super::decisions::{self, Confirmation};
 use super::failure::{Failure, expect_rows};
 use super::family::while_changing;
-use super::{PostgresStore, accounts, events, family, hints, overview};
+use super::{PostgresStore, accounts, campaigns, events, family, hints, overview};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::calendar::Planned;
@@ -82,6 +82,7 @@ pub(super) async fn create(
     due_at: DateTime<Utc>,
     planned: &Planned,
 ) -> Result<EventId, Failure> {
+    campaigns::cancel_leftovers(db, &[account], draft.by, draft.reason).await?;
     let id = sqlx::query_scalar(
         "/* request: create */
          insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at, failures_max, reason,

@@ -17,7 +17,7 @@ use crate::domain::token::{Role, TokenId, TokenView};
 use crate::store::StoreError;
 
 /// What this program wrote it can read. Something else has written what it can't.
-fn unreadable(what: &str, text: &str) -> Failure {
+pub(super) fn unreadable(what: &str, text: &str) -> Failure {
     StoreError::Rejected(format!("the database holds the {what} `{text}`, which this program does not know")).into()
 }
 

@@ -1,0 +1,314 @@
+//! The scheduler's claim of campaigns: one at a time over all schedulers, in one transaction.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::commands::pause;
+use super::counts;
+use super::stored::{Stored, stored_sql};
+use crate::domain::campaign::CampaignId;
+use crate::domain::campaign::progress::{Demand, Running, Step, lanes, share_out};
+use crate::domain::event::{Attempt, EventId, Order};
+use crate::domain::pace::Pace;
+use crate::domain::refusal::Refusal;
+use crate::store::Redispatch;
+use crate::store::campaigns::Claimed;
+use crate::store::postgres::failure::{Failure, expect_rows};
+use crate::store::postgres::{PostgresStore, installation};
+
+/// What could be claimed if it were not locked, or if there were room for it, is looked at again after this long.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+pub(super) async fn claim(
+    store: &PostgresStore,
+    limit: u32,
+    in_flight_max: u32,
+    redispatch: Redispatch,
+) -> Result<Claimed, Failure> {
+    let mut tx = store.begin().await?;
+    let got: bool =
+        sqlx::query_scalar("/* campaigns: one claim at a time */ select pg_try_advisory_xact_lock(1684632419, 3)")
+            .fetch_one(&mut *tx)
+            .await?;
+    if !got {
+        return Ok(Claimed { next: Some(LOOK_AGAIN), ..Claimed::default() });
+    }
+    let (running, all_there) = lock(&mut tx).await?;
+    let mut claimed = Claimed::default();
+    if !all_there {
+        // Somebody commands one of them at this moment.
+        claimed.next = Some(LOOK_AGAIN);
+    }
+    if running.is_empty() {
+        tx.rollback().await;
+        return Ok(claimed);
+    }
+    let ids: Vec<i64> = running.iter().map(|campaign| campaign.id.0).collect();
+    claimed.orders = dispatch_again(&mut tx, &ids, limit, redispatch).await?;
+    let mut claim = Claim { db: &mut tx, redispatch, claimed };
+    claim.of(running, &ids, limit, in_flight_max).await?;
+    let mut claimed = claim.claimed;
+    tx.commit().await?;
+    if !claimed.orders.is_empty() {
+        claimed.orders.sort_unstable_by_key(|order| order.event_id);
+        claimed.next = Some(Duration::ZERO);
+    }
+    Ok(claimed)
+}
+
+/// The running campaigns, under the locks of their rows, and whether those are all.
+async fn lock(db: &mut PgConnection) -> Result<(Vec<Stored>, bool), Failure> {
+    // Not waited for: a pause of one campaign must not hold up the others.
+    let found = sqlx::query(stored_sql!(
+        "campaigns: lock the running ones",
+        "where c.state = 'running' order by c.id for no key update skip locked"
+    ))
+    .fetch_all(&mut *db)
+    .await?;
+    let running = found.iter().map(Stored::of).collect::<Result<Vec<_>, _>>()?;
+    let all: i64 = sqlx::query_scalar(
+        "/* campaigns: count the running ones */ select count(*) from campaigns where state = 'running'",
+    )
+    .fetch_one(db)
+    .await?;
+    let all_there = usize::try_from(all).is_ok_and(|all| all <= running.len());
+    Ok((running, all_there))
+}
+
+/// What is queued and was not heard of for its redispatch time. It needs no room, and no pace.
+async fn dispatch_again(
+    db: &mut PgConnection,
+    campaigns: &[i64],
+    limit: u32,
+    redispatch: Redispatch,
+) -> Result<Vec<Order>, Failure> {
+    let claimed: Vec<(i64, i32)> = sqlx::query_as(
+        "/* campaigns: dispatch again */
+         update disconnect_events
+            set attempt = attempt + 1, dispatches = dispatches + 1,
+                next_at = clock_timestamp()
+                        + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
+          where id = any(array(
+                    select e.id
+                      from unnest($4::bigint[]) as c (id)
+                      join disconnect_events e on e.campaign_id = c.id and e.state = 'queued' and e.lane <> 0
+                                              and e.next_at <= statement_timestamp()
+                     order by e.next_at
+                     limit $1
+                       for update of e skip locked))
+         returning id, attempt",
+    )
+    .bind(i64::from(limit))
+    .bind(redispatch.base.as_secs_f64())
+    .bind(redispatch.max.as_secs_f64())
+    .bind(campaigns)
+    .fetch_all(db)
+    .await?;
+    Ok(claimed.into_iter().map(order).collect())
+}
+
+fn order((event, attempt): (i64, i32)) -> Order {
+    Order { event_id: EventId(event), attempt: Attempt(attempt) }
+}
+
+struct Claim<'a> {
+    db: &'a mut PgConnection,
+    redispatch: Redispatch,
+    claimed: Claimed,
+}
+
+/// One that may claim.
+struct Ready {
+    facts: Running,
+    /// Of its lanes.
+    queued: u32,
+    at_most: u32,
+}
+
+impl Claim<'_> {
+    async fn of(&mut self, running: Vec<Stored>, ids: &[i64], limit: u32, in_flight_max: u32) -> Result<(), Failure> {
+        let (facts, in_flight, now) = facts(self.db, running, ids).await?;
+        let mut ready = Vec::new();
+        for (facts, queued, again_at) in facts {
+            counts::fold(self.db, facts.id).await?;
+            self.wait_until(again_at, now);
+            match facts.step(now) {
+                Step::Claim { at_most } => ready.push(Ready { facts, queued, at_most }),
+                Step::Wait { until } => self.wait_until(until, now),
+                Step::Pause { cause, note } => {
+                    pause(self.db, facts.id, cause, Some(&note)).await?;
+                    self.claimed.notes.push((facts.id, format!("paused by itself: {note}")));
+                }
+                Step::Complete => {
+                    complete(self.db, facts.id).await?;
+                    self.claimed.notes.push((facts.id, "is complete".into()));
+                }
+            }
+        }
+        let demands: Vec<Demand> =
+            ready.iter().map(|ready| Demand { queued: ready.queued, at_most: ready.at_most }).collect();
+        let grants = share_out(in_flight_max, in_flight, limit, &demands);
+        for (ready, grant) in ready.iter().zip(grants) {
+            self.take(&ready.facts, grant, now).await?;
+        }
+        if !ready.is_empty() {
+            // There is no room, or what is due is locked. Where something was claimed there may be more at once.
+            self.wait(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+
+    /// Claims up to `grant` of one campaign, and pays its pace for them.
+    async fn take(&mut self, campaign: &Running, grant: u32, now: DateTime<Utc>) -> Result<(), Failure> {
+        let mut left = grant;
+        for lane in lanes(campaign.id, campaign.canary, campaign.canary_passed) {
+            if left == 0 {
+                break;
+            }
+            let orders = claim_lane(self.db, lane, left, self.redispatch).await?;
+            left -= u32::try_from(orders.len()).unwrap_or(left).min(left);
+            self.claimed.orders.extend(orders);
+        }
+        let taken = grant - left;
+        if let (Some(pace), 1..) = (&campaign.pace, taken) {
+            let (_, pace_at) = pace.take(campaign.pace_at, now, taken);
+            let paid = sqlx::query("/* campaigns: pay the pace */ update campaigns set pace_at = $2 where id = $1")
+                .bind(campaign.id.0)
+                .bind(pace_at)
+                .execute(&mut *self.db)
+                .await?;
+            expect_rows("campaigns to pay the pace of", 1, paid.rows_affected())?;
+        }
+        Ok(())
+    }
+
+    fn wait_until(&mut self, until: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        if let Some(until) = until {
+            self.wait((until - now).to_std().unwrap_or_default());
+        }
+    }
+
+    fn wait(&mut self, wait: Duration) {
+        self.claimed.next = Some(self.claimed.next.map_or(wait, |next| next.min(wait)));
+    }
+}
+
+/// Of what is scheduled and due. The same shape as the claim of lane 0, and for the same reason.
+async fn claim_lane(
+    db: &mut PgConnection,
+    lane: i64,
+    limit: u32,
+    redispatch: Redispatch,
+) -> Result<Vec<Order>, Failure> {
+    let claimed: Vec<(i64, i32)> = sqlx::query_as(
+        "/* campaigns: claim */
+         update disconnect_events
+            set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
+                next_at = clock_timestamp()
+                        + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
+          where id = any(array(
+                    select id from disconnect_events
+                     where lane = $4 and state = 'scheduled' and next_at <= statement_timestamp()
+                     order by next_at, id
+                     limit $1
+                       for update skip locked))
+         returning id, attempt",
+    )
+    .bind(i64::from(limit))
+    .bind(redispatch.base.as_secs_f64())
+    .bind(redispatch.max.as_secs_f64())
+    .bind(lane)
+    .fetch_all(db)
+    .await?;
+    Ok(claimed.into_iter().map(order).collect())
+}
+
+async fn complete(db: &mut PgConnection, campaign: CampaignId) -> Result<(), Failure> {
+    let completed = sqlx::query(
+        "/* campaigns: complete */ update campaigns set state = 'completed', ended_at = clock_timestamp() where id = $1",
+    )
+    .bind(campaign.0)
+    .execute(db)
+    .await?;
+    expect_rows("campaigns to complete", 1, completed.rows_affected())
+}
+
+/// Each with what is queued of its lanes, and when the first of that is dispatched again.
+type Facts = Vec<(Running, u32, Option<DateTime<Utc>>)>;
+
+/// And what all campaigns have in flight, and the database's now.
+async fn facts(
+    db: &mut PgConnection,
+    running: Vec<Stored>,
+    ids: &[i64],
+) -> Result<(Facts, u32, DateTime<Utc>), Failure> {
+    let settings = installation::settings(db).await?;
+    let mut counted = counts::of(db, ids).await?;
+    let (in_flight, now) = in_flight(db).await?;
+    let mut facts = Vec::with_capacity(running.len());
+    for stored in running {
+        let counts = counted.remove(&stored.id).ok_or(Refusal::UnknownCampaign { campaign: stored.id })?.counts;
+        let window = stored.window(&settings)?;
+        let lanes = lanes(stored.id, stored.terms.canary, stored.canary_passed);
+        let found = sqlx::query(
+            "/* campaigns: lanes */
+             select exists (select from disconnect_events
+                             where lane = -$1 and state in ('scheduled', 'queued') and failures = 0) as canary_untried,
+                    exists (select from disconnect_events
+                             where lane in ($1, -$1) and state in ('scheduled', 'queued')) as has_open,
+                    (select min(first.next_at)
+                       from unnest($2::bigint[]) as l (lane)
+                      cross join lateral (
+                            select next_at from disconnect_events e
+                             where e.lane = l.lane and e.state = 'scheduled'
+                             order by e.next_at, e.id limit 1) first) as next_at,
+                    (select next_at from disconnect_events
+                      where campaign_id = $1 and state = 'queued' and lane <> 0
+                      order by next_at limit 1) as again_at",
+        )
+        .bind(stored.id.0)
+        .bind(&lanes)
+        .fetch_one(&mut *db)
+        .await?;
+        let queued = in_flight.iter().find(|(campaign, _)| *campaign == stored.id.0).map_or(0, |(_, queued)| *queued);
+        let running = Running {
+            id: stored.id,
+            accounts: stored.accounts,
+            enlisted: stored.enlisted,
+            canary: stored.terms.canary,
+            canary_passed: stored.canary_passed,
+            pace: stored.terms.per_minute.and_then(|n| Pace::per_minute(n).ok()),
+            pace_at: stored.pace_at,
+            window,
+            pause_percent: stored.terms.pause_percent,
+            queued,
+            tried: counts.tried(),
+            troubled: counts.troubled(),
+            tried_before: stored.tried_before,
+            troubled_before: stored.troubled_before,
+            canary_untried: found.try_get("canary_untried")?,
+            has_open: found.try_get("has_open")?,
+            next_at: found.try_get("next_at")?,
+        };
+        facts.push((running, u32::try_from(queued).unwrap_or(u32::MAX), found.try_get("again_at")?));
+    }
+    let in_flight: i64 = in_flight.iter().map(|(_, queued)| queued).sum();
+    Ok((facts, u32::try_from(in_flight).unwrap_or(u32::MAX), now))
+}
+
+/// What each campaign has queued of its lanes. One that was brought forward is in lane 0, and needs no room.
+async fn in_flight(db: &mut PgConnection) -> Result<(Vec<(i64, i64)>, DateTime<Utc>), Failure> {
+    let found = sqlx::query_as(
+        "/* campaigns: in flight */
+         select campaign_id, count(*) from disconnect_events
+          where state = 'queued' and campaign_id is not null and lane <> 0
+          group by campaign_id",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let now = sqlx::query_scalar("/* campaigns: now */ select clock_timestamp()").fetch_one(db).await?;
+    Ok((found, now))
+}

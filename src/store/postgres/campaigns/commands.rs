@@ -1,0 +1,356 @@
+//! What a person does with a campaign.
+
+use sqlx::postgres::PgConnection;
+
+use super::stored::{self, Stored, json};
+use super::{counts, dry_run, enlist, leftovers, lock_masses};
+use crate::domain::account::LogKind;
+use crate::domain::actor::{Actor, Source};
+use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition};
+use crate::domain::event::EventId;
+use crate::domain::story;
+use crate::store::StoreError;
+use crate::store::campaigns::{Commanded, ENLIST_AT_START, ENLIST_MAX};
+use crate::store::postgres::failure::{Failure, expect_rows};
+use crate::store::postgres::transaction::Transaction;
+use crate::store::postgres::{PostgresStore, hints, installation};
+
+/// How often a dry run is made anew for a campaign that somebody is changing.
+const TRIES: usize = 3;
+
+pub(super) async fn approve(
+    store: &PostgresStore,
+    campaign: CampaignId,
+    digest: Option<&str>,
+    by: &Actor,
+) -> Result<CampaignView, Failure> {
+    for _ in 0..TRIES {
+        let mut view = store.begin_view().await?;
+        let stored = stored::load(&mut view, campaign).await?;
+        let settings = installation::settings(&mut view).await?;
+        stored.facts(&settings, 0).approve(by)?;
+        let tried = dry_run::of(&mut view, &stored).await?;
+        view.rollback().await;
+        tried.check(&stored, digest)?;
+        let mut tx = store.begin().await?;
+        let locked = stored::lock(&mut tx, campaign).await?;
+        locked.facts(&settings, 0).approve(by)?;
+        if locked.revision != stored.revision {
+            continue;
+        }
+        let approved = sqlx::query(
+            "/* campaign: approve */
+             update campaigns
+                set state = 'draft', approved_revision = revision, approved_at = clock_timestamp(), approved_by = $2,
+                    agreed = $3
+              where id = $1",
+        )
+        .bind(campaign.0)
+        .bind(&by.name)
+        .bind(json(&DryRun { is_approved: true, ..tried.dry_run })?)
+        .execute(&mut *tx)
+        .await?;
+        expect_rows("campaigns to approve", 1, approved.rows_affected())?;
+        let view = stored::view(&mut tx, campaign).await?;
+        tx.commit().await?;
+        return Ok(view);
+    }
+    Err(keeps_changing(campaign))
+}
+
+/// The dry run is made before the row is locked: over a large cohort it takes its time, and an abort would wait for it.
+/// What it is of, its revision says.
+pub(super) async fn start(
+    store: &PostgresStore,
+    campaign: CampaignId,
+    digest: Option<&str>,
+    by: &Actor,
+) -> Result<Commanded, Failure> {
+    for _ in 0..TRIES {
+        let mut view = store.begin_view().await?;
+        let stored = stored::load(&mut view, campaign).await?;
+        let settings = installation::settings(&mut view).await?;
+        if stored.facts(&settings, 0).command(&Command::Start)? == Transition::Nothing {
+            let campaign = stored::view(&mut view, campaign).await?;
+            view.rollback().await;
+            return Ok(Commanded { campaign, events: 0 });
+        }
+        let tried = dry_run::of(&mut view, &stored).await?;
+        view.rollback().await;
+        tried.check(&stored, digest)?;
+        let mut tx = store.begin().await?;
+        let locked = stored::lock(&mut tx, campaign).await?;
+        if locked.facts(&settings, 0).command(&Command::Start)? == Transition::Nothing
+            || locked.revision != stored.revision
+        {
+            continue;
+        }
+        run(&mut tx, campaign, &tried.dry_run, by).await?;
+        hints::notify(&mut tx).await?;
+        tx.commit().await?;
+        let events = enlist_the_first(store, campaign).await?;
+        let mut view = store.begin_view().await?;
+        let campaign = stored::view(&mut view, campaign).await?;
+        view.rollback().await;
+        return Ok(Commanded { campaign, events });
+    }
+    Err(keeps_changing(campaign))
+}
+
+fn keeps_changing(campaign: CampaignId) -> Failure {
+    StoreError::Conflict(format!("campaign {campaign} was changing")).into()
+}
+
+/// To `running`, for the first time.
+pub(super) async fn run(
+    db: &mut PgConnection,
+    campaign: CampaignId,
+    agreed: &DryRun,
+    by: &Actor,
+) -> Result<(), Failure> {
+    let started = sqlx::query(
+        "/* campaign: start */
+         update campaigns
+            set state = 'running', started_at = clock_timestamp(), started_by = $2, started_from = $3, agreed = $4
+          where id = $1",
+    )
+    .bind(campaign.0)
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .bind(json(agreed)?)
+    .execute(db)
+    .await?;
+    expect_rows("campaigns to start", 1, started.rows_affected())
+}
+
+/// Answers how many members became events. It has started, whatever comes of this: the upkeep goes on with it.
+async fn enlist_the_first(store: &PostgresStore, campaign: CampaignId) -> Result<i64, Failure> {
+    let mut events = 0;
+    for _ in 0..ENLIST_AT_START / ENLIST_MAX {
+        match enlist::batch_of(store, campaign).await.map_err(StoreError::from) {
+            Ok(enlisted) if enlisted.members == 0 => break,
+            Ok(enlisted) => events += i64::try_from(enlisted.events).unwrap_or(i64::MAX),
+            Err(error) if error.is_transient() => {
+                tracing::debug!(%campaign, %error, "the members of campaign {campaign} are left to the upkeep");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(events)
+}
+
+pub(super) async fn command(
+    store: &PostgresStore,
+    campaign: CampaignId,
+    command: &Command,
+    by: &Actor,
+) -> Result<Commanded, Failure> {
+    if *command == Command::Start {
+        return Box::pin(start(store, campaign, None, by)).await;
+    }
+    let mut tx = store.begin().await?;
+    if *command == Command::Retry {
+        lock_masses(&mut tx).await?;
+    }
+    let stored = stored::lock(&mut tx, campaign).await?;
+    let settings = installation::settings(&mut tx).await?;
+    let counts = counts::of_one(&mut tx, campaign).await?.counts;
+    let events = match stored.facts(&settings, counts.failed).command(command)? {
+        Transition::Start | Transition::Nothing => 0,
+        Transition::Pause { cause, note } => pause(&mut tx, campaign, cause, note.as_deref()).await?,
+        Transition::Resume { canary_passed } => {
+            resume(&mut tx, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
+            0
+        }
+        Transition::Abort => {
+            let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
+            abort(&mut tx, campaign, note, by).await?
+        }
+        Transition::Retry => retry(&mut tx, &stored, by).await?,
+    };
+    finish(tx, campaign, events).await
+}
+
+async fn finish(mut tx: Transaction, campaign: CampaignId, events: i64) -> Result<Commanded, Failure> {
+    hints::notify(&mut tx).await?;
+    let campaign = stored::view(&mut tx, campaign).await?;
+    tx.commit().await?;
+    Ok(Commanded { campaign, events })
+}
+
+/// Under the lock of its row. Answers how many events were taken back.
+pub(super) async fn pause(
+    db: &mut PgConnection,
+    campaign: CampaignId,
+    cause: PauseCause,
+    note: Option<&str>,
+) -> Result<i64, Failure> {
+    let paused = sqlx::query(
+        "/* campaign: pause */
+         update campaigns set state = 'paused', pause_cause = $2, pause_note = $3 where id = $1",
+    )
+    .bind(campaign.0)
+    .bind(cause.as_str())
+    .bind(note)
+    .execute(&mut *db)
+    .await?;
+    expect_rows("campaigns to pause", 1, paused.rows_affected())?;
+    take_back(db, campaign).await
+}
+
+/// What is queued of its lanes goes back to `scheduled`. It waits for the workers that have some of them under way, and
+/// leaves out what they ended. No claim comes between: the campaign's row is held.
+async fn take_back(db: &mut PgConnection, campaign: CampaignId) -> Result<i64, Failure> {
+    let taken = sqlx::query(
+        "/* campaign: take back */
+         update disconnect_events
+            set state = 'scheduled', dispatches = 0, next_at = greatest(due_at, clock_timestamp())
+          where id = any(array(
+                    select id from disconnect_events
+                     where campaign_id = $1 and state = 'queued' and lane <> 0
+                     order by id
+                       for no key update))",
+    )
+    .bind(campaign.0)
+    .execute(db)
+    .await?;
+    Ok(i64::try_from(taken.rows_affected()).unwrap_or(i64::MAX))
+}
+
+async fn resume(
+    db: &mut PgConnection,
+    campaign: CampaignId,
+    canary_passed: bool,
+    tried: i64,
+    troubled: i64,
+) -> Result<(), Failure> {
+    let resumed = sqlx::query(
+        "/* campaign: resume */
+         update campaigns
+            set state = 'running', pause_cause = null, pause_note = null, canary_passed = canary_passed or $2,
+                tried_before = $3, troubled_before = $4
+          where id = $1",
+    )
+    .bind(campaign.0)
+    .bind(canary_passed)
+    .bind(tried)
+    .bind(troubled)
+    .execute(db)
+    .await?;
+    expect_rows("campaigns to resume", 1, resumed.rows_affected())
+}
+
+/// Answers how many of its events are open, all of which will be cancelled.
+async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, by: &Actor) -> Result<i64, Failure> {
+    let aborted = sqlx::query(
+        "/* campaign: abort */
+         update campaigns
+            set state = 'aborted', pause_cause = null, pause_note = $2, ended_at = clock_timestamp(), ended_by = $3,
+                ended_from = $4
+          where id = $1",
+    )
+    .bind(campaign.0)
+    .bind(note)
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .execute(&mut *db)
+    .await?;
+    expect_rows("campaigns to abort", 1, aborted.rows_affected())?;
+    take_back(db, campaign).await?;
+    let counts = counts::of_one(db, campaign).await?.counts;
+    // Those that were brought forward go on by themselves. No `=`: of its events most are not in lane 0.
+    let forward: i64 = sqlx::query_scalar(
+        "/* campaign: brought forward */
+         select count(*) from disconnect_events
+          where lane = 0 and state in ('scheduled', 'queued') and campaign_id is not distinct from $1",
+    )
+    .bind(campaign.0)
+    .fetch_one(db)
+    .await?;
+    Ok(counts.scheduled + counts.queued - forward)
+}
+
+/// Under the locks of masses and of the campaign's row. Answers how many events are tried again.
+async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64, Failure> {
+    let campaign = stored.id;
+    sqlx::raw_sql("/* campaign retry: do not wait long */ set local lock_timeout = '2s'").execute(&mut *db).await?;
+    let accounts: Vec<i64> = sqlx::query_scalar(
+        "/* campaign retry: lock accounts */
+         select id from accounts
+          where id = any(array(select account_id from disconnect_events
+                                where campaign_id = $1 and failures > 0 and state = 'failed'))
+          order by id for update",
+    )
+    .bind(campaign.0)
+    .fetch_all(&mut *db)
+    .await?;
+    leftovers::cancel_leftovers(db, &accounts, by, None).await?;
+    let retried: Vec<(i64, i64)> = sqlx::query_as(
+        "/* campaign retry: events */
+         update disconnect_events
+            set state = 'scheduled', failures = 0, dispatches = 0, next_at = clock_timestamp(), ended_at = null
+          where id = any(array(
+                    select e.id from disconnect_events e
+                     where e.campaign_id = $1 and e.failures > 0 and e.state = 'failed'
+                       -- Of an account that was locked, and has no other.
+                       and e.account_id = any($2)
+                       and (select true from disconnect_events o
+                             where o.account_id = e.account_id and o.state in ('scheduled', 'queued') limit 1) is null
+                     order by e.id
+                       for update of e))
+         returning id, account_id",
+    )
+    .bind(campaign.0)
+    .bind(&accounts)
+    .fetch_all(&mut *db)
+    .await?;
+    log_retried(db, campaign, &retried, by).await?;
+    let counts = counts::of_one(db, campaign).await?.counts;
+    let begins_again = stored.state == State::Completed && !retried.is_empty();
+    let retried_campaign = sqlx::query(
+        "/* campaign retry: campaign */
+         update campaigns
+            set tried_before = $2, troubled_before = $3, state = case when $4 then 'running' else state end,
+                ended_at = case when $4 then null else ended_at end
+          where id = $1",
+    )
+    .bind(campaign.0)
+    .bind(counts.tried())
+    .bind(counts.troubled())
+    .bind(begins_again)
+    .execute(db)
+    .await?;
+    expect_rows("campaigns to retry", 1, retried_campaign.rows_affected())?;
+    Ok(i64::try_from(retried.len()).unwrap_or(i64::MAX))
+}
+
+async fn log_retried(
+    db: &mut PgConnection,
+    campaign: CampaignId,
+    retried: &[(i64, i64)],
+    by: &Actor,
+) -> Result<(), Failure> {
+    let written = sqlx::query(
+        "/* campaign retry: log */
+         insert into account_log (account_id, at, kind, message, actor, source, event_id)
+         select l.account_id, clock_timestamp(), $4, l.message, $5, $6, l.event_id
+           from unnest($1::bigint[], $2::bigint[], $3::text[]) as l (event_id, account_id, message)
+          order by l.event_id",
+    )
+    .bind(retried.iter().map(|(event, _)| *event).collect::<Vec<_>>())
+    .bind(retried.iter().map(|(_, account)| *account).collect::<Vec<_>>())
+    .bind(retried.iter().map(|(event, _)| story::campaign_retried(EventId(*event), campaign)).collect::<Vec<_>>())
+    .bind(LogKind::Retried.as_str())
+    .bind(&by.name)
+    .bind(by.source.as_str())
+    .execute(db)
+    .await?;
+    expect_rows("log entries", retried.len(), written.rows_affected())
+}
+
+/// Who starts a campaign by a standing approval.
+pub(super) fn standing(approver: &str) -> Actor {
+    Actor::new(approver, Source::Worker)
+}

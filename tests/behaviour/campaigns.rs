@@ -1,0 +1,228 @@
+//! Campaigns, as an operations lead runs them: through the commands, beside processes that serve.
+
+use serde_json::Value;
+
+use super::{both_pairs, installed, queue_url};
+use crate::program::{DEADLINE, Program, Served};
+use crate::support::database::{Engine, TestDatabase};
+use crate::support::rows::{account, debit};
+use crate::support::wait_until;
+
+both_pairs!(
+    the_sample_campaign_adds_up_from_a_list_and_from_a_filter,
+    when_a_pause_answers_nothing_more_begins,
+    an_abort_takes_back_what_was_queued_and_a_new_request_goes_through,
+    a_single_disconnect_overtakes_a_campaign,
+    of_two_campaigns_none_waits_for_the_other,
+);
+
+/// The 1,869 who left, 139,130.85 USD: through dry run, approval, canary, pause, resume and report.
+async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestDatabase) {
+    let program = Program::new(db.folder(), db.url(), queue_url(db));
+    let sample = include_str!("../../src/demo/telco-customer-churn.csv");
+    let leavers = sample.lines().filter(|line| line.trim_end().ends_with("Yes"));
+    let numbers: Vec<&str> = leavers.filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(numbers.len(), 1869);
+    let list = format!("account_number\n{}\n", numbers.join("\n"));
+    let terms = ["--children", "keep", "--canary", "25", "--per-minute", "60000"];
+
+    for cohort in [["--accounts", "-"], ["--where", "group = \"churn: yes\""]] {
+        program.run(&["demo", "--load"]).exits(0);
+        program.run(&["settings", "set", "campaign_approval_over", "1000"]).exits(0);
+        let lead = token(&program, "approver");
+        let create = [&["--json", "campaign", "create", "--name", "Leavers"], &cohort[..], &terms].concat();
+        let campaign = program.run_with_input(&create, &list).exits(0).json();
+        assert_eq!(campaign["state"], "awaiting_approval");
+        let id = campaign["id"].to_string();
+
+        let dry_run = program.json(&["campaign", "dry-run", &id]);
+        assert_eq!((&dry_run["accounts"], &dry_run["to_disconnect"]), (&1869.into(), &1869.into()));
+        assert_eq!(dry_run["final_invoices"][0]["amount"], "139130.85");
+        assert_eq!(dry_run["addresses_released"], 1869);
+        let refused = program.run(&["campaign", "start", &id]).exits(3);
+        assert!(refused.stderr.contains("somebody else than its maker"), "{refused:#?}");
+        let digest = dry_run["digest"].as_str().unwrap();
+        let approved = program.bearing(&lead).json(&["campaign", "approve", &id, "--digest", digest]);
+        assert_eq!(approved["approved_by"], "lead");
+        program.run(&["campaign", "start", &id, "--digest", digest]).exits(0);
+
+        let serving = program.serve(&[]);
+        let paused = until(&program, &id, |campaign| campaign["state"] == "paused").await;
+        assert_eq!(
+            (&paused["pause_cause"], &paused["counts"]["completed"]),
+            (&"canary".into(), &25.into()),
+            "{paused}"
+        );
+        program.run(&["campaign", "resume", &id]).exits(0);
+        until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() > Some(25)).await;
+        let paused = program.json(&["campaign", "pause", &id]);
+        assert!(paused["counts"]["completed"].as_i64() < Some(1869), "in the middle: {paused}");
+        program.run(&["campaign", "resume", &id]).exits(0);
+        program.run(&["campaign", "watch", &id]).exits(0);
+        stop(serving);
+
+        let done = program.json(&["campaign", "show", &id]);
+        assert_eq!((&done["state"], &done["counts"]["disconnected"]), (&"completed".into(), &1869.into()));
+        let report = program.run(&["campaign", "report", &id]).exits(0);
+        let mut rows = csv::Reader::from_reader(report.stdout.as_bytes());
+        let amount = rows.headers().unwrap().iter().position(|column| column == "amount").unwrap();
+        let cents = |text: &str| text.replace('.', "").parse::<i64>().unwrap();
+        let amounts: Vec<i64> = rows.records().map(|row| cents(&row.unwrap()[amount])).collect();
+        assert_eq!((amounts.len(), amounts.iter().sum::<i64>()), (1869, 13_913_085));
+        assert!(report.stderr.contains("139,130.85 USD, as the dry run said"), "{}", report.stderr);
+        let report = program.json(&["campaign", "report", &id, "--format", "json"]);
+        assert_eq!((&report["summary"]["adds_up"], report["rows"].as_array().unwrap().len()), (&true.into(), 1869));
+        assert_eq!(db.number("select cast(sum(total) as bigint) from invoices where kind = 'final'").await, 13_913_085);
+        assert_eq!(db.number("select count(*) from accounts where disconnected_at is not null").await, 1869);
+        program.run(&["doctor"]).exits(0);
+    }
+}
+
+/// Held with workers at full speed: at scale 2 schedulers and 3 workers in processes of their own.
+async fn when_a_pause_answers_nothing_more_begins(db: &TestDatabase) {
+    let program = with_accounts(db, 3_000).await;
+    let id = started(&program, &[]);
+    let serving = serve(db, &program);
+    let mut pauses = Vec::new();
+    for at_least in [100, 900, 1_700] {
+        until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(at_least)).await;
+        let paused = program.json(&["campaign", "pause", &id, "--reason", "a call from the field"]);
+        let ended = "select count(*) from disconnect_events where campaign_id is not null and state = 'completed'";
+        assert_eq!(paused["counts"]["completed"], db.number(ended).await, "the answer is exact");
+        assert_eq!(paused["counts"]["queued"], 0);
+        // The workers are alive: a single one gets through meanwhile.
+        program.run(&["disconnect", &format!("single-{at_least}"), "--yes"]).exits(0);
+        assert_eq!(paused["counts"]["completed"], db.number(ended).await, "nothing more began");
+        let resumed = program.json(&["campaign", "resume", &id]);
+        pauses.push((paused["as_of"].as_str().unwrap().to_owned(), resumed["as_of"].as_str().unwrap().to_owned()));
+    }
+    program.run(&["campaign", "watch", &id]).exits(0);
+    for (paused, resumed) in pauses {
+        let between = format!(
+            "select count(*) from disconnect_events
+              where campaign_id is not null and ended_at > '{paused}' and ended_at < '{resumed}'"
+        );
+        assert_eq!(db.number(&between).await, 0, "between {paused} and {resumed}");
+    }
+    assert_eq!(db.number("select count(*) from invoices where kind = 'final'").await, 3_003);
+    program.run(&["doctor"]).exits(0);
+    drop(serving);
+}
+
+async fn an_abort_takes_back_what_was_queued_and_a_new_request_goes_through(db: &TestDatabase) {
+    let program = with_accounts(db, 3_000).await;
+    let id = started(&program, &[]);
+    let serving = serve(db, &program);
+    until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(100)).await;
+    let aborted = program.json(&["campaign", "abort", &id, "--yes"]);
+    let completed = aborted["counts"]["completed"].as_i64().unwrap();
+    assert!(completed < 3_000, "in the middle");
+    // The last of the list: its event may not be cancelled yet.
+    program.run(&["disconnect", "A-2999", "--yes"]).exits(0);
+    let over = until(&program, &id, |campaign| campaign["counts"]["scheduled"] == 0).await;
+    let counts = &over["counts"];
+    assert_eq!((&over["state"], &counts["completed"]), (&"aborted".into(), &completed.into()), "{over}");
+    let add = |keys: &[&str]| keys.iter().map(|key| counts[*key].as_i64().unwrap()).sum::<i64>();
+    assert_eq!(add(&["completed", "cancelled", "waiting"]), 3_000, "{over}");
+    assert_eq!(
+        db.number("select count(*) from accounts where disconnected_at is not null").await,
+        completed + 1,
+        "and the one that was asked for by itself"
+    );
+    program.run(&["campaign", "resume", &id]).exits(3);
+    drop(serving);
+}
+
+/// It goes to a queue of its own, so it never stands behind the campaign's messages.
+async fn a_single_disconnect_overtakes_a_campaign(db: &TestDatabase) {
+    let program = with_accounts(db, 6_000).await;
+    let id = started(&program, &[]);
+    let serving = serve(db, &program);
+    until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(50)).await;
+    let event = program.json(&["disconnect", "single-100", "--yes"]);
+    assert_eq!(event["state"], "completed");
+    let behind = program.json(&["campaign", "show", &id]);
+    assert!(behind["counts"]["queued"].as_i64() > Some(0), "it was done while others of the campaign waited: {behind}");
+    program.run(&["campaign", "abort", &id, "--yes"]).exits(0);
+    drop(serving);
+}
+
+async fn of_two_campaigns_none_waits_for_the_other(db: &TestDatabase) {
+    let program = with_accounts(db, 4_000).await;
+    let first = started_where(&program, "group = all and group = even");
+    let second = started_where(&program, "group = all and not group = even");
+    let serving = serve(db, &program);
+    for id in [&first, &second] {
+        program.run(&["campaign", "watch", id]).exits(0);
+    }
+    // By the time that one had done half of its accounts, the other had done a good part of its own.
+    let shared = format!(
+        "select count(*) from disconnect_events
+          where campaign_id = {second} and ended_at < (select ended_at from disconnect_events
+              where campaign_id = {first} order by ended_at limit 1 offset 1000)"
+    );
+    let shared = db.number(&shared).await;
+    assert!((300..=1_999).contains(&shared), "{shared} of the second when 1,000 of the first were done");
+    drop(serving);
+}
+
+/// Accounts `A-0`, `A-1` and so on in the group `all`, with a debit and an address each; and three that are in no campaign.
+async fn with_accounts(db: &TestDatabase, accounts: i64) -> Program {
+    let program = installed(db).await;
+    let one = |number: &str| account(number).address(&format!("{number} Elm Street")).email("somebody@example.com");
+    let in_it =
+        (0..accounts).map(|n| one(&format!("A-{n}")).groups(if n % 2 == 0 { &["all", "even"] } else { &["all"] }));
+    db.accounts(in_it.chain([100, 900, 1_700].map(|n| one(&format!("single-{n}"))))).await;
+    let numbers = (0..accounts).map(|n| format!("A-{n}")).chain([100, 900, 1_700].map(|n| format!("single-{n}")));
+    db.debits(numbers.map(|number| debit(&number, "november", "12.34").tax("1.02"))).await;
+    program
+}
+
+fn started(program: &Program, terms: &[&str]) -> String {
+    let create = [&["campaign", "create", "--name", "All", "--where", "group = all"], terms].concat();
+    start(program, &program.json(&create))
+}
+
+fn started_where(program: &Program, filter: &str) -> String {
+    start(program, &program.json(&["campaign", "create", "--name", "Some", "--where", filter]))
+}
+
+fn start(program: &Program, campaign: &Value) -> String {
+    let id = campaign["id"].to_string();
+    if campaign["needs_approval"] == true {
+        program.bearing(&token(program, "approver")).run(&["campaign", "approve", &id, "--yes"]).exits(0);
+    }
+    program.run(&["campaign", "start", &id]).exits(0);
+    id
+}
+
+fn token(program: &Program, role: &str) -> String {
+    let made = program.json(&["tokens", "create", "--name", "lead", "--role", role]);
+    made["token"].as_str().expect("it is shown once").to_owned()
+}
+
+/// Everything that serves this pair at its fullest.
+fn serve(db: &TestDatabase, program: &Program) -> Vec<Served> {
+    match db.engine() {
+        Engine::Sqlite => vec![program.serve(&[])],
+        Engine::Postgres => ["scheduler", "scheduler", "worker", "worker", "worker"]
+            .into_iter()
+            .map(|role| program.serve(&["--roles", role]))
+            .collect(),
+    }
+}
+
+fn stop(serving: Served) {
+    serving.signal("TERM");
+    assert_eq!(serving.ended().0, Some(0));
+}
+
+async fn until(program: &Program, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    wait_until(DEADLINE, "the campaign is so far", async || {
+        last = program.json(&["campaign", "show", id]);
+        is_so(&last)
+    })
+    .await;
+    last
+}
