@@ -1,5 +1,7 @@
 //! What is true of SQLite alone. What both engines promise is in the contract suite.
 
+mod campaigns;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -24,6 +24,7 @@ pub async fn eligible(
     events: &[EventId],
 ) -> StoreResult<HashMap<EventId, Arc<Filter>>> {
     let ids: Vec<i64> = events.iter().map(|event| event.0).collect();
+    // `+`: or SQLite goes through all events of the campaign.
     let rows = sqlx::query(
         "/* eligibility: events */ select e.id, e.campaign_id
            from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
@@ -33,7 +34,7 @@ pub async fn eligible(
           where e.lane <> 0 and c.filter is not null
             and (m.parent_id is null
                  or exists (select 1 from disconnect_events p
-                             where p.account_id = m.parent_id and p.campaign_id = c.id
+                             where p.account_id = m.parent_id and +p.campaign_id = c.id
                                and p.outcome = 'no_longer_eligible'))",
     )
     .bind(json(&ids)?)

@@ -22,8 +22,8 @@ use crate::store::StoreResult;
 
 /// A member that becomes an event.
 struct Enlisted {
+    rowid: i64,
     account: MemberAccount,
-    position: i64,
     number: crate::domain::account::AccountNumber,
     lane: i64,
     due_at: DateTime<Utc>,
@@ -47,7 +47,7 @@ pub async fn enlist(
     let accounts: Vec<i64> = enlisted.iter().map(|member| member.account.id.0).collect();
     cancel_leftovers(connection, &accounts, &by, stored.terms.reason.as_deref(), now).await?;
     let events = create(connection, stored, &enlisted, &by, now).await?;
-    note_left_out(connection, stored, &left_out).await?;
+    note_left_out(connection, &left_out).await?;
     log(connection, stored, &enlisted, &events, &by, now).await?;
     tally(stored, &enlisted, left_out.len()).append(connection).await?;
 
@@ -70,17 +70,17 @@ pub async fn enlist(
     Ok(taken)
 }
 
-/// Those that become events, and by their position why others don't.
+/// Those that become events, and by their rowid why others don't.
 fn sort_out(stored: &Stored, page: Vec<Found>, now: DateTime<Utc>) -> (Vec<Enlisted>, Vec<(i64, BlockerKind, String)>) {
     let (mut enlisted, mut left_out) = (Vec::with_capacity(page.len()), Vec::new());
     let started_at = stored.started_at.unwrap_or(now);
-    for Found { facts, planned, reason, .. } in page {
+    for Found { rowid, facts, planned, reason, .. } in page {
         if let Some((kind, why)) = facts.left_out() {
-            left_out.push((facts.position, kind, why));
+            left_out.push((rowid, kind, why));
         } else if let Some(account) = facts.account {
             enlisted.push(Enlisted {
+                rowid,
                 account,
-                position: facts.position,
                 number: facts.number,
                 lane: progress::lane(stored.id, facts.position, stored.terms.canary, stored.canary_passed),
                 due_at: facts.due_at.unwrap_or(started_at),
@@ -126,14 +126,14 @@ async fn create(
     let events = events.collect::<StoreResult<HashMap<i64, EventId>>>()?;
     let members = enlisted
         .iter()
-        .map(|member| Ok((member.position, event_of(&events, member.account.id.0)?.0, member.account.uninvoiced)));
+        .map(|member| Ok((member.rowid, event_of(&events, member.account.id.0)?.0, member.account.uninvoiced)));
+    // By rowid: by campaign and position SQLite would go through the array for each member of the campaign.
     let written = sqlx::query(
         "/* enlist: members */ update campaign_members set event_id = w.value ->> 1, expected = w.value ->> 2
            from json_each(?1) as w
-          where campaign_members.campaign_id = ?2 and campaign_members.position = w.value ->> 0",
+          where campaign_members.rowid = w.value ->> 0",
     )
     .bind(json(&members.collect::<StoreResult<Vec<_>>>()?)?)
-    .bind(stored.id.0)
     .execute(connection)
     .await
     .map_err(failure)?;
@@ -145,19 +145,14 @@ fn event_of(events: &HashMap<i64, EventId>, account: i64) -> StoreResult<EventId
     events.get(&account).copied().ok_or_else(|| unreadable("an event that was just written"))
 }
 
-async fn note_left_out(
-    connection: &mut SqliteConnection,
-    stored: &Stored,
-    left_out: &[(i64, BlockerKind, String)],
-) -> StoreResult<()> {
-    let rows: Vec<_> = left_out.iter().map(|(position, kind, why)| (position, kind.as_str(), why)).collect();
+async fn note_left_out(connection: &mut SqliteConnection, left_out: &[(i64, BlockerKind, String)]) -> StoreResult<()> {
+    let rows: Vec<_> = left_out.iter().map(|(rowid, kind, why)| (rowid, kind.as_str(), why)).collect();
     let written = sqlx::query(
         "/* enlist: left out */ update campaign_members set left_out = w.value ->> 1, left_out_note = w.value ->> 2
            from json_each(?1) as w
-          where campaign_members.campaign_id = ?2 and campaign_members.position = w.value ->> 0",
+          where campaign_members.rowid = w.value ->> 0",
     )
     .bind(json(&rows)?)
-    .bind(stored.id.0)
     .execute(connection)
     .await
     .map_err(failure)?;

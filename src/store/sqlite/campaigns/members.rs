@@ -21,14 +21,17 @@ use crate::store::StoreResult;
 pub const PAGE: u32 = 2_000;
 
 pub struct Found {
+    /// In the table.
+    pub rowid: i64,
     pub facts: MemberFacts,
     pub planned: Planned,
     pub reason: Option<String>,
     pub left_out: Option<(BlockerKind, String)>,
 }
 
-/// Position, number, due at, planned for, zone, reason, left out with its note; the account.
+/// Position, rowid, number, due at, planned for, zone, reason, left out with its note; the account.
 type MemberRow = (
+    i64,
     i64,
     String,
     Option<DateTime<Utc>>,
@@ -53,7 +56,8 @@ pub async fn page(
     // As one value: of a cohort there are many, and a row each takes longer than all else.
     let rows: String = sqlx::query_scalar(concat!(
         "/* members: page */
-         select json_group_array(json_array(m.position, m.account_number, m.due_at, m.planned_for, m.zone, m.reason,
+         select json_group_array(json_array(m.position, m.rowid, m.account_number, m.due_at, m.planned_for, m.zone,
+                    m.reason,
                     json_array(m.left_out, m.left_out_note),
                     iif(a.id is null, null, json_array(a.id, a.disconnected_at, a.currency,
                         -- In halves of 32 bits, since sum() fails where an integer overflows.
@@ -64,7 +68,7 @@ pub async fn page(
                                  where g.account_id = a.id and g.assigned_until is null),
                         coalesce(a.email, a.mailing_address, p.email, p.mailing_address) is not null,
                         e.id, e.campaign_id))))
-           from (select * from campaign_members
+           from (select rowid, * from campaign_members
                   where campaign_id = ?1 and position > ?2 order by position limit ?3) as m
            left join accounts a on a.id = m.account_id
            left join accounts p on p.id = a.parent_id and p.disconnected_at is null
@@ -82,11 +86,12 @@ pub async fn page(
     let Some(last) = rows.last().map(|row| row.0) else { return Ok(Vec::new()) };
     let mut children = children(connection, campaign, after, last).await?;
     let found = |row: MemberRow| {
-        let (position, number, due_at, planned_for, zone, reason, (left_out, note), account) = row;
+        let (position, rowid, number, due_at, planned_for, zone, reason, (left_out, note), account) = row;
         let account = account.map(|account| member_account(account, children.remove(&position))).transpose()?;
         let left_out = left_out.as_deref().and_then(BlockerKind::parse);
         let number = AccountNumber::from_stored(number);
         Ok(Found {
+            rowid,
             facts: MemberFacts { position, number, due_at, account },
             planned: Planned { planned_for, zone },
             reason,
