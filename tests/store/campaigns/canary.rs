@@ -35,7 +35,11 @@ impl TestDatabase {
         assert!(claimed.notes[0].1.contains("have been tried"), "{claimed:?}");
         let view = self.campaign(campaign).await;
         assert_eq!((view.state, view.pause_cause), (State::Paused, Some(PauseCause::Canary)));
-        assert_eq!(view.pause_note.as_ref(), Some(&claimed.notes[0].1));
+        assert!(
+            claimed.notes[0].1.ends_with(view.pause_note.as_deref().unwrap()),
+            "{claimed:?}, {:?}",
+            view.pause_note
+        );
         assert_eq!(self.claim_campaigns(500).await.notes, [], "it is said once");
     }
 }

@@ -34,11 +34,10 @@ both_engines!(
 );
 
 fn template(name: &str) -> NewTemplate {
-    let cron = "0 0 3 * * *";
     NewTemplate {
         name: name.into(),
         filter: Filter::parse("group = unpaid").unwrap(),
-        cron: Cron::parse(cron).unwrap(),
+        cron: Cron::parse_user("0 3 * * *").unwrap(),
         zone: chrono_tz::Europe::Berlin,
         accounts_max: 100,
         terms: terms(),
@@ -47,8 +46,7 @@ fn template(name: &str) -> NewTemplate {
 }
 
 fn each_minute(name: &str) -> NewTemplate {
-    let cron = "0 * * * * *";
-    NewTemplate { cron: Cron::parse(cron).unwrap(), ..template(name) }
+    NewTemplate { cron: Cron::parse_user("* * * * *").unwrap(), ..template(name) }
 }
 
 impl TestDatabase {
@@ -88,7 +86,7 @@ async fn a_template_shows_what_it_was_made_with_and_when_it_makes_the_next(db: &
     let view = db.store.create_template(&new).await.unwrap();
     assert_eq!(
         (view.name.as_str(), view.filter.as_str(), view.cron.as_str()),
-        ("Unpaid", "group = unpaid", "0 0 3 * * *")
+        ("Unpaid", "group = unpaid", "0 3 * * *")
     );
     assert_eq!((view.zone, view.accounts_max, &view.terms), (chrono_tz::Europe::Berlin, 100, &new.terms));
     assert_eq!((view.created_by.as_str(), &view.approved_by, &view.last_note), ("clerk", &None, &None));
