@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::import::progress_bar;
 use super::super::plain::plain;
@@ -196,7 +197,10 @@ async fn make_once(
 ) -> Result<Option<CampaignView>, CliError> {
     let source = from.accounts.as_deref().map(Source::open).transpose()?;
     let name = source.as_ref().map_or_else(|| "what the filter selects".into(), |source| source.name.clone());
-    let bar = progress_bar(session, source.as_ref().and_then(|source| source.length));
+    let bar = match &source {
+        Some(source) => progress_bar(session, source.length),
+        None => spinner(session),
+    };
     let cohort = match (source, &from.filter) {
         (Some(source), _) => {
             let source = source.watched(|read| Box::new(bar.wrap_read(read)));
@@ -231,6 +235,18 @@ async fn make_once(
             Ok(None)
         }
     }
+}
+
+/// How many accounts there are so far, of a filter or of the same list. Unseen where standard error is no terminal.
+fn spinner(session: &Session) -> ProgressBar {
+    if !session.screen.shows_progress {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// More than these a person reads in the file.
