@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::import::progress_bar;
 use super::super::plain::plain;
@@ -199,7 +198,7 @@ async fn make_once(
     let name = source.as_ref().map_or_else(|| "what the filter selects".into(), |source| source.name.clone());
     let bar = match &source {
         Some(source) => progress_bar(session, source.length),
-        None => spinner(session),
+        None => session.screen.spinner(),
     };
     let cohort = match (source, &from.filter) {
         (Some(source), _) => {
@@ -235,18 +234,6 @@ async fn make_once(
             Ok(None)
         }
     }
-}
-
-/// How many accounts there are so far, of a filter or of the same list. Unseen where standard error is no terminal.
-fn spinner(session: &Session) -> ProgressBar {
-    if !session.screen.shows_progress {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// More than these a person reads in the file.
