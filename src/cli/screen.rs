@@ -5,8 +5,10 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -32,6 +34,12 @@ pub struct Screen {
     /// `None` where nobody is there to answer.
     ask: Option<Arc<Ask>>,
 }
+
+/// Whoever waits longer than this is shown that something is done.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Narrower than this, tables are left to the terminal to wrap.
 const WIDTH_MIN: u16 = 40;
@@ -101,6 +109,34 @@ impl Screen {
         let text = serde_json::to_string(value)
             .map_err(|error| CliError::Failed(format!("the answer can't be written as JSON: {error}")))?;
         told(put(&self.stdout, &plain_json(&text), "\n"))
+    }
+
+    /// Awaits `work`. A person who waits for long sees that something is done, and what.
+    pub async fn patiently<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(SILENCE_MAX) => {}
+        }
+        let bar = self.spinner();
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(TICK);
+        let done = work.await;
+        bar.finish_and_clear();
+        done
+    }
+
+    /// For what comes to an end that nobody knows. Unseen where standard error is no terminal.
+    #[must_use]
+    pub fn spinner(&self) -> ProgressBar {
+        if !self.shows_progress {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
+            bar.set_style(style);
+        }
+        bar
     }
 
     /// Whether a person sees both what is answered and a progress bar.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::session::{CliError, Exit, Session};
 use super::super::values;
-use super::dry_run::Page;
+use super::dry_run::{LOOKING, Page};
 use super::show::{accounts, in_short, named, number};
 use crate::domain::campaign::{CampaignId, Command, State};
 use crate::domain::refusal::Refusal;
@@ -75,7 +75,8 @@ pub struct AbortArgs {
 pub async fn approve(args: ApproveArgs, session: &Session) -> Result<Exit, CliError> {
     let ApproveArgs { campaign, confirm } = args;
     let digest = agree(campaign, confirm, "Approve", session).await?;
-    let approved = session.store.approve_campaign(campaign, digest.as_deref(), &session.actor).await?;
+    let approving = session.store.approve_campaign(campaign, digest.as_deref(), &session.actor);
+    let approved = session.screen.patiently(LOOKING, approving).await?;
     session.answer(&approved, || {
         format!(
             "Campaign {} is approved by {}: {}. Start it: disconnectd campaign start {campaign}",
@@ -90,7 +91,8 @@ pub async fn approve(args: ApproveArgs, session: &Session) -> Result<Exit, CliEr
 pub async fn start(args: StartArgs, session: &Session) -> Result<Exit, CliError> {
     let StartArgs { campaign, confirm } = args;
     let digest = agree(campaign, confirm, "Start", session).await?;
-    let started = session.store.start_campaign(campaign, digest.as_deref(), &session.actor).await?;
+    let starting = session.store.start_campaign(campaign, digest.as_deref(), &session.actor);
+    let started = session.screen.patiently(LOOKING, starting).await?;
     answer(&started, &Command::Start, session).await
 }
 
@@ -189,13 +191,14 @@ fn sentence(Commanded { campaign, events }: &Commanded, command: &Command) -> St
             };
             format!("Campaign {name} is aborted: {done} done, {left} keep their service ({so_far}).{cancelled}")
         }
-        Command::Retry => format!(
-            "Campaign {name} is {}: {} tried again ({so_far}). Watch it: disconnectd campaign watch {id}",
-            campaign.state.as_str(),
-            match events {
-                1 => "1 account is".into(),
-                n => format!("{} accounts are", number(*n)),
-            }
-        ),
+        Command::Retry => {
+            let (paused, next) = match campaign.state {
+                State::Paused => (", once it is resumed", "Resume it: disconnectd campaign resume"),
+                _ => ("", "Watch it: disconnectd campaign watch"),
+            };
+            let (again, be) = (accounts(*events), if *events == 1 { "is" } else { "are" });
+            let state = campaign.state.as_str();
+            format!("Campaign {name} is {state}: {again} {be} tried again{paused} ({so_far}). {next} {id}")
+        }
     }
 }

@@ -196,7 +196,10 @@ async fn make_once(
 ) -> Result<Option<CampaignView>, CliError> {
     let source = from.accounts.as_deref().map(Source::open).transpose()?;
     let name = source.as_ref().map_or_else(|| "what the filter selects".into(), |source| source.name.clone());
-    let bar = progress_bar(session, source.as_ref().and_then(|source| source.length));
+    let bar = match &source {
+        Some(source) => progress_bar(session, source.length),
+        None => session.screen.spinner(),
+    };
     let cohort = match (source, &from.filter) {
         (Some(source), _) => {
             let source = source.watched(|read| Box::new(bar.wrap_read(read)));

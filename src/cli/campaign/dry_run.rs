@@ -55,13 +55,17 @@ pub async fn run(args: DryRunArgs, session: &Session) -> Result<Exit, CliError> 
         session.answer(&page.dry_run, || page.rendered(session.screen.width))?;
     }
     if let Some(path) = args.blockers {
-        let written = blockers(args.campaign, &path, session).await?;
+        let written = blockers(args.campaign, &path, session);
+        let written = if takes_output { written.await? } else { session.screen.patiently(LOOKING, written).await? };
         if !takes_output {
             session.screen.note(&format!("{written} blockers are in {}", path.display()));
         }
     }
     Ok(Exit::Done)
 }
+
+/// What a large campaign takes some time for.
+pub(super) const LOOKING: &str = "looking at all of its accounts";
 
 /// How many chunks wait to be written at most.
 pub(super) const CHUNKS_AHEAD: usize = 4;
@@ -104,7 +108,7 @@ impl Page {
     pub(super) async fn of(campaign: CampaignId, session: &Session) -> Result<Self, CliError> {
         let settings = session.store.settings().await?;
         let view = session.store.campaign(campaign).await?;
-        let dry_run = session.store.dry_run(campaign).await?;
+        let dry_run = session.screen.patiently(LOOKING, session.store.dry_run(campaign)).await?;
         Ok(Self::from(view, dry_run, settings.company_zone, settings.campaign_approval_over))
     }
 

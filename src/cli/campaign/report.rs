@@ -53,7 +53,13 @@ pub async fn run(args: ReportArgs, session: &Session) -> Result<Exit, CliError> 
     }
     let campaign = session.store.campaign(args.campaign).await?;
     let sink = Sink::open(output.as_deref(), format, &session.screen)?;
-    let Some((rows, summary)) = write(&campaign, sink, format, session).await? else { return Ok(Exit::Done) };
+    let writing = write(&campaign, sink, format, session);
+    let written = match &output {
+        Some(_) => session.screen.patiently("writing what became of its accounts", writing).await?,
+        // A bar would get in between.
+        None => writing.await?,
+    };
+    let Some((rows, summary)) = written else { return Ok(Exit::Done) };
     if let Some(path) = &output {
         let written = Written { file: path.display().to_string(), rows, summary: &summary };
         session.answer(&written, || {

@@ -154,6 +154,7 @@ pub fn sheet_of(campaign: &CampaignView, width: Option<u16>) -> String {
             pairs.push(("In the queue", number(counts.queued)));
         }
         let invoices = match totals.invoices {
+            0 if campaign.state.is_over() => "none".into(),
             0 => "none yet".into(),
             n => format!("{} over {}", number(n), sums(&totals.invoiced)),
         };

@@ -165,7 +165,7 @@ impl<'s> Face<'s> {
             return Self::Lines { last: None, rate: Rate::default(), session };
         }
         let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:20} {percent:>3} %  {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
         Self::Bar { bar, rate: Rate::default(), told: None, session }
@@ -219,13 +219,13 @@ impl<'s> Face<'s> {
     }
 }
 
-/// `running: 118 disconnected, 2 failed, 1,749 to come; 60 a second, about 30 s left`.
+/// `running, 60 a second, about 30 s left: 118 disconnected, 2 failed, 1,749 to come`.
 fn line(campaign: &CampaignView, rate: &Rate) -> String {
     let rate = match campaign.state {
         State::Running => rate.told(campaign.counts.accounts - campaign.counts.done()),
         _ => String::new(),
     };
-    format!("{}: {}{rate}", state_name(campaign.state), in_short(campaign))
+    format!("{}{rate}: {}", state_name(campaign.state), in_short(campaign))
 }
 
 /// How fast it goes, over the last half minute.
@@ -236,6 +236,9 @@ const RATE_OVER_S: i64 = 30;
 
 impl Rate {
     fn add(&mut self, campaign: &CampaignView) {
+        if campaign.state != State::Running {
+            self.0.clear();
+        }
         self.0.push_back((campaign.as_of, campaign.counts.done()));
         let since = campaign.as_of - TimeDelta::seconds(RATE_OVER_S);
         while self.0.len() > 2 && self.0.front().is_some_and(|(at, _)| *at < since) {
@@ -255,7 +258,7 @@ impl Rate {
         } else {
             format!("{} a minute", number(each_minute.max(1)))
         };
-        format!("; {pace}, about {} left", duration(left.saturating_mul(ms) / done / 1_000))
+        format!(", {pace}, about {} left", duration(left.saturating_mul(ms) / done / 1_000))
     }
 }
 
@@ -278,8 +281,11 @@ mod tests {
             view.counts.completed = view.counts.disconnected;
             rate.add(&view);
         }
-        assert_eq!(rate.told(10_000), "; 20 a second, about 8 min left");
+        assert_eq!(rate.told(10_000), ", 20 a second, about 8 min left");
         assert!(rate.0.len() <= 32, "and no more is kept");
+        view.state = State::Paused;
+        rate.add(&view);
+        assert_eq!(rate.told(10_000), "", "what was before a pause does not count");
     }
 
     #[test]

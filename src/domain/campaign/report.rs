@@ -189,6 +189,13 @@ impl Reconciling {
     }
 }
 
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = if self.accounts == 1 { "" } else { "s" };
+        write!(f, "{} ({} account{plural}): {}", self.why, self.accounts, self.amount)
+    }
+}
+
 impl Reconciliation {
     /// One line for people.
     #[must_use]
@@ -200,8 +207,7 @@ impl Reconciliation {
         if self.dry_run.is_empty() {
             return format!("the final invoices come to {invoiced}");
         }
-        let why: Vec<_> =
-            self.differences.iter().map(|it| format!("{} ({} accounts): {}", it.why, it.accounts, it.amount)).collect();
+        let why: Vec<_> = self.differences.iter().map(Difference::to_string).collect();
         format!("the final invoices come to {invoiced}, the dry run said {dry_run}; {}", why.join("; "))
     }
 }
