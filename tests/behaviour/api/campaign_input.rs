@@ -111,7 +111,8 @@ async fn bad_rows_are_all_named(db: &TestDatabase) {
     assert_eq!(report["problems"].as_array().map(Vec::len), Some(25), "all of them at once: {report}");
     assert_eq!((&report["problems"][24]["line"], &report["problems"][24]["column"]), (&json!(26), &json!("date")));
 
-    let each = "account_number,date,reason\nT-01,,\n,,\nT-01,,\nT-02,2020-01-01,\nT-03\nT-04,2099-13-01,\nT-05,,\n";
+    let each =
+        "account_number,date,reason\nT-01,,\n,2099-01-01,\nT-01,,\nT-02,2020-01-01,\nT-03\nT-04,2099-13-01,\nT-05,,\n";
     let problem = csv(each).problem(422, "bad_rows");
     assert!(problem["detail"].as_str().unwrap().contains("correct them"), "{problem}");
     let named: Vec<_> = problem["report"]["problems"]
