@@ -1,22 +1,12 @@
 //! A whole campaign on SQLite: what is shown, tallied and reported adds up.
 
-use chrono::TimeDelta;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::domain::campaign::cohort::MemberRow;
-use crate::domain::campaign::dry_run::DryRun;
 use crate::domain::campaign::report::{MemberOutcome, ReportRow};
-use crate::domain::campaign::template::{NewTemplate, TemplateCommand};
-use crate::domain::campaign::{
-    CampaignId, CampaignView, Command, Draft, PauseCause, Revision, State as Campaign, Terms,
-};
-use crate::domain::dispositions::Disposition;
-use crate::domain::filter::Filter;
-use crate::domain::refusal::Refusal;
-use crate::domain::retry::Verdict;
+use crate::domain::campaign::{CampaignId, CampaignView, Draft, State as Campaign, Terms};
 use crate::store::campaigns::{CampaignDispatch, Campaigns, Claimed, Cohort, Made, Making};
-use crate::store::{EventFilter, Store};
 
 fn terms() -> Terms {
     Terms { reason: Some("leavers".into()), pause_percent: 50, ..Terms::default() }
