@@ -1,4 +1,5 @@
-//! The worker's verbs. Running disconnects is the hot path: twelve round trips for a batch.
+//! The worker's verbs. Running disconnects is the hot path: twelve round trips for a batch, and two more where events of
+//! campaigns are in it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
