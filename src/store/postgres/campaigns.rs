@@ -27,7 +27,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 
 pub(super) use self::counts::{Tallies, tally_cancelled};
-pub(super) use self::eligibility::{filters, standings};
+pub(super) use self::eligibility::{eligible, standings};
 pub(super) use self::leftovers::{cancel_leftovers, stands};
 use super::failure::Failure;
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, within};

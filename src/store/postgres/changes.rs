@@ -142,7 +142,9 @@ async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts
          select a.number, a.zone, case when e.next_at is null or ",
         stands!("e"),
         "       then e.state else 'cancelled' end as state,
-                e.outcome, e.due_at, e.ended_at, a.disconnected_at, o.id as other_open, clock_timestamp() as now
+                e.outcome, e.due_at, a.disconnected_at,
+                case when e.next_at is null then e.ended_at
+                     else (select c.ended_at from campaigns c where c.id = e.campaign_id) end as ended_at, o.id as other_open, clock_timestamp() as now
            from disconnect_events e
            join accounts a on a.id = e.account_id
            left join disconnect_events o on o.account_id = e.account_id and o.id <> e.id
@@ -170,7 +172,7 @@ async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts
 }
 
 pub(super) async fn made_with(db: &mut PgConnection, event: EventId) -> Result<Vec<(EventId, AccountNumber)>, Failure> {
-    let found: Vec<(i64, String)> = sqlx::query_as(
+    let found: Vec<(i64, String)> = sqlx::query_as(concat!(
         "/* change: made with */
          with recursive made (id) as (
              select id from disconnect_events where parent_event_id = $1
@@ -181,9 +183,10 @@ pub(super) async fn made_with(db: &mut PgConnection, event: EventId) -> Result<V
            from made m
            join disconnect_events e on e.id = m.id
            join accounts a on a.id = e.account_id
-          where e.state in ('scheduled', 'queued')
-          order by e.id",
-    )
+          where e.state in ('scheduled', 'queued') and ",
+        stands!("e"),
+        " order by e.id"
+    ))
     .bind(event.0)
     .fetch_all(db)
     .await?;

@@ -168,6 +168,7 @@ pub(super) async fn change(
     let mut changed = Changed::of(&stored, revision, by);
     let filled = match cohort {
         Some((draft, cohort)) => {
+            changed.has_new_cohort = true;
             changed.filter = draft.filter.as_ref().map(|filter| filter.text().to_owned());
             changed.failures_max = draft.failures_max;
             changed.by.insert(draft.by.name);
@@ -188,7 +189,9 @@ pub(super) async fn change(
         }
     };
     let view = async {
-        changed.write(&mut tx, campaign, &filled, state(filled.accounts, &settings)).await?;
+        if changed.is_new(&stored, &filled) {
+            changed.write(&mut tx, campaign, &filled, state(filled.accounts, &settings)).await?;
+        }
         stored::view(&mut tx, campaign).await
     };
     let view = within(VERB_LIMIT, view).await?;
@@ -243,6 +246,7 @@ struct Changed {
     filter: Option<String>,
     failures_max: i32,
     by: BTreeSet<String>,
+    has_new_cohort: bool,
 }
 
 impl Changed {
@@ -255,7 +259,16 @@ impl Changed {
             filter: stored.filter.clone(),
             failures_max: stored.failures_max,
             by: makers,
+            has_new_cohort: false,
         }
+    }
+
+    /// Who changes nothing has not made it what it is.
+    fn is_new(&self, stored: &Stored, filled: &Filled) -> bool {
+        self.has_new_cohort
+            || self.name != stored.name
+            || self.terms != stored.terms
+            || filled.fingerprint != stored.fingerprint
     }
 
     /// An approval was for what it was.

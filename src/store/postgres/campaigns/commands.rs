@@ -89,11 +89,11 @@ pub(super) async fn start(
         run(&mut tx, campaign, &tried.dry_run, by).await?;
         hints::notify(&mut tx).await?;
         tx.commit().await?;
-        let events = enlist_the_first(store, campaign).await?;
+        enlist_the_first(store, campaign).await?;
         let mut view = store.begin_view().await?;
         let campaign = stored::view(&mut view, campaign).await?;
         view.rollback().await;
-        return Ok(Commanded { campaign, events });
+        return Ok(Commanded { campaign, events: 0 });
     }
     Err(keeps_changing(campaign))
 }
@@ -124,13 +124,12 @@ pub(super) async fn run(
     expect_rows("campaigns to start", 1, started.rows_affected())
 }
 
-/// Answers how many members became events. It has started, whatever comes of this: the upkeep goes on with it.
-async fn enlist_the_first(store: &PostgresStore, campaign: CampaignId) -> Result<i64, Failure> {
-    let mut events = 0;
+/// It has started, whatever comes of this: the upkeep goes on with it.
+async fn enlist_the_first(store: &PostgresStore, campaign: CampaignId) -> Result<(), Failure> {
     for _ in 0..ENLIST_AT_START / ENLIST_MAX {
         match enlist::batch_of(store, campaign).await.map_err(StoreError::from) {
-            Ok(enlisted) if enlisted.members == 0 => break,
-            Ok(enlisted) => events += i64::try_from(enlisted.events).unwrap_or(i64::MAX),
+            Ok(0) => break,
+            Ok(_) => {}
             Err(error) if error.is_transient() => {
                 tracing::debug!(%campaign, %error, "the members of campaign {campaign} are left to the upkeep");
                 break;
@@ -138,7 +137,7 @@ async fn enlist_the_first(store: &PostgresStore, campaign: CampaignId) -> Result
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(events)
+    Ok(())
 }
 
 pub(super) async fn command(
@@ -287,7 +286,7 @@ async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64
     .fetch_all(&mut *db)
     .await?;
     leftovers::cancel_leftovers(db, &accounts, by, None).await?;
-    let retried: Vec<(i64, i64)> = sqlx::query_as(
+    let retried: Vec<Retried> = sqlx::query_as(
         "/* campaign retry: events */
          update disconnect_events
             set state = 'scheduled', failures = 0, dispatches = 0, next_at = clock_timestamp(), ended_at = null
@@ -300,15 +299,18 @@ async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64
                              where o.account_id = e.account_id and o.state in ('scheduled', 'queued') limit 1) is null
                      order by e.id
                        for update of e))
-         returning id, account_id",
+         returning id, account_id, reason",
     )
     .bind(campaign.0)
     .bind(&accounts)
     .fetch_all(&mut *db)
     .await?;
+    if retried.is_empty() {
+        return Ok(0);
+    }
     log_retried(db, campaign, &retried, by).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
-    let begins_again = stored.state == State::Completed && !retried.is_empty();
+    let begins_again = stored.state == State::Completed;
     let retried_campaign = sqlx::query(
         "/* campaign retry: campaign */
          update campaigns
@@ -326,22 +328,26 @@ async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64
     Ok(i64::try_from(retried.len()).unwrap_or(i64::MAX))
 }
 
+/// An event, its account, and why it was asked for.
+type Retried = (i64, i64, Option<String>);
+
 async fn log_retried(
     db: &mut PgConnection,
     campaign: CampaignId,
-    retried: &[(i64, i64)],
+    retried: &[Retried],
     by: &Actor,
 ) -> Result<(), Failure> {
     let written = sqlx::query(
         "/* campaign retry: log */
-         insert into account_log (account_id, at, kind, message, actor, source, event_id)
-         select l.account_id, clock_timestamp(), $4, l.message, $5, $6, l.event_id
-           from unnest($1::bigint[], $2::bigint[], $3::text[]) as l (event_id, account_id, message)
+         insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
+         select l.account_id, clock_timestamp(), $5, l.message, $6, $7, l.event_id, l.reason
+           from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as l (event_id, account_id, message, reason)
           order by l.event_id",
     )
-    .bind(retried.iter().map(|(event, _)| *event).collect::<Vec<_>>())
-    .bind(retried.iter().map(|(_, account)| *account).collect::<Vec<_>>())
-    .bind(retried.iter().map(|(event, _)| story::campaign_retried(EventId(*event), campaign)).collect::<Vec<_>>())
+    .bind(retried.iter().map(|(event, _, _)| *event).collect::<Vec<_>>())
+    .bind(retried.iter().map(|(_, account, _)| *account).collect::<Vec<_>>())
+    .bind(retried.iter().map(|(event, _, _)| story::campaign_retried(EventId(*event), campaign)).collect::<Vec<_>>())
+    .bind(retried.iter().map(|(_, _, reason)| reason.as_deref()).collect::<Vec<_>>())
     .bind(LogKind::Retried.as_str())
     .bind(&by.name)
     .bind(by.source.as_str())

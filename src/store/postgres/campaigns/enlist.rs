@@ -27,14 +27,6 @@ use crate::store::postgres::transaction::Transaction;
 use crate::store::postgres::{PostgresStore, family, hints};
 use crate::store::{StoreError, StoreResult};
 
-/// What came of a batch.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Enlisted {
-    /// That became events or were left out.
-    pub(super) members: u64,
-    pub(super) events: u64,
-}
-
 /// An import may hold accounts for minutes. A batch rather comes again than that others wait for it.
 pub(super) async fn be_brief(db: &mut PgConnection) -> Result<(), Failure> {
     sqlx::raw_sql("/* campaigns: be brief */ set local lock_timeout = '500ms'").execute(db).await?;
@@ -42,8 +34,8 @@ pub(super) async fn be_brief(db: &mut PgConnection) -> Result<(), Failure> {
 }
 
 /// The next batch of that running campaign which has come least far. One whose accounts are held up lets the others
-/// ahead.
-pub(super) async fn batch(store: &PostgresStore) -> StoreResult<Enlisted> {
+/// ahead. Answers how many members became events or were left out.
+pub(super) async fn batch(store: &PostgresStore) -> StoreResult<u64> {
     let waiting = async {
         Ok(sqlx::query_scalar::<_, i64>(
             "/* enlist: campaigns */
@@ -57,32 +49,37 @@ pub(super) async fn batch(store: &PostgresStore) -> StoreResult<Enlisted> {
     for campaign in waiting {
         let tried = super::within(super::VERB_LIMIT, try_batch_of(store, CampaignId(campaign))).await;
         match tried {
+            Ok(None) => return Ok(0),
+            // Paused meanwhile.
+            Ok(Some(0)) => {}
+            Ok(Some(members)) => return Ok(members),
             Err(error @ StoreError::Conflict(_)) => held_up = Some(error),
-            other => return other,
+            Err(error) => return Err(error),
         }
     }
-    held_up.map_or(Ok(Enlisted::default()), Err)
+    held_up.map_or(Ok(0), Err)
 }
 
-async fn try_batch_of(store: &PostgresStore, campaign: CampaignId) -> Result<Enlisted, Failure> {
+/// `None`: another process is at it.
+async fn try_batch_of(store: &PostgresStore, campaign: CampaignId) -> Result<Option<u64>, Failure> {
     let mut tx = store.begin().await?;
     if !try_lock_masses(&mut tx).await? {
-        return Ok(Enlisted::default());
+        return Ok(None);
     }
-    enlist(tx, campaign).await
+    enlist(tx, campaign).await.map(Some)
 }
 
 /// The next batch of this campaign, where it is running and not all there.
-pub(super) async fn batch_of(store: &PostgresStore, campaign: CampaignId) -> Result<Enlisted, Failure> {
+pub(super) async fn batch_of(store: &PostgresStore, campaign: CampaignId) -> Result<u64, Failure> {
     let mut tx = store.begin().await?;
     lock_masses(&mut tx).await?;
     enlist(tx, campaign).await
 }
 
-async fn enlist(mut tx: Transaction, campaign: CampaignId) -> Result<Enlisted, Failure> {
+async fn enlist(mut tx: Transaction, campaign: CampaignId) -> Result<u64, Failure> {
     let stored = stored::load(&mut tx, campaign).await?;
     let Some(started_at) = stored.started_at.filter(|_| stored.state == State::Running) else {
-        return Ok(Enlisted::default());
+        return Ok(0);
     };
     be_brief(&mut tx).await?;
     let unlinks = stored.terms.children == Some(Disposition::Unlink) && families::has_outside(&mut tx, &stored).await?;
@@ -92,19 +89,19 @@ async fn enlist(mut tx: Transaction, campaign: CampaignId) -> Result<Enlisted, F
     families::lock_accounts(&mut tx, &stored, unlinks).await?;
     let now = sqlx::query_scalar("/* enlist: now */ select clock_timestamp()").fetch_one(&mut *tx).await?;
     let members = members::page(&mut tx, campaign, stored.enlisted, i64::from(ENLIST_MAX)).await?;
-    let Some(last) = members.last().map(|member| member.facts.position) else { return Ok(Enlisted::default()) };
+    let Some(last) = members.last().map(|member| member.facts.position) else { return Ok(0) };
     let batch = Batch { stored: &stored, by: stored.starter(), started_at, now };
-    let enlisted = batch.write(&mut tx, &members, unlinks).await?;
+    batch.write(&mut tx, &members, unlinks).await?;
     if !advance(&mut tx, &stored, last).await? {
         // Paused or aborted meanwhile.
         tx.rollback().await;
-        return Ok(Enlisted::default());
+        return Ok(0);
     }
     // Behind the campaign's row: a pause, which holds that, may wait for these events.
-    families::join_members(&mut tx, &stored, &enlisted, &batch.by, now).await?;
+    families::join_members(&mut tx, &stored, last, &batch.by, now).await?;
     hints::notify(&mut tx).await?;
     tx.commit().await?;
-    Ok(Enlisted { members: members.len() as u64, events: enlisted.len() as u64 })
+    Ok(members.len() as u64)
 }
 
 struct Batch<'a> {
@@ -116,12 +113,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     /// Everything but what concerns events that are there already.
-    async fn write<'m>(
-        &self,
-        db: &mut PgConnection,
-        members: &'m [Member],
-        unlinks: bool,
-    ) -> Result<Vec<Enlistee<'m>>, Failure> {
+    async fn write(&self, db: &mut PgConnection, members: &[Member], unlinks: bool) -> Result<(), Failure> {
         let campaign = self.stored.id;
         let mut tallies = Tallies::default();
         let (mut left_out, mut accounts) = (Vec::new(), Vec::with_capacity(members.len()));
@@ -145,14 +137,13 @@ impl Batch<'_> {
         cancel_leftovers(db, &ids, &self.by, self.stored.terms.reason.as_deref()).await?;
         let chosen: Vec<&Member> = accounts.iter().map(|(member, _)| *member).collect();
         let events = self.make_events(db, &chosen, &ids).await?;
-        let enlisted: Vec<Enlistee<'m>> = accounts
+        let enlisted: Vec<Enlistee<'_>> = accounts
             .into_iter()
             .zip(events)
             .map(|((member, account), event)| Enlistee { event, number: &member.facts.number, account })
             .collect();
         families::decide_outside(db, self.stored, &enlisted, unlinks, &self.by, self.now).await?;
-        tallies.append(db).await?;
-        Ok(enlisted)
+        tallies.append(db).await
     }
 
     async fn leave_out(
@@ -163,19 +154,17 @@ impl Batch<'_> {
         if left_out.is_empty() {
             return Ok(());
         }
-        let owed = |member: &Member| member.facts.account.as_ref().map(|account| account.uninvoiced);
         let written = sqlx::query(
             "/* enlist: left out */
              update campaign_members m
-                set left_out = w.left_out, left_out_note = w.note, expected = w.expected
-               from unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[]) as w (position, left_out, note, expected)
+                set left_out = w.left_out, left_out_note = w.note
+               from unnest($2::bigint[], $3::text[], $4::text[]) as w (position, left_out, note)
               where m.campaign_id = $1 and m.position = w.position",
         )
         .bind(self.stored.id.0)
         .bind(left_out.iter().map(|(member, _, _)| member.facts.position).collect::<Vec<_>>())
         .bind(left_out.iter().map(|(_, kind, _)| kind.as_str()).collect::<Vec<_>>())
         .bind(left_out.iter().map(|(_, _, note)| note.as_str()).collect::<Vec<_>>())
-        .bind(left_out.iter().map(|(member, _, _)| owed(member)).collect::<Vec<_>>())
         .execute(db)
         .await?;
         expect_rows("members to leave out", left_out.len(), written.rows_affected())

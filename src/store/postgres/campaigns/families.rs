@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
+use super::leftovers::stands;
 use super::stored::Stored;
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
@@ -207,64 +208,85 @@ async fn log(
     expect_rows("log entries", entries.len(), written.rows_affected())
 }
 
-/// Members whose parent is a member too: once both are events, the one goes along with the other.
+/// Members whose parent is a member too, once both have come to their turn, one of them in this batch (up to position
+/// `last`): the child goes by its own event, or where it was left out because of one by that.
 pub(super) async fn join_members(
     db: &mut PgConnection,
     stored: &Stored,
-    enlisted: &[Enlistee<'_>],
+    last: i64,
     by: &Actor,
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
-    let pairs: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
+    let pairs: Vec<(i64, i64, i64, bool, bool)> = sqlx::query_as(concat!(
         "/* enlist: families within */
-         with batch as materialized (select * from unnest($2::bigint[]) as b (account_id)),
-         pairs as materialized (
-             select c.parent_id, c.id as child_id, c.number, c.has_contact
+         with batch as materialized (
+             select account_id, event_id, left_out from campaign_members
+              where campaign_id = $1 and position > $2 and position <= $3 and account_id is not null
+              order by position
+             offset 0
+         ), pairs as materialized (
+             -- Children that came.
+             select c.parent_id, c.id as child_id, b.event_id as childs_event, b.left_out, c.has_contact
                from batch b
               cross join lateral (
-                    select id, number, parent_id, email is not null or mailing_address is not null as has_contact
+                    select id, parent_id, email is not null or mailing_address is not null as has_contact
                       from accounts c where c.id = b.account_id and c.parent_id is not null limit 1) c
              union
-             select b.account_id, c.id, c.number, c.has_contact
+             -- Parents that came.
+             select b.account_id, c.id, m.event_id, m.left_out, c.has_contact
                from batch b
               cross join lateral (
                     select id, number, email is not null or mailing_address is not null as has_contact
                       from accounts c where c.parent_id = b.account_id offset 0) c
+              cross join lateral (
+                    select m.event_id, m.left_out from campaign_members m
+                     where m.campaign_id = $1 and m.account_number = c.number limit 1) m
+              where b.event_id is not null
          )
-         select pm.event_id, f.child_id, cm.event_id, f.has_contact
+         select pm.event_id, f.child_id, coalesce(f.childs_event, o.id), f.has_contact, f.childs_event is not null
            from pairs f
           cross join lateral (
                 select m.event_id from accounts p join campaign_members m on m.account_number = p.number
-                 where p.id = f.parent_id and m.campaign_id = $1 limit 1) pm
-          cross join lateral (
-                select m.event_id from campaign_members m
-                 where m.campaign_id = $1 and m.account_number = f.number limit 1) cm
-          where pm.event_id is not null and cm.event_id is not null",
-    )
+                 where p.id = f.parent_id and m.campaign_id = $1 and m.event_id is not null limit 1) pm
+           left join lateral (
+                select e.id from disconnect_events e
+                 where f.left_out = 'open_event' and e.account_id = f.child_id and e.state in ('scheduled', 'queued')
+                   and ",
+        stands!("e"),
+        "        limit 1) o on true
+          where coalesce(f.childs_event, o.id) is not null
+          order by f.child_id"
+    ))
     .bind(stored.id.0)
-    .bind(enlisted.iter().map(|one| one.account.id.0).collect::<Vec<_>>())
+    .bind(stored.enlisted)
+    .bind(last)
     .fetch_all(&mut *db)
     .await?;
     if pairs.is_empty() {
         return Ok(());
     }
     let decided: Vec<Decided> = pairs
-        .into_iter()
-        .map(|(event, child, childs_event, had_contact)| Decided {
-            event: EventId(event),
-            child,
+        .iter()
+        .map(|(event, child, childs_event, had_contact, _)| Decided {
+            event: EventId(*event),
+            child: *child,
             disposition: Disposition::Disconnect,
-            childs_event: Some(EventId(childs_event)),
-            had_contact,
+            childs_event: Some(EventId(*childs_event)),
+            had_contact: *had_contact,
         })
         .collect();
     write(db, &decided, by, now).await?;
-    let children = || decided.iter().filter_map(|one| one.childs_event).map(|event| event.0).collect::<Vec<_>>();
+    // One of its own, or of another campaign, is not made with the parent's.
+    let made_with: Vec<(i64, i64)> = pairs
+        .iter()
+        .filter(|(.., is_own)| *is_own)
+        .map(|(event, _, childs_event, ..)| (*childs_event, *event))
+        .collect();
     sqlx::query(
         "/* enlist: lock the children's events */
          select id from disconnect_events where id = any($1) order by id for no key update",
     )
-    .bind(children())
+    .bind(made_with.iter().map(|(childs_event, _)| *childs_event).collect::<Vec<_>>())
     .execute(&mut *db)
     .await?;
     sqlx::query(
@@ -273,8 +295,8 @@ pub(super) async fn join_members(
            from unnest($1::bigint[], $2::bigint[]) as d (child_event_id, event_id)
           where e.id = d.child_event_id and e.parent_event_id is null",
     )
-    .bind(children())
-    .bind(decided.iter().map(|one| one.event.0).collect::<Vec<_>>())
+    .bind(made_with.iter().map(|(childs_event, _)| *childs_event).collect::<Vec<_>>())
+    .bind(made_with.iter().map(|(_, event)| *event).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())

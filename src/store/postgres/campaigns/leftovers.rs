@@ -119,7 +119,7 @@ async fn cancel(db: &mut PgConnection, campaign: &Stored) -> Result<u64, Failure
     .fetch_all(&mut *db)
     .await?;
     let message = |event, campaign| story::campaign_aborted(event, campaign);
-    write(db, &cancelled, message, &campaign.ender(), None).await?;
+    write(db, &cancelled, message, &campaign.ender(), campaign.pause_note.as_deref()).await?;
     Ok(cancelled.len() as u64)
 }
 

@@ -12,7 +12,7 @@ pub(super) async fn step(store: &PostgresStore, failures_max: i32) -> Result<Upk
     let enlisted = enlist::batch(store).await;
     let cancelled = within(VERB_LIMIT, leftovers::cancel_batch(store)).await;
     let ticked = templates::tick(store, failures_max).await;
-    let (enlisted, cancelled, note) = (enlisted?.members, cancelled?, ticked?);
+    let (enlisted, cancelled, note) = (enlisted?, cancelled?, ticked?);
     Ok(Upkeep {
         enlisted,
         cancelled,
