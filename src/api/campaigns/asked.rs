@@ -18,6 +18,7 @@ use crate::domain::calendar::When;
 use crate::domain::campaign::cohort::MemberRow;
 use crate::domain::campaign::terms::{TermsAsked, Trouble};
 use crate::domain::campaign::{CampaignView, Draft, Revision, Terms};
+use crate::domain::dispositions::Disposition;
 use crate::domain::filter::Filter;
 use crate::domain::import::Problem as RowProblem;
 use crate::domain::text::{parse_name, parse_text};
@@ -34,7 +35,7 @@ const ACCOUNTS_MAX: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct MemberAsked {
     /// The number of the account.
-    #[schema(min_length = 1, max_length = 64, example = "1021")]
+    #[schema(min_length = 1, max_length = 64)]
     account_number: String,
     /// Its own date, else that of the campaign.
     #[schema(example = "2099-12-01")]
@@ -56,7 +57,7 @@ pub struct CampaignAsked {
     name: String,
     /// Selects every connected account that it matches. It is checked again when the turn of each comes.
     #[serde(rename = "where")]
-    #[schema(min_length = 1, max_length = 4096, example = "group = tower-1 and balance > 0")]
+    #[schema(min_length = 1, max_length = 4096)]
     #[param(ignore)]
     filter: Option<String>,
     /// The accounts themselves.
@@ -76,15 +77,16 @@ pub struct CampaignAsked {
     zone: Option<String>,
     /// Dates in the past are meant.
     #[serde(default)]
-    #[param(required = false, default = false)]
+    #[param(required = false)]
     late: bool,
     /// Why, for the accounts' logs.
     #[schema(min_length = 1, max_length = 1000)]
     #[param(min_length = 1, max_length = 1000)]
     reason: Option<String>,
-    /// What becomes of the connected children of its accounts that are not in it: `keep`, `unlink` or `disconnect`. Without
-    /// it, a cohort with such children can't be started.
-    #[schema(example = "keep")]
+    /// What becomes of the connected children of its accounts that are not in it. Without it, a cohort with such children
+    /// can't be started.
+    #[schema(value_type = Option<Disposition>)]
+    #[param(value_type = Option<Disposition>, inline)]
     children: Option<String>,
     /// At most so many disconnects a minute; without it, as fast as it goes.
     #[schema(minimum = 1, example = 600)]
@@ -113,7 +115,7 @@ pub struct CampaignAsked {
 pub struct CohortAsked {
     /// Selects every connected account that it matches.
     #[serde(rename = "where")]
-    #[schema(min_length = 1, max_length = 4096, example = "group = tower-2")]
+    #[schema(min_length = 1, max_length = 4096)]
     #[param(ignore)]
     filter: Option<String>,
     /// The accounts themselves.
@@ -132,7 +134,7 @@ pub struct CohortAsked {
     zone: Option<String>,
     /// Dates in the past are meant.
     #[serde(default)]
-    #[param(required = false, default = false)]
+    #[param(required = false)]
     late: bool,
 }
 
@@ -148,10 +150,9 @@ pub struct ChangeAsked {
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
     reason: Given<String>,
-    /// What becomes of the connected children of its accounts that are not in it: `keep`, `unlink` or `disconnect`; null
-    /// for nothing that is decided.
+    /// What becomes of the connected children of its accounts that are not in it; null for nothing that is decided.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "keep")]
+    #[schema(value_type = Option<Disposition>)]
     children: Given<String>,
     /// At most so many disconnects a minute; null for as fast as it goes.
     #[serde(default)]

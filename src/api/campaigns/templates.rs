@@ -18,6 +18,7 @@ use crate::api::problem::{Answer, Problem};
 use crate::domain::calendar::{Cron, parse_zone};
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::terms::TermsAsked;
+use crate::domain::dispositions::Disposition;
 use crate::domain::text::parse_name;
 use crate::store::Paged;
 use crate::store::campaigns::MEMBERS_MAX;
@@ -98,8 +99,8 @@ struct TemplateAsked {
     /// Why, for the accounts' logs.
     #[schema(min_length = 1, max_length = 1000)]
     reason: Option<String>,
-    /// What becomes of the connected children of its accounts that are not in it: `keep`, `unlink` or `disconnect`.
-    #[schema(example = "keep")]
+    /// What becomes of the connected children of its accounts that are not in it.
+    #[schema(value_type = Option<Disposition>)]
     children: Option<String>,
     /// At most so many disconnects a minute; without it, as fast as it goes.
     #[schema(minimum = 1, example = 600)]
