@@ -38,10 +38,10 @@ A list with a row that can't be used makes nothing: the first problems are shown
 
 Examples:
   disconnectd campaign create --name leavers --accounts leavers.csv --on 2026-12-01 --children keep
-  disconnectd campaign create --name overdue --where 'status = Active and debit_age > 90 and balance > 50' --canary 10
+  disconnectd campaign create --name overdue --where 'debit_age > 90 and balance > 50' --canary 10
   disconnectd campaign create --name 'tower A' --where 'group = \"Tower A\"' --per-minute 600 \\
       --window 'mon-thu 08:00-16:00'
-  sort -u numbers.txt | sed '1i account_number' | disconnectd campaign create --name march --accounts -"
+  sed '1i account_number' numbers.txt | disconnectd campaign create --name march --accounts -"
 )]
 pub struct CreateArgs {
     /// How lists show it
