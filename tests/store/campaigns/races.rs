@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::store::races::again_while_busy;
 use crate::support::campaigns::{boss, claim_of, numbered};
-use crate::support::database::TestDatabase;
+use crate::support::database::{Engine, TestDatabase};
 use crate::support::rows::{account, debit};
 use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, disconnect, request};
 use crate::support::{SOON, both_engines, wait_until};
@@ -40,8 +40,11 @@ impl Crew {
     async fn of(db: &TestDatabase, size: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (mut tasks, mut rounds) = (Vec::new(), Vec::new());
-        // One of them is in the process of those who command: on SQLite a person in another one waits for a gap.
-        let stores = [Arc::clone(&db.store), db.open().await];
+        // As they are served: on PostgreSQL by any number of processes, on SQLite by one, which takes commands as well.
+        let stores = match db.engine() {
+            Engine::Postgres => [db.open().await, db.open().await],
+            Engine::Sqlite => [Arc::clone(&db.store), Arc::clone(&db.store)],
+        };
         for n in 0..size {
             let (store, stop, round) = (Arc::clone(&stores[n % 2]), Arc::clone(&stop), Arc::new(AtomicU64::new(0)));
             rounds.push(Arc::clone(&round));
