@@ -51,7 +51,7 @@ async fn a_pause_takes_back_what_is_queued_and_counts_exactly(db: &TestDatabase)
         "an attempt never goes down"
     );
     assert!(event.next_at.unwrap() >= before);
-    let dispatches = format!("select dispatches from disconnect_events where id = {}", event.id);
+    let dispatches = format!("select cast(dispatches as bigint) from disconnect_events where id = {}", event.id);
     assert_eq!(db.number(&dispatches).await, 0);
 }
 
