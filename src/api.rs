@@ -10,12 +10,14 @@
 mod accounts;
 mod auth;
 mod call;
+mod campaigns;
 mod disconnect;
 mod doctor;
 mod document;
 mod events;
 mod extract;
 mod health;
+mod if_match;
 mod imports;
 mod invoices;
 mod once;
@@ -97,7 +99,8 @@ impl Answers {
 
 /// All routes. Whatever is added here is in the document, with its role.
 fn router(api: Shared) -> std::io::Result<Router> {
-    use Brings::{File, Json, JsonForASecret};
+    use Brings::{File, FileOrJson, Json, JsonForACohort, JsonForASecret};
+    use campaigns::templates;
     let group = |role, place, brings, routes| of_role(role, place, brings, &api, routes);
     let calls = |role, brings, routes| group(role, Place::Calls, brings, routes);
     let mut all = OpenApiRouter::with_openapi(document::begun()).merge(open(health::open())).merge(group(
@@ -111,13 +114,24 @@ fn router(api: Shared) -> std::io::Result<Router> {
             .merge(events::read())
             .merge(invoices::read())
             .merge(settings::read())
-            .merge(doctor::read());
-        let write = accounts::write().merge(disconnect::write()).merge(events::write());
+            .merge(doctor::read())
+            .merge(campaigns::read())
+            .merge(templates::read());
+        let write = accounts::write()
+            .merge(disconnect::write())
+            .merge(events::write())
+            .merge(campaigns::command())
+            .merge(templates::write());
         all = all
             .merge(group(Role::Viewer, Place::Page, Json, page::read()))
             .merge(calls(Role::Viewer, Json, read))
             .merge(calls(Role::Operator, Json, write))
             .merge(calls(Role::Operator, File, imports::write()))
+            .merge(calls(Role::Viewer, JsonForACohort, campaigns::read_whole()))
+            .merge(calls(Role::Operator, FileOrJson, campaigns::make()))
+            .merge(calls(Role::Operator, JsonForACohort, campaigns::change().merge(campaigns::command_whole())))
+            .merge(calls(Role::Approver, Json, templates::approve()))
+            .merge(calls(Role::Approver, JsonForACohort, campaigns::approve()))
             .merge(calls(Role::Admin, Json, settings::write().merge(tokens::manage())))
             .merge(calls(Role::Admin, JsonForASecret, tokens::create()));
     }

@@ -4,6 +4,7 @@
 //! progress and errors go to standard error.
 
 pub mod accounts;
+pub mod campaign;
 pub mod children;
 pub mod disconnect;
 pub mod doctor;
@@ -84,6 +85,8 @@ Examples:
   disconnectd overview 7590-VHVEG                   what a disconnect would do
   disconnectd disconnect 7590-VHVEG                 do it now, after a question
   disconnectd schedule 7590-VHVEG --on 2026-12-01   do it then; `disconnectd serve` must run
+  disconnectd campaign create --name leavers --accounts leavers.csv
+                                                    many at once: look (dry-run), start, watch
   disconnectd serve                                 run what is due, until it is stopped
   disconnectd --json events list --state failed | jq '.items[].last_error'
 
@@ -191,6 +194,9 @@ pub enum Verb {
     /// List and show disconnect events, and change their plans
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Disconnect many accounts as one: made, looked at, started, paused and reported on
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
     /// Make, list and revoke tokens: who may do what, and whose name the log bears
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
@@ -222,8 +228,15 @@ impl Verb {
             | Self::Events(Events::Cancel { .. } | Events::Decide(_) | Events::Reschedule(_) | Events::Retry { .. }) => {
                 token::Role::Operator
             }
+            Self::Campaign(command) => command.role(),
             Self::Statuses(Statuses::Add(_)) | Self::Settings(Settings::Set(_)) | Self::Tokens(_) => token::Role::Admin,
         }
+    }
+
+    /// Whether it is somebody's in person, so that the system's user will not do.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        matches!(self, Self::Campaign(command) if command.is_approval())
     }
 }
 
@@ -250,6 +263,7 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Exit, CliError> {
         Verb::Disconnect(args) => disconnect::run(args, session).await,
         Verb::Schedule(args) => disconnect::schedule(args, session).await,
         Verb::Events(command) => events::run(command, session).await,
+        Verb::Campaign(command) => campaign::run(command, session).await,
         Verb::Tokens(command) => tokens::run(command, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
     }

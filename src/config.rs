@@ -357,6 +357,7 @@ struct Place {
 /// More would only be a slip of the finger: no server takes as many, no statement as large, and nobody waits as long.
 const CONNECTIONS_MAX: u64 = 1_000;
 const CLAIM_MAX: u64 = 10_000;
+/// A pause or an abort takes all of them back from the queue while somebody waits for its answer.
 const IN_FLIGHT_MAX: u64 = 100_000;
 const BATCH_MAX: u64 = 1_000;
 const FAILURES_MAX: u64 = 1_000;
@@ -436,6 +437,7 @@ mod tests {
                 "url",
                 "listen",
                 "claim_max",
+                "in_flight_max",
                 "sweep",
                 "hints",
                 "redispatch_seconds",
@@ -471,6 +473,8 @@ mod tests {
             ("[scheduler]\nredispatch_seconds = 9223372036854775807", "at most 604800"),
             ("[worker]\nloops = 100000000", "at most 256"),
             ("[worker]\nbatch_max = -1", "line 2"),
+            ("[scheduler]\nin_flight_max = 0", "x.toml: scheduler.in_flight_max: it must be at least 1"),
+            ("[scheduler]\nin_flight_max = 100001", "at most 100000"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

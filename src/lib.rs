@@ -20,9 +20,9 @@
 //! both are held to one contract suite (`tests/store`), and both queues to another (`tests/queue`). [`engines`] picks
 //! them from the [`config`]; [`demo`] runs the whole on sample data.
 //!
-//! Around it: [`import`] reads CSV, [`health`] and [`doctor`] tell how it goes, [`backoff`] and [`shutdown`] are how
-//! everything waits and stops, [`clock`] is the only source of the machine's now,
-//! and [`random`] of what nobody can foresee.
+//! Around it: [`import`] reads CSV and [`export`] writes it, [`health`] and [`doctor`] tell how it goes, [`backoff`] and
+//! [`shutdown`] are how everything waits and stops, [`clock`] is the only source of the machine's now, and [`random`] of
+//! what nobody can foresee.
 
 pub mod api;
 pub mod backoff;
@@ -33,6 +33,7 @@ pub mod demo;
 pub mod doctor;
 pub mod domain;
 pub mod engines;
+pub mod export;
 pub mod health;
 pub mod import;
 pub mod queue;

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
 use super::auth::Caller;
-use super::extract::{Asked, Number, Told, account_number, field, numbered_page, page};
+use super::extract::{Asked, Given, Number, Told, account_number, field, numbered_page, page};
 use super::problem::{Answer, Problem};
 use crate::domain::account::{AccountFilter, AccountView, ContactChange, LogEntry};
 use crate::domain::calendar::{When, parse_zone};
@@ -234,26 +234,11 @@ struct NewContact {
     /// Where invoices are sent to.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000, example = "ada@example.com")]
-    email: NewText,
+    email: Given<String>,
     /// Where letters are sent to; it may have several lines.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
-    mailing_address: NewText,
-}
-
-/// `null` is something else than nothing.
-#[derive(Debug, Default)]
-enum NewText {
-    #[default]
-    NotGiven,
-    Null,
-    Text(String),
-}
-
-impl<'de> Deserialize<'de> for NewText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Text))
-    }
+    mailing_address: Given<String>,
 }
 
 /// Change who gets the invoices of an account.
@@ -271,10 +256,10 @@ async fn change_contact(
     Number(number): Number,
     Told(told): Told<NewContact>,
 ) -> Answer<Json<AccountView>> {
-    let read = |name, text| match text {
-        NewText::NotGiven => Ok(None),
-        NewText::Null => Ok(Some(None)),
-        NewText::Text(text) => field(name, Some(&text), parse_text).map(Some),
+    let read = |name, text: Given<String>| match text {
+        Given::Nothing => Ok(None),
+        Given::Null => Ok(Some(None)),
+        Given::Value(text) => field(name, Some(&text), parse_text).map(Some),
     };
     let change = ContactChange {
         email: read("email", told.email)?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::auth::Place;
+use super::extract::content_type;
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
 use super::{Shared, once};
@@ -37,6 +38,9 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 /// The same for one that does.
 const FILE_TIME_MAX: Duration = Duration::from_hours(1);
 
+/// The same for one that looks at every account of a campaign. A million take less than one of these minutes.
+const COHORT_TIME_MAX: Duration = Duration::from_mins(10);
+
 /// How many parts of a file wait for the disk.
 const PARTS_AHEAD: usize = 4;
 
@@ -47,9 +51,16 @@ pub enum Brings {
     Json,
     /// A JSON document; and the answer holds a secret, which is kept nowhere, also not to be answered again.
     JsonForASecret,
+    /// Nothing, or a JSON document; and it goes through all accounts of a campaign.
+    JsonForACohort,
     /// A file, which is spooled before anything is done with it: a slow client holds no lock of the database.
     File,
+    /// Either of them, by its content type.
+    FileOrJson,
 }
+
+/// The content type of files.
+pub const CSV: &str = "text/csv";
 
 #[derive(Clone)]
 pub struct Terms {
@@ -79,13 +90,25 @@ pub struct Spooled(pub Arc<File>);
 impl Brings {
     /// How long a call may take, from its first byte to its answer.
     fn time_max(self) -> Duration {
-        if self == Self::File { FILE_TIME_MAX } else { TIME_MAX }
+        match self {
+            Self::Json | Self::JsonForASecret => TIME_MAX,
+            Self::JsonForACohort => COHORT_TIME_MAX,
+            Self::File | Self::FileOrJson => FILE_TIME_MAX,
+        }
+    }
+
+    fn may_be_long(self) -> bool {
+        self.time_max() > TIME_MAX
     }
 
     /// When a write that began and has no answer counts as lost: not while it may be under way.
     pub fn lost_after(self) -> Duration {
         // That the other calls are over by then, goes without saying.
-        if self == Self::File { FILE_TIME_MAX + ONCE_LOST } else { ONCE_LOST }
+        if self.may_be_long() { self.time_max() + ONCE_LOST } else { ONCE_LOST }
+    }
+
+    fn is_spooled(self, headers: &HeaderMap) -> bool {
+        self == Self::File || self == Self::FileOrJson && content_type(headers).eq_ignore_ascii_case(CSV)
     }
 }
 
@@ -104,7 +127,7 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
     };
     // Health is answered however many ask, and while work drains.
     let room = match terms.place {
-        Place::Calls => match terms.api.room.take().await {
+        Place::Calls => match terms.api.room.take(terms.brings.may_be_long()).await {
             Ok(taken) => Some(taken),
             Err(problem) => return problem.into_response(),
         },
@@ -150,13 +173,14 @@ async fn received(request: Request, brings: Brings) -> Answer<Received> {
         hash.update((part.len() as u64).to_be_bytes()); // so that no part can pass for the begin of the next
         hash.update(part);
     }
-    let limit = if brings == Brings::File { FILE_MAX } else { JSON_MAX };
+    let is_spooled = brings.is_spooled(&parts.headers);
+    let limit = if is_spooled { FILE_MAX } else { JSON_MAX };
     // What is announced as too long is not even begun with.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
     let body = Limited::new(body, limit);
-    let body = if brings == Brings::File {
+    let body = if is_spooled {
         let (file, of_file) = spooled(body, hash).await?;
         hash = of_file;
         parts.extensions.insert(Spooled(Arc::new(file)));
@@ -193,12 +217,14 @@ async fn spooled(mut body: Limited<Body>, mut hash: Sha256) -> Answer<(File, Sha
     drop(sender);
     match writing.await {
         Ok(Ok(spooled)) => Ok(spooled),
-        Ok(Err(error)) => {
-            let detail = format!("the file can't be kept until it is read: {error}; make room in the temporary folder");
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail))
-        }
+        Ok(Err(error)) => Err(no_room(&error)),
         Err(_) => Err(Problem::bug()),
     }
+}
+
+pub fn no_room(error: &std::io::Error) -> Problem {
+    let detail = format!("the file can't be kept until it is read: {error}; make room in the temporary folder");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail)
 }
 
 fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -21,6 +21,7 @@ use super::Shared;
 use super::accounts::NumberInPath;
 use super::auth::Caller;
 use super::extract::{MayTell, Number, account_number, field};
+use super::if_match::IfMatch;
 use super::problem::{Answer, Problem};
 use crate::domain::calendar::{When, parse_zone};
 use crate::domain::dispositions::{Choice, Dispositions};
@@ -43,7 +44,7 @@ const EVERY_OTHER: &str = "*";
 struct Confirmed {
     /// The `ETag` of the overview that was looked at.
     #[param(rename = "If-Match", example = "*")]
-    #[expect(dead_code, reason = "it is read by `if_match`; this describes it")]
+    #[expect(dead_code, reason = "it is read by `IfMatch`; this describes it")]
     if_match: Option<String>,
 }
 
@@ -200,10 +201,10 @@ async fn disconnect_account(
     State(api): State<Shared>,
     caller: Caller,
     Number(account): Number,
-    headers: HeaderMap,
+    IfMatch(digests): IfMatch,
     MayTell(told): MayTell<DisconnectAsked>,
 ) -> Answer<Response> {
-    let mut matched = if_match(&headers)?.into_iter();
+    let mut matched = digests.into_iter();
     let first = matched.next();
     if first.is_some() && told.digest.is_some() {
         return Err(Problem::invalid("digest", "say it once: here, or as If-Match"));
@@ -269,48 +270,6 @@ async fn committed(api: &Shared, event: EventId) -> Answer<EventView> {
     }
 }
 
-/// How many overviews `If-Match` names at most. One was looked at, a second at another time perhaps.
-const MATCHES_MAX: usize = 8;
-
-/// The digests in `If-Match`, of all its lines; none where any overview will do (`*`). Weak tags are as good: proxies
-/// that pack an answer weaken its tag, and the digest is of what the overview says.
-fn if_match(headers: &HeaderMap) -> Answer<Vec<String>> {
-    let invalid = |why: &str| Problem::invalid("If-Match", why);
-    let lines: Vec<_> = headers.get_all(header::IF_MATCH).iter().map(|line| line.to_str().unwrap_or("?")).collect();
-    if let [any] = lines[..]
-        && any.trim() == "*"
-    {
-        return Ok(Vec::new());
-    }
-    let mut digests = Vec::new();
-    for line in lines {
-        let mut rest = line;
-        loop {
-            // A list may have empty members.
-            rest = rest.trim_start_matches([' ', '\t', ',']);
-            if rest.is_empty() {
-                break;
-            }
-            let tag = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
-            let Some((digest, behind)) = tag.and_then(|tag| tag.split_once('"')) else {
-                return Err(invalid("it is not the ETag of an overview, which stands in quotes"));
-            };
-            rest = behind.trim_start();
-            if !rest.is_empty() && !rest.starts_with(',') {
-                return Err(invalid("its ETags stand in quotes, with commas between them"));
-            }
-            digests.push(digest.to_owned());
-        }
-    }
-    if headers.contains_key(header::IF_MATCH) && digests.is_empty() {
-        return Err(invalid("it names no ETag of an overview"));
-    }
-    if digests.len() > MATCHES_MAX {
-        return Err(invalid(&format!("it names more than {MATCHES_MAX} ETags")));
-    }
-    Ok(digests)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,26 +298,5 @@ mod tests {
             let error = read(json).unwrap_err();
             assert!(error.contains(part), "{json}: {error}");
         }
-    }
-
-    #[test]
-    fn a_digest_is_matched_as_an_etag_in_quotes() {
-        let digests = |lines: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::IF_MATCH, line.parse().unwrap());
-            }
-            if_match(&headers).map_err(|problem| problem.code)
-        };
-        let read = |digests: &[&str]| Ok(digests.iter().map(ToString::to_string).collect());
-        assert_eq!(digests(&["\"1.abc\""]), read(&["1.abc"]));
-        assert_eq!(digests(&["W/\"1.abc\""]), read(&["1.abc"]), "a proxy packed it");
-        assert_eq!(digests(&["\"a\", W/\"b,c\"", "\"d\""]), read(&["a", "b,c", "d"]));
-        assert_eq!(digests(&["*"]), Ok(vec![]));
-        assert_eq!(digests(&[]), Ok(vec![]));
-        for bad in ["1.abc", "\"a\" \"b\"", "\"a\", b", "\"", "*, \"a\"", ""] {
-            assert_eq!(digests(&[bad]), Err("invalid"), "{bad}");
-        }
-        assert_eq!(digests(&["\"a\""; MATCHES_MAX + 1]), Err("invalid"));
     }
 }

@@ -58,7 +58,7 @@ pub fn demand(document: &mut OpenApi, role: Role, place: Place, brings: Brings) 
             for common in &COMMON {
                 let applies = match common.when {
                     When::Always => true,
-                    When::Named => has_parameter || names_an_account(operation),
+                    When::Named => has_parameter || names_something(operation),
                     When::Written => is_write,
                 };
                 if applies {
@@ -117,6 +117,8 @@ pub fn begun() -> OpenApi {
     let tags = [
         ("accounts", "Accounts, their families and contacts, and their disconnects."),
         ("events", "Disconnect events, and changes of plan."),
+        ("campaigns", "Many disconnects made, run, paused and reported on as one."),
+        ("templates", "Campaigns that recur."),
         ("invoices", "Invoices."),
         ("imports", "Accounts and debits from CSV."),
         ("settings", "What belongs to the company."),
@@ -187,7 +189,7 @@ const COMMON: [Common; 11] = [
         status: "403",
         name: "Forbidden",
         when: When::Always,
-        description: "The token's role may not do this.",
+        description: "The token's role may not do this, or somebody else has to.",
         header: None,
     },
     Common { status: "404", name: "NotFound", when: When::Named, description: "There is no such thing.", header: None },
@@ -279,10 +281,11 @@ fn idempotency_key() -> Parameter {
     parameter
 }
 
-/// With an account as a filter.
-fn names_an_account(operation: &Operation) -> bool {
-    let is_account = |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(p) if p.name == "account");
-    operation.parameters.iter().flatten().any(is_account)
+/// With a thing of its own as a filter.
+fn names_something(operation: &Operation) -> bool {
+    let is_thing = |name: &str| matches!(name, "account" | "campaign" | "template");
+    let names = |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(p) if is_thing(&p.name));
+    operation.parameters.iter().flatten().any(names)
 }
 
 /// Each operation of a path, and whether it writes.

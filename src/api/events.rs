@@ -15,6 +15,7 @@ use super::disconnect::ChildrenAsked;
 use super::extract::{Asked, Id, MayTell, Told, account_number, field, numbered_page};
 use super::problem::{Answer, Problem};
 use crate::domain::calendar::{When, parse_zone};
+use crate::domain::campaign::CampaignId;
 use crate::domain::event::{Along, Change, EventId, EventView, State as EventState};
 use crate::domain::text::parse_text;
 use crate::store::{EventFilter, Paged};
@@ -42,6 +43,9 @@ struct EventsAsked {
     /// Of this account alone.
     #[param(min_length = 1, max_length = 64)]
     account: Option<String>,
+    /// Of this campaign.
+    #[param(minimum = 1)]
+    campaign: Option<i64>,
     /// In the number or the name of the account, whatever the case.
     search: Option<String>,
     /// Due then or later: `2026-12-01` in the company's zone, `2026-12-01T09:00`, RFC 3339, or `now`.
@@ -77,6 +81,10 @@ async fn list_events(State(api): State<Shared>, Asked(asked): Asked<EventsAsked>
         // An account without events is not an account that does not exist.
         api.store.account(number).await?;
     }
+    let campaign = asked.campaign.map(CampaignId);
+    if let Some(campaign) = campaign {
+        api.store.campaign(campaign).await?;
+    }
     let filter = EventFilter {
         state: asked.state,
         account,
@@ -84,7 +92,7 @@ async fn list_events(State(api): State<Shared>, Asked(asked): Asked<EventsAsked>
         due_from: instant_of(&api, "due_from", asked.due_from).await?,
         due_until: instant_of(&api, "due_until", asked.due_until).await?,
         to_decide: asked.to_decide,
-        campaign: None,
+        campaign,
     };
     Ok(Json(api.store.events(&filter, &page).await?))
 }

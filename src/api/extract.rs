@@ -1,15 +1,19 @@
 //! Reads requests into types, and says what can't be read: paths, queries, JSON.
 
 use std::error::Error;
+use std::fs::File;
+use std::sync::Arc;
 
 use axum::RequestPartsExt;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
+use super::call::Spooled;
 use super::problem::{Answer, Problem};
 use crate::domain::account::AccountNumber;
 use crate::store::{PAGE_MAX, Page};
@@ -26,7 +30,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Number {
     }
 }
 
-/// The id in a path, of an event, an invoice or a token.
+/// The id in a path, of an event, an invoice, a token, a campaign or a template.
 pub struct Id(pub i64);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -64,11 +68,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        let Query(asked) = Query::try_from_uri(&parts.uri).map_err(|error: QueryRejection| {
-            Problem::invalid("query", error.source().map_or_else(|| error.to_string(), ToString::to_string))
-        })?;
-        Ok(Self(asked))
+        queried(&parts.uri).map(Self)
     }
+}
+
+/// # Errors
+/// A parameter that the type does not have, or that can't be read, or one that is missing.
+pub fn queried<T: DeserializeOwned>(uri: &Uri) -> Answer<T> {
+    let Query(asked) = Query::try_from_uri(uri).map_err(|error: QueryRejection| {
+        Problem::invalid("query", error.source().map_or_else(|| error.to_string(), ToString::to_string))
+    })?;
+    Ok(asked)
 }
 
 /// The JSON document of a call. A field that the type does not have is refused.
@@ -95,6 +105,41 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MayTell<T
     }
 }
 
+/// A field of a document that changes something: `null` is something else than nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Given<T> {
+    #[default]
+    Nothing,
+    Null,
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+/// A JSON document, or a file in its place.
+pub enum Brought<T> {
+    Told(T),
+    File(Arc<File>),
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Brought<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        if let Some(Spooled(file)) = request.extensions().get() {
+            return Ok(Self::File(file.clone()));
+        }
+        let Told(told) = Told::from_request(request, state)
+            .await
+            .map_err(|problem| if problem.code == UNSUPPORTED { unsupported(FILE_OR_JSON) } else { problem })?;
+        Ok(Self::Told(told))
+    }
+}
+
 /// `None` where it is empty. Its length was bounded before.
 async fn body_of(request: Request) -> Answer<Option<bytes::Bytes>> {
     let (parts, body) = request.into_parts();
@@ -109,14 +154,25 @@ async fn body_of(request: Request) -> Answer<Option<bytes::Bytes>> {
 /// # Errors
 /// The body is of another type. Parameters, such as a charset, are not looked at: it is UTF-8, or can't be read.
 pub fn require_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let given = given.split(';').next().unwrap_or_default().trim();
-    if given.eq_ignore_ascii_case(wanted) {
+    if content_type(headers).eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    let detail = format!("the body must be {wanted}; send it with `Content-Type: {wanted}`");
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+    Err(unsupported(format!("the body must be {wanted}; send it with `Content-Type: {wanted}`")))
 }
+
+/// Without its parameters.
+pub fn content_type(headers: &HeaderMap) -> &str {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim()
+}
+
+fn unsupported(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED, detail)
+}
+
+const UNSUPPORTED: &str = "unsupported_media_type";
+
+const FILE_OR_JSON: &str = "the body must be application/json or text/csv; send it with its `Content-Type`";
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     serde_json::from_slice(bytes).map_err(|error| Problem::invalid("body", error.to_string()))

@@ -102,8 +102,14 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
-            // What does not depend on any state can't be read, so to say.
-            Refusal::PastDate { .. } | Refusal::SelfLink { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            // What does not depend on any state can't be read, so to say; and what can't be meant, has to be said
+            // otherwise.
+            Refusal::PastDate { .. }
+            | Refusal::SelfLink { .. }
+            | Refusal::EmptyCohort { .. }
+            | Refusal::EveryoneSelected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            // Another token may do it.
+            Refusal::OwnApproval { .. } | Refusal::OwnTemplateApproval { .. } => StatusCode::FORBIDDEN,
             refusal if refusal.code().starts_with("unknown_") => StatusCode::NOT_FOUND,
             _ => StatusCode::CONFLICT,
         };
@@ -113,7 +119,17 @@ impl From<Refusal> for Problem {
                 problem.with("event_id", event.0)
             }
             Refusal::Disconnected { disconnected_at, .. } => problem.with("disconnected_at", json!(disconnected_at)),
-            Refusal::StaleDigest { changes, .. } => problem.with("changes", changes),
+            Refusal::StaleDigest { changes, .. } | Refusal::StaleDryRun { changes, .. } => {
+                problem.with("changes", changes)
+            }
+            Refusal::CampaignState { state, .. } => problem.with("state", state.as_str()),
+            Refusal::CampaignBlocked { accounts, children, .. } => {
+                problem.with("accounts", accounts).with("children", children)
+            }
+            Refusal::CampaignNotApproved { accounts, limit, .. } => {
+                problem.with("accounts", accounts).with("approval_over", limit)
+            }
+            Refusal::EveryoneSelected { accounts } => problem.with("accounts", accounts),
             Refusal::UndecidedChildren { children, .. } => problem.with("children", json!(children)),
             Refusal::UndecidedEvents { events, .. } => {
                 let one = |(event, account): &(EventId, AccountNumber)| json!({ "event_id": event, "account_number": account });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Answer, Problem};
 use crate::shutdown::Shutdown;
@@ -25,7 +25,16 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub struct Room {
     places: Arc<Semaphore>,
     count: u32,
+    /// Those of the places that long calls may take: a pause must not stand behind dry runs of a million accounts.
+    for_long: Arc<Semaphore>,
     stop: Shutdown,
+}
+
+/// A place for one call, free again once it is dropped.
+#[derive(Debug)]
+pub struct Taken {
+    _place: OwnedSemaphorePermit,
+    _among_the_long: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -34,20 +43,27 @@ impl Room {
     pub fn beside(connections: u32, stop: Shutdown) -> Self {
         // A call holds one connection at a time. One call may run however few there are.
         let count = connections.saturating_sub(CONNECTIONS_LEFT).max(1);
-        // More than fit in a semaphore, no pool has.
-        Self { places: Arc::new(Semaphore::new(count as usize)), count, stop }
+        let places = |count: u32| Arc::new(Semaphore::new(count as usize)); // more than fit in one, no pool has
+        let for_long = places((count / 2).max(1));
+        Self { places: places(count), count, for_long, stop }
     }
 
-    /// A place for one call, free again once it is dropped.
+    /// A place for one call, which may be a long one.
     ///
     /// # Errors
     /// There was none for as long as it is worth waiting, or the process stops.
-    pub async fn take(&self) -> Answer<OwnedSemaphorePermit> {
+    pub async fn take(&self, is_long: bool) -> Answer<Taken> {
         if self.stop.is_asked() {
             return Err(stopping());
         }
+        let take = async {
+            // First of all this one: who waits for it holds no place of others.
+            let among_the_long = if is_long { Some(self.for_long.clone().acquire_owned().await?) } else { None };
+            let place = self.places.clone().acquire_owned().await?;
+            Ok::<_, AcquireError>(Taken { _place: place, _among_the_long: among_the_long })
+        };
         let place = tokio::select! {
-            place = tokio::time::timeout(WAIT_MAX, self.places.clone().acquire_owned()) => place,
+            place = tokio::time::timeout(WAIT_MAX, take) => place,
             () = self.stop.asked() => return Err(stopping()),
         };
         match place {
@@ -98,19 +114,32 @@ mod tests {
         let (_handle, stop) = Shutdown::new();
         assert_eq!(Room::beside(10, stop.clone()).count, 6);
         let room = Room::beside(1, stop);
-        let place = room.take().await.unwrap();
-        assert_eq!(room.take().await.unwrap_err().code, "too_busy");
+        let place = room.take(false).await.unwrap();
+        assert_eq!(room.take(false).await.unwrap_err().code, "too_busy");
         drop(place);
-        assert!(room.take().await.is_ok());
+        assert!(room.take(true).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn long_calls_leave_half_of_the_places_to_others() {
+        let (_handle, stop) = Shutdown::new();
+        let room = Room::beside(8, stop);
+        let long = [room.take(true).await.unwrap(), room.take(true).await.unwrap()];
+        assert_eq!(room.take(true).await.unwrap_err().code, "too_busy");
+        let others = [room.take(false).await.unwrap(), room.take(false).await.unwrap()];
+        assert_eq!(room.take(false).await.unwrap_err().code, "too_busy");
+        drop(long);
+        drop(others);
+        assert!(room.take(true).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_stop_waits_for_the_calls_that_run_and_begins_no_other() {
         let (handle, stop) = Shutdown::new();
         let room = Room::beside(10, stop);
-        let place = room.take().await.unwrap();
+        let place = room.take(false).await.unwrap();
         handle.stop();
-        assert_eq!(room.take().await.unwrap_err().code, "stopping");
+        assert_eq!(room.take(false).await.unwrap_err().code, "stopping");
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_err(), "it runs still");
         drop(place);
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_ok());

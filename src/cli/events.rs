@@ -11,6 +11,7 @@ use super::table::{Column, instant, sheet, table};
 use super::values;
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
+use crate::domain::campaign::CampaignId;
 use crate::domain::event::{Along, Change, EventId, EventView, State};
 use crate::store::EventFilter;
 
@@ -55,6 +56,7 @@ Examples:
   disconnectd events list --state failed
   disconnectd events list --account 7590-VHVEG
   disconnectd events list --due-from now --due-until 2026-12-31
+  disconnectd events list --campaign 7 --state failed
   disconnectd events list --to-decide")]
 pub struct ListArgs {
     /// In this state: scheduled, queued, completed, failed or cancelled
@@ -63,6 +65,9 @@ pub struct ListArgs {
     /// Of this account alone
     #[arg(long, value_name = "NUMBER", value_parser = AccountNumber::parse, allow_hyphen_values = true)]
     account: Option<AccountNumber>,
+    /// Of this campaign alone
+    #[arg(long, value_name = "ID", value_parser = values::campaign_id)]
+    campaign: Option<CampaignId>,
     /// In the number or the name of the account, whatever the case
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     search: Option<String>,
@@ -151,6 +156,9 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         // An account without events is not an account that does not exist.
         session.store.account(number).await?;
     }
+    if let Some(campaign) = args.campaign {
+        session.store.campaign(campaign).await?;
+    }
     let filter = EventFilter {
         state: args.state,
         account: args.account,
@@ -158,7 +166,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         due_from: instant_of(args.due_from, session).await?,
         due_until: instant_of(args.due_until, session).await?,
         to_decide: args.to_decide,
-        campaign: None,
+        campaign: args.campaign,
     };
     let is_filtered = filter != EventFilter::default() || args.page.after.is_some();
     let page = session.store.events(&filter, &args.page.page()).await?;
@@ -235,6 +243,9 @@ fn shown(event: &EventView, width: Option<u16>) -> String {
     }
     if !event.changed_since.is_empty() {
         pairs.push(("Changed since", event.changed_since.join("\n")));
+    }
+    if let Some(campaign) = event.campaign_id {
+        pairs.push(("Campaign", campaign.to_string()));
     }
     if let Some(parent) = event.parent_event_id {
         pairs.push(("Made with", format!("event {parent} of its parent")));

@@ -137,7 +137,7 @@ fn summary(report: &ImportReport, name: &str, dry_run: bool) -> String {
 }
 
 /// How far the file is read, and how many rows are decided. Unseen where standard error is no terminal.
-fn progress_bar(session: &Session, length: Option<u64>) -> ProgressBar {
+pub(super) fn progress_bar(session: &Session, length: Option<u64>) -> ProgressBar {
     if !session.screen.shows_progress {
         return ProgressBar::hidden();
     }

@@ -5,16 +5,20 @@ use super::session::{CliError, system_user};
 use super::table::instant;
 use crate::config::Secret;
 use crate::domain::actor::{Actor, Source};
+use crate::domain::refusal::Refusal;
 use crate::domain::token::{Role, TokenSecret, TokenView};
 use crate::store::Store;
 
-/// Who the log names for what a verb does. Without a token nothing is restricted: whoever can open the database can do
-/// everything with it.
+/// Who the log names for what a verb does. Without a token nothing is restricted but approvals, which are somebody's:
+/// whoever can open the database can do everything with it.
 ///
 /// # Errors
-/// Refused: a token that is unknown or revoked, or whose role is not enough for the verb. No sentence repeats it.
+/// Refused: a token that is unknown or revoked, or whose role is not enough for the verb; an approval without one. No
+/// sentence repeats it.
 pub async fn actor(store: &dyn Store, token: Option<&Secret>, verb: &Verb) -> Result<Actor, CliError> {
-    let Some(token) = token else { return Ok(system_user()) };
+    let Some(token) = token else {
+        return if verb.needs_token() { Err(Refusal::ApprovalNeedsToken.into()) } else { Ok(system_user()) };
+    };
     match store.token(&TokenSecret::presented(token.expose()).hash()).await {
         Ok(found) => admit(found, verb.role()),
         // The doctor changes nothing, and says itself what is wrong with the database.

@@ -25,6 +25,8 @@ pub struct Screen {
     pub width: Option<u16>,
     /// Whether a progress bar on standard error would be seen.
     pub shows_progress: bool,
+    /// Whether standard output is a terminal.
+    is_terminal: bool,
     stdout: Sink,
     stderr: Sink,
     /// `None` where nobody is there to answer.
@@ -44,6 +46,7 @@ impl Screen {
             json,
             width: width.map(|(_, columns)| columns.max(WIDTH_MIN)),
             shows_progress: io::stderr().is_terminal(),
+            is_terminal: io::stdout().is_terminal(),
             stdout: Mutex::new(Box::new(io::stdout())),
             stderr: Mutex::new(Box::new(io::stderr())),
             ask: asks.then(|| Arc::new(ask_on_terminal) as Arc<Ask>),
@@ -62,6 +65,7 @@ impl Screen {
             json,
             width: None,
             shows_progress: false,
+            is_terminal: false,
             stdout: Mutex::new(Box::new(stdout)),
             stderr: Mutex::new(Box::new(stderr)),
             ask,
@@ -78,6 +82,31 @@ impl Screen {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| CliError::Failed(format!("the answer can't be written as JSON: {error}")))?;
         write(&self.stdout, &plain_json(&text))
+    }
+
+    /// A part of an answer that comes bit by bit: CSV, or lines. `false` where its reader has gone away, and the rest can
+    /// be left undone. A file or a pipe gets it as it is.
+    pub fn stream(&self, text: &str) -> Result<bool, CliError> {
+        let text = if self.is_terminal { plain_lines(text) } else { text.into() };
+        told(put(&self.stdout, &text, ""))
+    }
+
+    /// The same, a part of the text of a JSON document.
+    pub fn stream_json(&self, text: &str) -> Result<bool, CliError> {
+        told(put(&self.stdout, &plain_json(text), ""))
+    }
+
+    /// One of several documents, on a line of its own. `false` where its reader has gone away.
+    pub fn print_json_line<T: Serialize>(&self, value: &T) -> Result<bool, CliError> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| CliError::Failed(format!("the answer can't be written as JSON: {error}")))?;
+        told(put(&self.stdout, &plain_json(&text), "\n"))
+    }
+
+    /// Whether a person sees both what is answered and a progress bar.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.is_terminal && self.shows_progress && !self.json
     }
 
     /// Something to know beside the answer.
@@ -143,13 +172,21 @@ fn ask_on_terminal(question: &str) -> io::Result<String> {
 }
 
 fn write(sink: &Sink, text: &str) -> Result<(), CliError> {
+    told(put(sink, text, if text.ends_with('\n') { "" } else { "\n" })).map(|_| ())
+}
+
+fn put(sink: &Sink, text: &str, end: &str) -> io::Result<()> {
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    let written = sink.write_all(text.as_bytes()).and_then(|()| sink.write_all(end.as_bytes()));
-    match written.and_then(|()| sink.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(CliError::Failed(format!("the answer can't be written: {error}")))
-        }
-        _ => Ok(()),
+    sink.write_all(text.as_bytes())?;
+    sink.write_all(end.as_bytes())?;
+    sink.flush()
+}
+
+/// Whether there is still a reader.
+fn told(written: io::Result<()>) -> Result<bool, CliError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::Failed(format!("the answer can't be written: {error}"))),
     }
 }

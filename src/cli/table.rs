@@ -77,16 +77,22 @@ pub fn instant(at: &DateTime<Utc>) -> String {
 /// `1 row`, `2 rows`, `7,043 rows`.
 #[must_use]
 pub fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
+/// `7,043`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + what.len() + 8);
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
     }
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{grouped} {what}{plural}")
+    grouped
 }
 
 fn quiet(width: Option<u16>) -> Table {

@@ -12,7 +12,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// How long the database may be away before the command gives up.
-const AWAY_MAX: Duration = Duration::from_secs(5);
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
 
 /// A person who waits longer than this is told what for.
 const SILENCE_MAX: Duration = Duration::from_secs(2);

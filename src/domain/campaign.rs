@@ -14,6 +14,7 @@ pub mod dry_run;
 pub mod progress;
 pub mod report;
 pub mod template;
+pub mod terms;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +44,7 @@ impl fmt::Display for CampaignId {
 
 /// Where a campaign is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = CampaignState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Made, and may be started.
@@ -122,6 +124,7 @@ impl PauseCause {
 
 /// What holds for the whole campaign. Kept as JSON with it, so that a later change of a setting does not change it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = CampaignTerms)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
     /// Why, for the accounts' logs; a row of the list may have its own.
@@ -138,7 +141,7 @@ pub struct Terms {
     pub per_minute: Option<u32>,
     /// After so many of the first accounts it pauses by itself.
     pub canary: Option<u32>,
-    /// When it may disconnect, as `mon-thu 08:00-16:00 America/New_York`; null: always. See [`super::window`].
+    /// When it may disconnect, as `mon-thu 08:00-16:00 America/New_York`; null: always.
     pub window: Option<String>,
     /// Days on which it does nothing, as dates.
     #[serde(default)]
@@ -306,6 +309,7 @@ impl Facts {
 /// How many members of a campaign are where. They add up: `accounts` is `waiting`, `left_out`, `scheduled`, `queued` and
 /// what ended, together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CampaignCounts)]
 pub struct Counts {
     /// All members.
     pub accounts: i64,
@@ -347,6 +351,7 @@ impl Counts {
 
 /// What a campaign came to so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CampaignTotals)]
 pub struct Totals {
     /// Final invoices issued.
     pub invoices: i64,

@@ -154,8 +154,9 @@ pub enum Refusal {
     StaleDryRun { campaign: CampaignId, changes: Vec<String> },
 
     #[error(
-        "campaign {campaign} can't be started: {} of its accounts {}; `disconnectd campaign change {campaign} \
-         --children keep|unlink|disconnect` decides for all, `disconnectd campaign dry-run {campaign}` lists them",
+        "campaign {campaign} can't be started before somebody has decided what is to become of the children of {} of its \
+         accounts: {}; `disconnectd campaign change {campaign} --children keep|unlink|disconnect` decides for all (unlink \
+         takes a contact of the child's own), `disconnectd campaign dry-run {campaign}` lists them",
         .accounts,
         some_of(children.iter().cloned())
     )]

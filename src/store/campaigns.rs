@@ -60,6 +60,7 @@ pub struct CampaignFilter {
 
 /// A campaign after a command.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = CampaignCommanded)]
 pub struct Commanded {
     #[serde(flatten)]
     pub campaign: CampaignView,

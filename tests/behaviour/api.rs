@@ -1,6 +1,8 @@
 //! The HTTP API as programs use it: what it answers, what it refuses, and that it says the same as the command line.
 
 mod calls;
+mod campaign_input;
+mod campaigns;
 mod once;
 mod roles;
 
@@ -28,4 +30,9 @@ fn post(served: &Served, path: &str, body: &Value) -> Answer {
 /// A date that does not come while a test runs.
 fn later() -> Value {
     json!({ "on": "2099-12-01", "children": "keep" })
+}
+
+/// Percent-encoded, every byte of it.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |all, byte| all + &format!("%{byte:02X}"))
 }

@@ -45,7 +45,7 @@ pub struct DryRun {
     pub can_start: bool,
     pub needs_approval: bool,
     pub is_approved: bool,
-    /// How long it takes at the pace, in seconds of open windows. Without a pace, at [`ASSUMED_PER_SECOND`].
+    /// How long it takes at the pace, in seconds of open windows. Without a pace, at 500 a second.
     pub seconds: i64,
     /// When the first disconnect may happen, and when the last one has, given dates, pace and window, if it is started
     /// now. The time that somebody needs to look at a canary is not in it. Null: not within the horizon of its window.

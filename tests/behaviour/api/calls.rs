@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{get, later, post, send};
+use super::{encoded, get, later, post, send};
 use crate::behaviour::{ACCOUNTS, DEBITS, both_pairs, installed, with_a_family};
 use crate::http::Request;
 use crate::program::{DEADLINE, Program};
@@ -370,9 +370,4 @@ async fn the_token_may_come_as_a_password() {
 
 fn header(file: &str) -> String {
     file.split_inclusive('\n').next().unwrap_or_default().to_owned()
-}
-
-/// Percent-encoded, every byte of it.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |all, byte| all + &format!("%{byte:02X}"))
 }

@@ -49,6 +49,7 @@ async fn events_are_listed_by_their_campaign(db: &TestDatabase) {
     let numbers = numbered("A", 5);
     db.accounts(numbers.iter().map(|number| account(number)).chain([account("B"), account("single")])).await;
     let id = db.started(&numbers).await;
+    db.disconnect(&db.claimed(2).await).await;
     let other = db.started(["B"]).await;
     db.due("single").await;
     let of = |campaign: CampaignId| EventFilter { campaign: Some(campaign), ..EventFilter::default() };
@@ -62,7 +63,6 @@ async fn events_are_listed_by_their_campaign(db: &TestDatabase) {
     }
     assert_eq!(db.listed(&of(other), 50).await.len(), 1);
     assert_eq!(db.listed(&of(CampaignId(404)), 50).await, []);
-    db.disconnect(&db.claimed(2).await).await;
     let completed = EventFilter { state: Some(EventState::Completed), ..of(id) };
     assert_eq!(db.listed(&completed, 50).await, [expected[3], expected[4]]);
     let found = EventFilter { search: Some("a-3".into()), ..of(id) };

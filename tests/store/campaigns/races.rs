@@ -40,7 +40,8 @@ impl Crew {
     async fn of(db: &TestDatabase, size: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (mut tasks, mut rounds) = (Vec::new(), Vec::new());
-        let stores = [db.open().await, db.open().await];
+        // One of them is in the process of those who command: on SQLite a person in another one waits for a gap.
+        let stores = [Arc::clone(&db.store), db.open().await];
         for n in 0..size {
             let (store, stop, round) = (Arc::clone(&stores[n % 2]), Arc::clone(&stop), Arc::new(AtomicU64::new(0)));
             rounds.push(Arc::clone(&round));
@@ -75,8 +76,13 @@ impl Crew {
     }
 }
 
-async fn commanded(store: &dyn Store, campaign: CampaignId, command: &Command) -> Counts {
-    again_while_busy!(store.command_campaign(campaign, command, &boss())).unwrap().campaign.counts
+/// The counts of its answer; none where the campaign was done before.
+async fn commanded(store: &dyn Store, campaign: CampaignId, command: &Command) -> Option<Counts> {
+    match again_while_busy!(store.command_campaign(campaign, command, &boss())) {
+        Ok(commanded) => Some(commanded.campaign.counts),
+        Err(StoreError::Refused(Refusal::CampaignState { state: State::Completed, .. })) => None,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 impl TestDatabase {
@@ -109,7 +115,7 @@ async fn when_a_pause_answers_nothing_of_it_begins(db: &TestDatabase) {
         let before = db.done_of(id).await;
         let target = (before + 5).min(300);
         wait_until(SOON, "some are disconnected", async || db.done_of(id).await >= target).await;
-        let counts = commanded(&*db.store, id, &PAUSE).await;
+        let Some(counts) = commanded(&*db.store, id, &PAUSE).await else { break };
         let done = db.done_of(id).await;
         assert_eq!((counts.disconnected, counts.queued), (done, 0), "round {round}: as it stands when it answers");
         in_the_middle += i32::from(done < 300);
@@ -121,7 +127,7 @@ async fn when_a_pause_answers_nothing_of_it_begins(db: &TestDatabase) {
         wait_until(SOON, "the single one is disconnected", async || db.event(event).await.outcome.is_some()).await;
         commanded(&*db.store, id, &Command::Resume).await;
     }
-    assert!(in_the_middle > 5, "it was done before it was paused: {in_the_middle}");
+    assert!(in_the_middle > 3, "it was done before it was paused: {in_the_middle}");
     wait_until(SOON, "both are complete", async || {
         db.campaign_state(id).await == State::Completed && db.campaign_state(other).await == State::Completed
     })
@@ -138,13 +144,7 @@ async fn when_an_abort_answers_nothing_of_it_begins(db: &TestDatabase) {
         let single = format!("S-{round}");
         db.accounts([account(&single)]).await;
         wait_until(SOON, "some are disconnected", async || db.done_of(id).await >= 4).await;
-        let counts = match db.store.command_campaign(id, &ABORT, &boss()).await {
-            Ok(commanded) => commanded.campaign.counts,
-            Err(StoreError::Conflict(_)) => commanded(&*db.store, id, &ABORT).await,
-            // It was done before.
-            Err(StoreError::Refused(Refusal::CampaignState { state: State::Completed, .. })) => continue,
-            Err(error) => panic!("{error}"),
-        };
+        let Some(counts) = commanded(&*db.store, id, &ABORT).await else { continue };
         let done = db.done_of(id).await;
         assert_eq!((counts.disconnected, counts.queued), (done, 0), "round {round}");
         in_the_middle += i32::from(done < 60);
@@ -169,13 +169,8 @@ async fn pauses_and_resumes_of_many_people_at_once_all_answer(db: &TestDatabase)
         tokio::spawn(async move {
             for _ in 0..6 {
                 for command in [&PAUSE, &Command::Resume] {
-                    match again_while_busy!(store.command_campaign(id, command, &boss())) {
-                        Ok(commanded) if *command == PAUSE => assert_eq!(commanded.campaign.counts.queued, 0),
-                        Ok(_) => {}
-                        // By then it was done.
-                        Err(StoreError::Refused(Refusal::CampaignState { state: State::Completed, .. })) => {}
-                        Err(error) => panic!("{error}"),
-                    }
+                    let counts = commanded(&*store, id, command).await;
+                    assert!(*command != PAUSE || counts.is_none_or(|counts| counts.queued == 0), "{counts:?}");
                 }
             }
         })
@@ -184,10 +179,7 @@ async fn pauses_and_resumes_of_many_people_at_once_all_answer(db: &TestDatabase)
         person.unwrap();
     }
     for id in ids {
-        match again_while_busy!(db.store.command_campaign(id, &Command::Resume, &boss())) {
-            Ok(_) | Err(StoreError::Refused(Refusal::CampaignState { state: State::Completed, .. })) => {}
-            Err(error) => panic!("{error}"),
-        }
+        commanded(&*db.store, id, &Command::Resume).await;
         wait_until(SOON, "it is complete", async || db.campaign_state(id).await == State::Completed).await;
         assert_eq!(db.counts(id).await.disconnected, 120);
     }
@@ -215,17 +207,11 @@ async fn cancels_of_single_events_race_with_workers_pauses_and_an_abort(db: &Tes
     });
     for _ in 0..4 {
         for command in [&PAUSE, &Command::Resume] {
-            match again_while_busy!(db.store.command_campaign(id, command, &boss())) {
-                Ok(_) | Err(StoreError::Refused(Refusal::CampaignState { state: State::Completed, .. })) => {}
-                Err(error) => panic!("{error}"),
-            }
+            commanded(&*db.store, id, command).await;
         }
         assert_eq!(db.counts(id).await.accounts, 150);
     }
-    match again_while_busy!(db.store.command_campaign(id, &ABORT, &boss())) {
-        Ok(_) | Err(StoreError::Refused(Refusal::CampaignState { state: State::Completed, .. })) => {}
-        Err(error) => panic!("{error}"),
-    }
+    commanded(&*db.store, id, &ABORT).await;
     let cancelled = cancels.await.unwrap();
     crew.stops().await;
     db.upkeep().await;

@@ -63,6 +63,7 @@ impl SqliteStore {
         before.facts(&settings_before, 0).revise()?;
         let terms = revision.terms.clone().unwrap_or_else(|| before.terms.clone());
         let mut filter = before.filter.clone();
+        let has_new_cohort = cohort.is_some();
         let built = match cohort {
             Some((draft, cohort)) => {
                 filter = draft.filter.as_ref().map(|filter| filter.text().to_owned());
@@ -86,7 +87,9 @@ impl SqliteStore {
             return Err(StoreError::Conflict("somebody else has just changed the campaign".into()));
         }
         let name = revision.name.as_deref().unwrap_or(&found.name);
-        let is_new = built.is_some() || terms != found.terms || name != found.name;
+        let has_new_members =
+            built.as_ref().is_some_and(|built| has_new_cohort || built.fingerprint != found.fingerprint);
+        let is_new = has_new_members || terms != found.terms || name != found.name;
         if is_new {
             let rewrite = Rewrite { name, terms: &terms, filter: filter.as_deref(), built: built.as_ref() };
             write_revision(&mut tx, &found, &rewrite, &settings, by).await?;

@@ -111,7 +111,7 @@ impl SqliteStore {
             }
             Transition::Abort => {
                 let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
-                abort(&mut tx, campaign, note, now).await?
+                abort(&mut tx, campaign, note, by, now).await?
             }
             Transition::Retry => retry(&mut tx, &stored, by, now).await?,
             // A start has a way of its own.
@@ -257,16 +257,19 @@ async fn abort(
     connection: &mut SqliteConnection,
     campaign: CampaignId,
     note: Option<&str>,
+    by: &Actor,
     now: DateTime<Utc>,
 ) -> StoreResult<i64> {
     let written = sqlx::query(
         "/* campaign: abort */ update campaigns
-            set state = 'aborted', pause_cause = null, pause_note = ?2, ended_at = ?3
+            set state = 'aborted', pause_cause = null, pause_note = ?2, ended_at = ?3, ended_by = ?4, ended_from = ?5
           where id = ?1 and state not in ('completed', 'aborted')",
     )
     .bind(campaign.0)
     .bind(note)
     .bind(at(now))
+    .bind(&by.name)
+    .bind(by.source.as_str())
     .execute(&mut *connection)
     .await
     .map_err(failure)?;

@@ -189,7 +189,8 @@ async fn log(
 fn tally(stored: &Stored, enlisted: &[Enlisted], left_out: usize) -> Tallies {
     let mut tallies = Tallies::default();
     for Enlisted { account, .. } in enlisted {
-        tallies.count(stored.id, TallyKind::Enlisted, 1, Some((account.uninvoiced, account.currency)));
+        let owed = (account.debits > 0).then_some((account.uninvoiced, account.currency));
+        tallies.count(stored.id, TallyKind::Enlisted, 1, owed);
     }
     if left_out > 0 {
         tallies.count(stored.id, TallyKind::LeftOut, i64::try_from(left_out).unwrap_or(i64::MAX), None);

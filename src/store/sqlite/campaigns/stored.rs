@@ -47,6 +47,8 @@ pub struct Stored {
     pub started_by: Option<String>,
     pub started_from: Option<String>,
     pub ended_at: Option<DateTime<Utc>>,
+    pub ended_by: Option<String>,
+    pub ended_from: Option<String>,
     pub template_id: Option<TemplateId>,
     pub tick_at: Option<DateTime<Utc>>,
 }
@@ -80,6 +82,8 @@ impl Stored {
             started_by: get(row, "started_by")?,
             started_from: get(row, "started_from")?,
             ended_at: get(row, "ended_at")?,
+            ended_by: get(row, "ended_by")?,
+            ended_from: get(row, "ended_from")?,
             template_id: get::<Option<i64>, _>(row, "template_id")?.map(TemplateId),
             tick_at: get(row, "tick_at")?,
         })
@@ -102,8 +106,17 @@ impl Stored {
 
     /// In whose name its members become events.
     pub fn starter(&self) -> Actor {
-        let source = self.started_from.as_deref().and_then(Source::parse).unwrap_or(Source::Worker);
-        Actor::new(self.started_by.clone().unwrap_or_else(|| self.created_by.clone()), source)
+        self.actor(self.started_by.as_ref(), self.started_from.as_deref())
+    }
+
+    /// In whose name its events are cancelled.
+    pub fn ender(&self) -> Actor {
+        self.actor(self.ended_by.as_ref(), self.ended_from.as_deref())
+    }
+
+    fn actor(&self, name: Option<&String>, from: Option<&str>) -> Actor {
+        // A source of a newer program's is no reason to fail.
+        Actor::new(name.unwrap_or(&self.created_by), from.and_then(Source::parse).unwrap_or(Source::Worker))
     }
 }
 
@@ -131,7 +144,7 @@ async fn load_all(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResult
         "/* campaigns: load */ select c.id, c.name, c.state, c.pause_cause, c.pause_note, c.terms, c.filter,
                 c.failures_max, c.accounts, c.fingerprint, c.revision, c.approved_revision, c.approved_at, c.approved_by,
                 c.agreed, c.enlisted, c.canary_passed, c.created_at, c.created_by, c.changed_by, c.started_at,
-                c.started_by, c.started_from, c.ended_at, c.template_id, c.tick_at
+                c.started_by, c.started_from, c.ended_at, c.ended_by, c.ended_from, c.template_id, c.tick_at
            from json_each(?1) as asked cross join campaigns c on c.id = asked.value",
     )
     .bind(json(ids)?)

@@ -77,8 +77,7 @@ impl SqliteStore {
         for (event, account) in cancelled {
             written.add(event, account, campaign, story::campaign_aborted(event, campaign));
         }
-        // Who aborted it is not kept with it, but who has it run is.
-        written.write(&mut tx, &stored.starter(), stored.pause_note.as_deref(), now).await?;
+        written.write(&mut tx, &stored.ender(), stored.pause_note.as_deref(), now).await?;
         tx.commit().await.map_err(failure)?;
         Ok(count)
     }

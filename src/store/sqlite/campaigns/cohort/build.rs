@@ -178,11 +178,9 @@ impl<'a> Members<'a> {
                 None => (None, None),
                 Some((account, zone)) => (Some(account), own_zone(zone)?),
             };
-            let is_own = row.on.is_some();
             match self.date(row.on, zone) {
                 Ok(date) => members.push(member(row.account, account, date, row.reason, row.line)),
-                Err(why) if is_own => add(bad, Problem::new(row.line, COLUMNS[1], why), making),
-                Err(why) => return Err(self.past(zone, why)),
+                Err(why) => add(bad, Problem::new(row.line, COLUMNS[1], why), making),
             }
         }
         self.add(&members).await

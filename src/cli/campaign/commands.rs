@@ -1,0 +1,201 @@
+//! `campaign approve`, `start`, `pause`, `resume`, `abort` and `retry`: what a person does with a campaign.
+
+use clap::Args;
+
+use super::super::session::{CliError, Exit, Session};
+use super::super::values;
+use super::dry_run::Page;
+use super::show::{accounts, in_short, named, number};
+use crate::domain::campaign::{CampaignId, Command, State};
+use crate::domain::refusal::Refusal;
+use crate::store::campaigns::Commanded;
+
+/// What is said yes to.
+#[derive(Debug, Args)]
+struct ConfirmArgs {
+    /// Only if nothing has changed since the dry run with this digest
+    #[arg(long, value_name = "DIGEST", allow_hyphen_values = true)]
+    digest: Option<String>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Approve a campaign that somebody else made, as a dry run shows it now
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It takes a token with the role approver in DISCONNECTD_TOKEN, of somebody who had no part in making the campaign. On a \
+terminal it shows the dry run and asks. Any change of the campaign makes an approval void.
+
+Example:
+  DISCONNECTD_TOKEN=$(cat my.token) disconnectd campaign approve 7")]
+pub struct ApproveArgs {
+    /// The number of the campaign
+    #[arg(value_name = "ID", value_parser = values::campaign_id)]
+    campaign: CampaignId,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+}
+
+/// Start a campaign: from here on `disconnectd serve` does its disconnects
+#[derive(Debug, Args)]
+#[command(after_help = "\
+On a terminal it shows the dry run and asks; where nobody is there to answer, it starts.
+
+Examples:
+  disconnectd campaign start 7
+  disconnectd campaign start 7 --digest \"$(disconnectd --json campaign dry-run 7 | jq -r .digest)\"")]
+pub struct StartArgs {
+    /// The number of the campaign
+    #[arg(value_name = "ID", value_parser = values::campaign_id)]
+    campaign: CampaignId,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+}
+
+/// End a campaign for good: what had not begun never will
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is disconnected stays disconnected; all other accounts keep their service. On a terminal it asks.
+
+Example:
+  disconnectd campaign abort 7 --reason 'wrong list'")]
+pub struct AbortArgs {
+    /// The number of the campaign
+    #[arg(value_name = "ID", value_parser = values::campaign_id)]
+    campaign: CampaignId,
+    /// Why, for whoever looks at it
+    #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
+    reason: Option<String>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub async fn approve(args: ApproveArgs, session: &Session) -> Result<Exit, CliError> {
+    let ApproveArgs { campaign, confirm } = args;
+    let digest = agree(campaign, confirm, "Approve", session).await?;
+    let approved = session.store.approve_campaign(campaign, digest.as_deref(), &session.actor).await?;
+    session.answer(&approved, || {
+        format!(
+            "Campaign {} is approved by {}: {}. Start it: disconnectd campaign start {campaign}",
+            named(&approved),
+            session.actor.name,
+            accounts(approved.counts.accounts)
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+pub async fn start(args: StartArgs, session: &Session) -> Result<Exit, CliError> {
+    let StartArgs { campaign, confirm } = args;
+    let digest = agree(campaign, confirm, "Start", session).await?;
+    let started = session.store.start_campaign(campaign, digest.as_deref(), &session.actor).await?;
+    answer(&started, &Command::Start, session).await
+}
+
+/// On a terminal shows the dry run and asks. Answers the digest that is said yes to. What a rule refuses is left to the
+/// rule, without a question.
+async fn agree(
+    campaign: CampaignId,
+    confirm: ConfirmArgs,
+    verb: &str,
+    session: &Session,
+) -> Result<Option<String>, CliError> {
+    if confirm.yes || !session.screen.can_ask() {
+        return Ok(confirm.digest);
+    }
+    let page = Page::of(campaign, session).await?;
+    if page.campaign.state.is_begun() {
+        return Ok(confirm.digest);
+    }
+    session.screen.note(&page.rendered(session.screen.width));
+    let shown = Some(page.dry_run.digest.clone());
+    if confirm.digest.is_some() && confirm.digest != shown {
+        return Ok(confirm.digest);
+    }
+    if !page.dry_run.can_start {
+        // Should it be possible a moment later, nobody has said yes to that.
+        return Ok(shown);
+    }
+    if verb == "Start" && page.dry_run.needs_approval && !page.dry_run.is_approved {
+        let (accounts, limit) = (page.dry_run.accounts, page.approval_over);
+        return Err(Refusal::CampaignNotApproved { campaign, accounts, limit }.into());
+    }
+    let question =
+        format!("{verb} campaign {}: disconnect {}?", named(&page.campaign), accounts(page.dry_run.to_disconnect));
+    if session.screen.confirm(&question).await? {
+        Ok(shown)
+    } else {
+        Err(CliError::refused("not_confirmed", "nothing was done: the answer was no"))
+    }
+}
+
+pub async fn abort(args: AbortArgs, session: &Session) -> Result<Exit, CliError> {
+    let AbortArgs { campaign, reason, yes } = args;
+    if !yes && session.screen.can_ask() {
+        let view = session.store.campaign(campaign).await?;
+        if !view.state.is_over() {
+            let left = view.counts.accounts - view.counts.done();
+            let question = format!(
+                "Abort campaign {} for good? {} of its accounts would keep their service.",
+                named(&view),
+                number(left)
+            );
+            if !session.screen.confirm(&question).await? {
+                return Err(CliError::refused("not_confirmed", "nothing was done: the answer was no"));
+            }
+        }
+    }
+    command(campaign, &Command::Abort { note: reason }, session).await
+}
+
+pub async fn command(campaign: CampaignId, command: &Command, session: &Session) -> Result<Exit, CliError> {
+    let commanded = session.store.command_campaign(campaign, command, &session.actor).await?;
+    answer(&commanded, command, session).await
+}
+
+async fn answer(commanded: &Commanded, command: &Command, session: &Session) -> Result<Exit, CliError> {
+    session.answer(commanded, || sentence(commanded, command))?;
+    // An aborted one has events to be cancelled, as a running one has some to be done.
+    let has_open = commanded.campaign.counts.scheduled > 0;
+    if commanded.campaign.state == State::Running || (commanded.campaign.state == State::Aborted && has_open) {
+        session.note_unserved().await;
+    }
+    Ok(Exit::Done)
+}
+
+fn sentence(Commanded { campaign, events }: &Commanded, command: &Command) -> String {
+    let (id, name, counts) = (campaign.id, named(campaign), &campaign.counts);
+    let so_far = in_short(campaign);
+    let done = number(counts.done());
+    let left = number(counts.accounts - counts.done());
+    match command {
+        Command::Start | Command::Resume => format!(
+            "Campaign {name} is {}: {}, {so_far}. Watch it: disconnectd campaign watch {id}",
+            campaign.state.as_str(),
+            accounts(counts.accounts)
+        ),
+        Command::Pause { .. } => format!(
+            "Campaign {name} is paused: {done} done, {} taken back from the queue, {left} left ({so_far}). Nothing of it \
+             begins before `disconnectd campaign resume {id}`.",
+            number(*events)
+        ),
+        Command::Abort { .. } => {
+            let cancelled = if *events > 0 {
+                format!(" {} of their events are being cancelled; nothing of them will begin.", number(*events))
+            } else {
+                String::new()
+            };
+            format!("Campaign {name} is aborted: {done} done, {left} keep their service ({so_far}).{cancelled}")
+        }
+        Command::Retry => format!(
+            "Campaign {name} is {}: {} tried again ({so_far}). Watch it: disconnectd campaign watch {id}",
+            campaign.state.as_str(),
+            match events {
+                1 => "1 account is".into(),
+                n => format!("{} accounts are", number(*n)),
+            }
+        ),
+    }
+}
