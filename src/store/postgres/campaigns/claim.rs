@@ -29,11 +29,7 @@ pub(super) async fn claim(
     redispatch: Redispatch,
 ) -> Result<Claimed, Failure> {
     let mut tx = store.begin().await?;
-    let got: bool =
-        sqlx::query_scalar("/* campaigns: one claim at a time */ select pg_try_advisory_xact_lock(1684632419, 3)")
-            .fetch_one(&mut *tx)
-            .await?;
-    if !got {
+    if !begin(&mut tx).await? {
         return Ok(Claimed { next: Some(LOOK_AGAIN), ..Claimed::default() });
     }
     let (running, all_there) = lock(&mut tx).await?;
@@ -57,6 +53,13 @@ pub(super) async fn claim(
         claimed.next = Some(Duration::ZERO);
     }
     Ok(claimed)
+}
+
+/// One claim at a time. `false`: another is under way.
+async fn begin(db: &mut PgConnection) -> Result<bool, Failure> {
+    Ok(sqlx::query_scalar("/* campaigns: one claim at a time */ select pg_try_advisory_xact_lock(1684632419, 3)")
+        .fetch_one(db)
+        .await?)
 }
 
 /// The running campaigns, under the locks of their rows, and whether those are all.

@@ -29,9 +29,7 @@ macro_rules! lock_sql {
             "/* enlist: lock accounts */
              with batch as materialized (
                  select account_id from campaign_members
-                  where campaign_id = $1 and position > $2
-                  order by position
-                  limit $3
+                  where campaign_id = $1 and position > $2 and position <= $2 + $3
              )
              select id from accounts
               where id = any(array(
@@ -62,9 +60,7 @@ pub(super) async fn has_outside(db: &mut PgConnection, stored: &Stored) -> Resul
         "/* enlist: children outside */
          with batch as materialized (
              select account_id from campaign_members
-              where campaign_id = $1 and position > $2
-              order by position
-              limit $3
+              where campaign_id = $1 and position > $2 and position <= $2 + $3
          )
          select exists (
                 select from batch b

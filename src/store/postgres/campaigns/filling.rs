@@ -189,9 +189,12 @@ impl<'a> Filling<'a> {
             let page = within(VERB_LIMIT, selection::page(self.db, after, settings, *now)).await?;
             let Some(last) = page.last() else { break };
             after = last.id;
-            connected += i64::try_from(page.len()).unwrap_or(i64::MAX);
             let mut members = Vec::with_capacity(page.len());
-            for account in page.iter().filter(|account| filter.matches(&account.candidate())) {
+            for account in page.iter().filter(|account| account.is_connected) {
+                connected += 1;
+                if !filter.matches(&account.candidate()) {
+                    continue;
+                }
                 let date = MemberDate::of(None, terms, *late, account.own_zone, settings, *now)
                     .map_err(|_| self.past_date(account.own_zone))?;
                 let number = account.number.as_str();
@@ -406,9 +409,8 @@ async fn frozen(db: &mut PgConnection, campaign: CampaignId, after: i64) -> Resu
         "/* cohort: read again */
          select account_number, due_at, reason
            from campaign_members
-          where campaign_id = $1 and position > $2
-          order by position
-          limit $3",
+          where campaign_id = $1 and position > $2 and position <= $2 + $3
+          order by position",
     )
     .bind(campaign.0)
     .bind(after)

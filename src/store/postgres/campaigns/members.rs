@@ -22,10 +22,11 @@ pub(super) struct Member {
     pub(super) reason: Option<String>,
 }
 
-/// Up to `limit` members behind position `after`. Fewer than that: there are no more.
+/// The next `limit` members behind position `after`; none where there are no more.
 ///
-/// Whatever is asked of a member is asked by a look-up of its own (`limit`, or a scalar): right after a large cohort or
-/// a large import, without statistics, the planner would go through whole tables for each page otherwise.
+/// The page has both its bounds, since positions have no gaps, and whatever is asked of a member is asked by a look-up of
+/// its own (`limit`, or a scalar): right after a large cohort or a large import, without statistics, the planner would go
+/// through whole tables for each page otherwise (with `limit` alone it read all members behind, and sorted them).
 pub(super) async fn page(
     db: &mut PgConnection,
     campaign: CampaignId,
@@ -41,9 +42,9 @@ pub(super) async fn page(
                 e.id as open_event, e.campaign_id as open_campaign
            from (select position, account_number, account_id, due_at, planned_for, zone, reason
                    from campaign_members
-                  where campaign_id = $1 and position > $2
+                  where campaign_id = $1 and position > $2 and position <= $2 + $3
                   order by position
-                  limit $3) m
+                 offset 0) m
            left join lateral (
                 select a.id, a.disconnected_at, a.currency,
                        a.email is not null or a.mailing_address is not null

@@ -56,9 +56,9 @@ async fn page(db: &mut PgConnection, campaign: CampaignId, after: i64) -> Result
                 e.last_error, e.reason as event_reason, i.number as invoice_number, i.total as invoice_total,
                 i.currency as invoice_currency
            from (select * from campaign_members
-                  where campaign_id = $1 and position > $2
+                  where campaign_id = $1 and position > $2 and position <= $2 + $3
                   order by position
-                  limit $3) m
+                 offset 0) m
            left join lateral (select currency from accounts a where a.id = m.account_id limit 1) a on true
            left join lateral (select * from disconnect_events e where e.id = m.event_id limit 1) e on true
            left join lateral (select * from invoices i where i.event_id = m.event_id limit 1) i on true
