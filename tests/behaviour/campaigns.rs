@@ -24,7 +24,7 @@ async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestData
     let numbers: Vec<&str> = leavers.filter_map(|line| line.split(',').next()).collect();
     assert_eq!(numbers.len(), 1869);
     let list = format!("account_number\n{}\n", numbers.join("\n"));
-    let terms = ["--children", "keep", "--canary", "25", "--per-minute", "60000"];
+    let terms = ["--children", "keep", "--canary", "25", "--per-minute", "12000"];
 
     for cohort in [["--accounts", "-"], ["--where", "group = \"churn: yes\""]] {
         program.run(&["demo", "--load"]).exits(0);
@@ -86,15 +86,15 @@ async fn when_a_pause_answers_nothing_more_begins(db: &TestDatabase) {
     let mut pauses = Vec::new();
     for at_least in [100, 900, 1_700] {
         until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(at_least)).await;
-        let paused = program.json(&["campaign", "pause", &id, "--reason", "a call from the field"]);
+        let stopped = program.json(&["campaign", "pause", &id, "--reason", "a call from the field"]);
         let ended = "select count(*) from disconnect_events where campaign_id is not null and state = 'completed'";
-        assert_eq!(paused["counts"]["completed"], db.number(ended).await, "the answer is exact");
-        assert_eq!(paused["counts"]["queued"], 0);
+        assert_eq!(stopped["counts"]["completed"], db.number(ended).await, "the answer is exact");
+        assert_eq!(stopped["counts"]["queued"], 0);
         // The workers are alive: a single one gets through meanwhile.
         program.run(&["disconnect", &format!("single-{at_least}"), "--yes"]).exits(0);
-        assert_eq!(paused["counts"]["completed"], db.number(ended).await, "nothing more began");
+        assert_eq!(stopped["counts"]["completed"], db.number(ended).await, "nothing more began");
         let resumed = program.json(&["campaign", "resume", &id]);
-        pauses.push((paused["as_of"].as_str().unwrap().to_owned(), resumed["as_of"].as_str().unwrap().to_owned()));
+        pauses.push((stopped["as_of"].as_str().unwrap().to_owned(), resumed["as_of"].as_str().unwrap().to_owned()));
     }
     program.run(&["campaign", "watch", &id]).exits(0);
     for (paused, resumed) in pauses {

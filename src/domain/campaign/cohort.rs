@@ -50,7 +50,7 @@ impl MemberDate {
         now: DateTime<Utc>,
     ) -> Result<Self, String> {
         let of_all = || terms.on.as_deref().map(When::parse).transpose();
-        let Some(when) = own.map(|when| Ok(Some(when))).unwrap_or_else(of_all)? else { return Ok(Self::default()) };
+        let Some(when) = own.map_or_else(of_all, |when| Ok(Some(when)))? else { return Ok(Self::default()) };
         if when == When::Now {
             return Ok(Self::default());
         }

@@ -1,6 +1,7 @@
 //! The dry run: what a campaign would do if it were started now. It changes nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -134,12 +135,9 @@ impl Adding {
             self.stops |= blocker.effect == BlockerEffect::Stops;
             self.blockers.add(blocker);
         }
-        let account = match (&member.account, member.left_out()) {
-            (Some(account), None) => account,
-            _ => {
-                result.left_out += 1;
-                return;
-            }
+        let (Some(account), None) = (&member.account, member.left_out()) else {
+            result.left_out += 1;
+            return;
         };
         result.to_disconnect += 1;
         let children = i64::try_from(account.children.len()).unwrap_or(i64::MAX);
@@ -236,7 +234,17 @@ fn digest(of: &DryRunOf, result: &DryRun) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..16])
+}
+
+/// In lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Plain data: it has no map with odd keys that JSON could not hold.

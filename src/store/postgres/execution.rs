@@ -357,7 +357,7 @@ async fn release_addresses(
     now: DateTime<Utc>,
     releases: &[(&Event, Assignment)],
 ) -> Result<(), Failure> {
-    let released = sqlx::query(
+    let written = sqlx::query(
         "/* disconnect: release addresses */
          update address_assignments set assigned_until = $2 where id = any($1) and assigned_until is null",
     )
@@ -365,7 +365,7 @@ async fn release_addresses(
     .bind(now)
     .execute(db)
     .await?;
-    expect_rows("addresses to release", releases.len(), released.rows_affected())
+    expect_rows("addresses to release", releases.len(), written.rows_affected())
 }
 
 async fn disconnect_accounts(

@@ -151,7 +151,7 @@ async fn eight_at_once_make_one_campaign(db: &TestDatabase) {
                             }
                         }
                         Err(error) => {
-                            assert!(error.is_transient() && !error.to_string().contains("deadlock"), "{error}")
+                            assert!(error.is_transient() && !error.to_string().contains("deadlock"), "{error}");
                         }
                     }
                 }

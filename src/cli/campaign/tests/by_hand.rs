@@ -160,7 +160,7 @@ fn verb(words: &[&str]) -> Verb {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_list_makes_nothing_and_all_of_its_problems_are_in_a_file() {
     let it = Installation::new().await;
-    let bad: String = (0..30).map(|n| format!("1003,{}\n", if n == 0 { "2126-12-01" } else { "someday" })).collect();
+    let bad = format!("1003,2126-12-01\n{}", "1003,someday\n".repeat(29));
     let list = it.file("list.csv", &format!("account_number,date\n{bad}1003,2020-01-01\n"));
     let file = it.file("problems.csv", "somebody else's");
     let create = ["campaign", "create", "--name", "n", "--accounts", &list, "--problems", &file];

@@ -166,27 +166,24 @@ pub(super) async fn change(
     };
     let (stored, settings, now) = within(VERB_LIMIT, begin).await?;
     let mut changed = Changed::of(&stored, revision, by);
-    let filled = match cohort {
-        Some((draft, cohort)) => {
-            changed.has_new_cohort = true;
-            changed.filter = draft.filter.as_ref().map(|filter| filter.text().to_owned());
-            changed.failures_max = draft.failures_max;
-            changed.by.insert(draft.by.name);
-            let of =
-                Members { terms: &changed.terms, late: draft.late, everyone: draft.everyone, settings: &settings, now };
-            within(BULK_LIMIT, remove_members(&mut tx, campaign)).await?;
-            match fill(&mut tx, campaign, &of, cohort, &making).await? {
-                Ok(filled) => filled,
-                Err(bad) => {
-                    tx.rollback().await;
-                    return Ok(Made::BadRows(bad));
-                }
+    let filled = if let Some((draft, cohort)) = cohort {
+        changed.has_new_cohort = true;
+        changed.filter = draft.filter.as_ref().map(|filter| filter.text().to_owned());
+        changed.failures_max = draft.failures_max;
+        changed.by.insert(draft.by.name);
+        let of =
+            Members { terms: &changed.terms, late: draft.late, everyone: draft.everyone, settings: &settings, now };
+        within(BULK_LIMIT, remove_members(&mut tx, campaign)).await?;
+        match fill(&mut tx, campaign, &of, cohort, &making).await? {
+            Ok(filled) => filled,
+            Err(bad) => {
+                tx.rollback().await;
+                return Ok(Made::BadRows(bad));
             }
         }
-        None => {
-            let of = Members { terms: &changed.terms, late: true, everyone: true, settings: &settings, now };
-            refill(&mut tx, &stored, &of, &making).await?
-        }
+    } else {
+        let of = Members { terms: &changed.terms, late: true, everyone: true, settings: &settings, now };
+        refill(&mut tx, &stored, &of, &making).await?
     };
     let view = async {
         if changed.is_new(&stored, &filled) {

@@ -13,6 +13,7 @@ use super::selection;
 use crate::domain::calendar::When;
 use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::cohort::{BadRows, MemberDate, MemberRow};
+use crate::domain::campaign::dry_run::hex;
 use crate::domain::filter::Filter;
 use crate::domain::import::Problem;
 use crate::domain::refusal::Refusal;
@@ -57,7 +58,7 @@ impl<'a> Filling<'a> {
     }
 
     pub(super) fn end(self) -> Filled {
-        let fingerprint = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex(&self.hash.finalize());
         Filled { accounts: self.accounts, fingerprint }
     }
 
@@ -371,9 +372,12 @@ struct Child {
     reason: Option<String>,
 }
 
+/// The fields of [`Child`].
+type ChildRow = (i64, String, Option<String>, i64, Option<String>, Option<String>);
+
 /// Those of members behind position `after`, up to `until`, that are no members yet.
 async fn children(db: &mut PgConnection, campaign: CampaignId, after: i64, until: i64) -> Result<Vec<Child>, Failure> {
-    let found: Vec<(i64, String, Option<String>, i64, Option<String>, Option<String>)> = sqlx::query_as(
+    let found: Vec<ChildRow> = sqlx::query_as(
         "/* cohort: children */
          select c.id, c.number, c.zone, m.account_id as parent, m.planned_for, m.reason
            from (select position, account_id, planned_for, reason

@@ -279,7 +279,7 @@ fn name(template: &TemplateView, tick_at: DateTime<Utc>) -> String {
 
 /// The standing approval counts as one of this cohort.
 async fn start(tx: &mut Transaction, stored: Stored, approver: &str) -> Result<Result<(), Refusal>, Failure> {
-    let approved = sqlx::query(
+    let written = sqlx::query(
         "/* templates: approve a campaign */
          update campaigns
             set state = 'draft', approved_revision = revision, approved_at = clock_timestamp(), approved_by = $2
@@ -289,7 +289,7 @@ async fn start(tx: &mut Transaction, stored: Stored, approver: &str) -> Result<R
     .bind(approver)
     .execute(&mut **tx)
     .await?;
-    expect_rows("campaigns to approve", 1, approved.rows_affected())?;
+    expect_rows("campaigns to approve", 1, written.rows_affected())?;
     let stored = Stored { approved_revision: Some(stored.revision), ..stored };
     let tried = dry_run::of(tx, &stored).await?;
     if let Err(refusal) = tried.check(&stored, None) {

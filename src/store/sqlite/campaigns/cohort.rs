@@ -16,6 +16,7 @@ use crate::domain::actor::Actor;
 use crate::domain::campaign::template::TemplateId;
 use crate::domain::campaign::{CampaignId, Draft, Revision, State, Terms};
 use crate::domain::dispositions::Disposition;
+use crate::domain::filter::Filter;
 use crate::domain::settings::Settings;
 use crate::store::campaigns::{Cohort, Made, Making};
 use crate::store::{StoreError, StoreResult};
@@ -139,7 +140,7 @@ pub async fn insert(
     .bind(&draft.name)
     .bind(state(built.accounts, settings).as_str())
     .bind(to_json(&draft.terms)?)
-    .bind(draft.filter.as_ref().map(|filter| filter.text()))
+    .bind(draft.filter.as_ref().map(Filter::text))
     .bind(draft.failures_max)
     .bind(built.accounts)
     .bind(&built.fingerprint)

@@ -45,13 +45,12 @@ pub async fn eligible(
     let mut eligible = HashMap::with_capacity(rows.len());
     for row in &rows {
         let campaign = CampaignId(get(row, "campaign_id")?);
-        let filter = match filters.get(&campaign) {
-            Some(filter) => Arc::clone(filter),
-            None => {
-                let filter = Arc::new(filter(connection, campaign).await?);
-                filters.insert(campaign, Arc::clone(&filter));
-                filter
-            }
+        let filter = if let Some(filter) = filters.get(&campaign) {
+            Arc::clone(filter)
+        } else {
+            let filter = Arc::new(filter(connection, campaign).await?);
+            filters.insert(campaign, Arc::clone(&filter));
+            filter
         };
         eligible.insert(EventId(get(row, "id")?), filter);
     }

@@ -54,7 +54,13 @@ pub async fn enlist(
     let mut children = Vec::new();
     for Enlisted { account, number, reason, .. } in enlisted {
         let event = event_of(&events, account.id.0)?;
-        let of = |child| Child { parent: number.clone(), parent_id: account.id, event, child, reason: reason.clone() };
+        let of = |child| Child {
+            parent: number.clone(),
+            parent_id: account.id,
+            event,
+            outside: child,
+            reason: reason.clone(),
+        };
         children.extend(account.children.into_iter().map(of));
     }
     families::decide(connection, stored.terms.children, children, &by, now).await?;

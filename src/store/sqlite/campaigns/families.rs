@@ -23,7 +23,7 @@ pub struct Child {
     pub parent: AccountNumber,
     pub parent_id: AccountId,
     pub event: EventId,
-    pub child: OutsideChild,
+    pub outside: OutsideChild,
     pub reason: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub async fn decide(
     let (disposition, step) = match disposition {
         Some(Disposition::Keep) => (Disposition::Keep, ChildStep::Keep),
         Some(Disposition::Unlink) => {
-            children.retain(|one| one.child.has_contact);
+            children.retain(|one| one.outside.has_contact);
             (Disposition::Unlink, ChildStep::Unlink)
         }
         Some(Disposition::Disconnect) | None => return Ok(()),
@@ -55,7 +55,7 @@ pub async fn decide(
     }
     let decisions: Vec<_> = children
         .iter()
-        .map(|one| (one.event.0, one.child.id.0, disposition.as_str(), i64::from(one.child.has_contact)))
+        .map(|one| (one.event.0, one.outside.id.0, disposition.as_str(), i64::from(one.outside.has_contact)))
         .collect();
     let written = sqlx::query(
         "/* families: decide */ insert into family_decisions (event_id, child_id, disposition, had_contact, decided_at,
@@ -73,7 +73,7 @@ pub async fn decide(
 
     let mut entries: Vec<LogRow> = Vec::with_capacity(children.len() * 2);
     let mut told: BTreeMap<EventId, (AccountId, Option<String>, Vec<_>)> = BTreeMap::new();
-    for Child { parent, parent_id, event, child, reason } in children {
+    for Child { parent, parent_id, event, outside: child, reason } in children {
         let of_parent = told.entry(event).or_insert_with(|| (parent_id, reason.clone(), Vec::new()));
         of_parent.2.push((child.number.clone(), disposition, None));
         let (id, has_contact) = (child.id.0, child.has_contact);
@@ -103,7 +103,7 @@ pub async fn decide(
 
 /// Their parents are remembered, so that an import does not link them again.
 async fn unlink(connection: &mut SqliteConnection, children: &[Child]) -> StoreResult<()> {
-    let ids: Vec<i64> = children.iter().map(|one| one.child.id.0).collect();
+    let ids: Vec<i64> = children.iter().map(|one| one.outside.id.0).collect();
     let written = sqlx::query(
         "/* families: unlink */ update accounts set unlinked_from_id = parent_id, parent_id = null
           where id in (select value from json_each(?1))",

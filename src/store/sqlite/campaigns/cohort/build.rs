@@ -161,7 +161,7 @@ impl<'a> Members<'a> {
         .fetch_one(&mut *self.connection)
         .await
         .map_err(failure)?;
-        let known: Vec<(String, Option<i64>, Option<String>, Option<u64>)> = read(&known)?;
+        let known: Vec<KnownRow> = read(&known)?;
         let (mut accounts, mut lines) = (HashMap::with_capacity(known.len()), HashMap::with_capacity(known.len()));
         for (number, account, zone, line) in known {
             lines.extend(line.map(|line| (number.clone(), line)));
@@ -176,7 +176,7 @@ impl<'a> Members<'a> {
             lines.insert(row.account.to_string(), row.line);
             let (account, zone) = match accounts.remove(row.account.as_str()) {
                 None => (None, None),
-                Some((account, zone)) => (Some(account), own_zone(zone)?),
+                Some((account, zone)) => (Some(account), own_zone(zone.as_deref())?),
             };
             match self.date(row.on, zone) {
                 Ok(date) => members.push(member(row.account, account, date, row.reason, row.line)),
@@ -219,7 +219,7 @@ impl<'a> Members<'a> {
 
     fn selected(&self, row: CandidateRow, filter: &Filter) -> StoreResult<Option<NewMember>> {
         let (id, number, name, status, groups, parent, zone, currency, (high, low, oldest_debit), address) = row;
-        let own = own_zone(zone)?;
+        let own = own_zone(zone.as_deref())?;
         let (number, parent) = (AccountNumber::from_stored(number), parent.map(AccountNumber::from_stored));
         let candidate = Candidate {
             number: &number,
@@ -318,13 +318,16 @@ impl<'a> Members<'a> {
     }
 }
 
+/// A number of the list: its account and that one's zone, and the line that it stood in before.
+type KnownRow = (String, Option<i64>, Option<String>, Option<u64>);
+
 fn add(bad: &mut BadRows, problem: Problem, making: &Making<'_>) {
     (making.problem)(&problem);
     bad.add(problem);
 }
 
-fn own_zone(zone: Option<String>) -> StoreResult<Option<Tz>> {
-    zone.as_deref().map(parse_zone).transpose().map_err(|error| unreadable(&error))
+fn own_zone(zone: Option<&str>) -> StoreResult<Option<Tz>> {
+    zone.map(parse_zone).transpose().map_err(|error| unreadable(&error))
 }
 
 fn member(
