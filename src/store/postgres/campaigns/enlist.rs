@@ -90,7 +90,7 @@ async fn enlist(mut tx: Transaction, campaign: CampaignId) -> Result<u64, Failur
     let now = sqlx::query_scalar("/* enlist: now */ select clock_timestamp()").fetch_one(&mut *tx).await?;
     let members = members::page(&mut tx, campaign, stored.enlisted, i64::from(ENLIST_MAX)).await?;
     let Some(last) = members.last().map(|member| member.facts.position) else { return Ok(0) };
-    let batch = Batch { stored: &stored, by: stored.starter(), started_at, now };
+    let batch = Batch { stored: &stored, by: stored.starter(), started_at, now, last };
     batch.write(&mut tx, &members, unlinks).await?;
     if !advance(&mut tx, &stored, last).await? {
         // Paused or aborted meanwhile.
@@ -109,6 +109,8 @@ struct Batch<'a> {
     by: Actor,
     started_at: DateTime<Utc>,
     now: DateTime<Utc>,
+    /// The position of its last member.
+    last: i64,
 }
 
 impl Batch<'_> {
@@ -159,12 +161,14 @@ impl Batch<'_> {
              update campaign_members m
                 set left_out = w.left_out, left_out_note = w.note
                from unnest($2::bigint[], $3::text[], $4::text[]) as w (position, left_out, note)
-              where m.campaign_id = $1 and m.position = w.position",
+              where m.campaign_id = $1 and m.position = w.position and m.position > $5 and m.position <= $6",
         )
         .bind(self.stored.id.0)
         .bind(left_out.iter().map(|(member, _, _)| member.facts.position).collect::<Vec<_>>())
         .bind(left_out.iter().map(|(_, kind, _)| kind.as_str()).collect::<Vec<_>>())
         .bind(left_out.iter().map(|(_, _, note)| note.as_str()).collect::<Vec<_>>())
+        .bind(self.stored.enlisted)
+        .bind(self.last)
         .execute(db)
         .await?;
         expect_rows("members to leave out", left_out.len(), written.rows_affected())
@@ -213,7 +217,8 @@ impl Batch<'_> {
                  update campaign_members m
                     set event_id = made.id, expected = w.expected
                    from made join wanted w on w.account_id = made.account_id
-                  where m.campaign_id = $1 and m.position = w.position
+                  -- Without the bounds the planner may go through all members for each batch.
+                  where m.campaign_id = $1 and m.position = w.position and m.position > $16 and m.position <= $17
                  returning m.position
              )
              select made.id, (select count(*) from logged), (select count(*) from joined) from made order by made.id",
@@ -233,6 +238,8 @@ impl Batch<'_> {
         .bind(&self.by.name)
         .bind(self.by.source.as_str())
         .bind(LogKind::Scheduled.as_str())
+        .bind(self.stored.enlisted)
+        .bind(self.last)
         .fetch_all(db)
         .await?;
         expect_rows("events to make", members.len(), made.len() as u64)?;

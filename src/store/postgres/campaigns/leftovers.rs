@@ -82,11 +82,11 @@ pub(super) async fn cancel_batch(store: &PostgresStore) -> Result<u64, Failure> 
 
 async fn cancel(db: &mut PgConnection, campaign: &Stored) -> Result<u64, Failure> {
     super::enlist::be_brief(db).await?;
+    // Any of them: in an order, all would be read and sorted for each batch.
     let ids: Vec<i64> = sqlx::query_scalar(
         "/* leftovers: a batch */
          select id from disconnect_events
           where lane in ($1, -$1) and state in ('scheduled', 'queued')
-          order by lane, next_at, id
           limit $2",
     )
     .bind(campaign.id.0)
