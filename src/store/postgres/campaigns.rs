@@ -150,14 +150,8 @@ impl CampaignDispatch for PostgresStore {
     }
 }
 
-/// The lock of whoever opens or cancels events for many accounts at once. Before any row. `false`: another has it.
-async fn try_lock_masses(db: &mut PgConnection) -> Result<bool, Failure> {
-    Ok(sqlx::query_scalar("/* campaigns: try the lock of masses */ select pg_try_advisory_xact_lock(1684632419, 4)")
-        .fetch_one(db)
-        .await?)
-}
-
-/// The same, waited for: each holder has it for a moment.
+/// The lock of whoever opens or cancels events for many accounts at once. Before any row. It is waited for, since each
+/// holder has it for a moment.
 pub(super) async fn lock_masses(db: &mut PgConnection) -> Result<(), Failure> {
     sqlx::query("/* campaigns: lock masses */ select pg_advisory_xact_lock(1684632419, 4)").execute(db).await?;
     Ok(())

@@ -30,6 +30,7 @@ pub(super) async fn claim(
 ) -> Result<Claimed, Failure> {
     let mut tx = store.begin().await?;
     if !begin(&mut tx).await? {
+        tx.rollback().await;
         return Ok(Claimed { next: Some(LOOK_AGAIN), ..Claimed::default() });
     }
     let (running, all_there) = lock(&mut tx).await?;

@@ -13,7 +13,6 @@ use crate::domain::story;
 use crate::store::StoreError;
 use crate::store::campaigns::{Commanded, ENLIST_AT_START, ENLIST_MAX};
 use crate::store::postgres::failure::{Failure, expect_rows};
-use crate::store::postgres::transaction::Transaction;
 use crate::store::postgres::{PostgresStore, hints, installation};
 
 /// How often a dry run is made anew for a campaign that somebody is changing.
@@ -150,33 +149,42 @@ pub(super) async fn command(
         return Box::pin(start(store, campaign, None, by)).await;
     }
     let mut tx = store.begin().await?;
-    if *command == Command::Retry {
-        lock_masses(&mut tx).await?;
+    match obey(&mut tx, campaign, command, by).await {
+        Ok(events) => {
+            hints::notify(&mut tx).await?;
+            let campaign = stored::view(&mut tx, campaign).await?;
+            tx.commit().await?;
+            Ok(Commanded { campaign, events })
+        }
+        Err(failure) => {
+            // Not in the background: the next claim would find the row locked.
+            tx.rollback().await;
+            Err(failure)
+        }
     }
-    let stored = stored::lock(&mut tx, campaign).await?;
-    let settings = installation::settings(&mut tx).await?;
-    let counts = counts::of_one(&mut tx, campaign).await?.counts;
-    let events = match stored.facts(&settings, counts.failed).command(command)? {
-        Transition::Start | Transition::Nothing => 0,
-        Transition::Pause { cause, note } => pause(&mut tx, campaign, cause, note.as_deref()).await?,
+}
+
+/// Answers how many events were taken back, are being cancelled, or are tried again.
+async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by: &Actor) -> Result<i64, Failure> {
+    if *command == Command::Retry {
+        lock_masses(db).await?;
+    }
+    let stored = stored::lock(db, campaign).await?;
+    let settings = installation::settings(db).await?;
+    let counts = counts::of_one(db, campaign).await?.counts;
+    match stored.facts(&settings, counts.failed).command(command)? {
+        Transition::Start | Transition::Nothing => Ok(0),
+        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref()).await,
         Transition::Resume { canary_passed } => {
-            resume(&mut tx, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
-            0
+            resume(db, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
+            Ok(0)
         }
         Transition::Abort => {
             let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
-            abort(&mut tx, campaign, note, by).await?
+            abort(db, campaign, note, by).await
         }
-        Transition::Retry => retry(&mut tx, &stored, by).await?,
-    };
-    finish(tx, campaign, events).await
-}
-
-async fn finish(mut tx: Transaction, campaign: CampaignId, events: i64) -> Result<Commanded, Failure> {
-    hints::notify(&mut tx).await?;
-    let campaign = stored::view(&mut tx, campaign).await?;
-    tx.commit().await?;
-    Ok(Commanded { campaign, events })
+        Transition::Retry => retry(db, &stored, by).await,
+    }
 }
 
 /// Under the lock of its row. Answers how many events were taken back.

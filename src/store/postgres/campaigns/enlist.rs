@@ -10,9 +10,9 @@ use sqlx::postgres::PgConnection;
 use super::counts::Tallies;
 use super::families::{self, Enlistee};
 use super::leftovers::cancel_leftovers;
+use super::lock_masses;
 use super::members::{self, Member};
 use super::stored::{self, Stored};
-use super::{lock_masses, try_lock_masses};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::BlockerKind;
@@ -47,12 +47,11 @@ pub(super) async fn batch(store: &PostgresStore) -> StoreResult<u64> {
     let waiting: Vec<i64> = super::within(super::VERB_LIMIT, waiting).await?;
     let mut held_up = None;
     for campaign in waiting {
-        let tried = super::within(super::VERB_LIMIT, try_batch_of(store, CampaignId(campaign))).await;
+        let tried = super::within(super::VERB_LIMIT, batch_of(store, CampaignId(campaign))).await;
         match tried {
-            Ok(None) => return Ok(0),
-            // Paused meanwhile.
-            Ok(Some(0)) => {}
-            Ok(Some(members)) => return Ok(members),
+            // Paused meanwhile, or another process was quicker.
+            Ok(0) => {}
+            Ok(members) => return Ok(members),
             Err(error @ StoreError::Conflict(_)) => held_up = Some(error),
             Err(error) => return Err(error),
         }
@@ -60,47 +59,55 @@ pub(super) async fn batch(store: &PostgresStore) -> StoreResult<u64> {
     held_up.map_or(Ok(0), Err)
 }
 
-/// `None`: another process is at it.
-async fn try_batch_of(store: &PostgresStore, campaign: CampaignId) -> Result<Option<u64>, Failure> {
-    let mut tx = store.begin().await?;
-    if !try_lock_masses(&mut tx).await? {
-        return Ok(None);
-    }
-    enlist(tx, campaign).await.map(Some)
-}
-
 /// The next batch of this campaign, where it is running and not all there.
 pub(super) async fn batch_of(store: &PostgresStore, campaign: CampaignId) -> Result<u64, Failure> {
     let mut tx = store.begin().await?;
     lock_masses(&mut tx).await?;
-    enlist(tx, campaign).await
+    end(tx, campaign).await
 }
 
-async fn enlist(mut tx: Transaction, campaign: CampaignId) -> Result<u64, Failure> {
-    let stored = stored::load(&mut tx, campaign).await?;
+/// Nothing is left to a rollback in the background: it would keep the lock of masses from the next batch.
+async fn end(mut tx: Transaction, campaign: CampaignId) -> Result<u64, Failure> {
+    match enlist(&mut tx, campaign).await {
+        Ok(0) => {
+            tx.rollback().await;
+            Ok(0)
+        }
+        Ok(members) => {
+            tx.commit().await?;
+            Ok(members)
+        }
+        Err(failure) => {
+            tx.rollback().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Nothing is to be committed where it answers none.
+async fn enlist(tx: &mut PgConnection, campaign: CampaignId) -> Result<u64, Failure> {
+    let stored = stored::load(tx, campaign).await?;
     let Some(started_at) = stored.started_at.filter(|_| stored.state == State::Running) else {
         return Ok(0);
     };
-    be_brief(&mut tx).await?;
-    let unlinks = stored.terms.children == Some(Disposition::Unlink) && families::has_outside(&mut tx, &stored).await?;
+    be_brief(tx).await?;
+    let unlinks = stored.terms.children == Some(Disposition::Unlink) && families::has_outside(tx, &stored).await?;
     if unlinks {
-        family::lock_tree(&mut tx).await?;
+        family::lock_tree(tx).await?;
     }
-    families::lock_accounts(&mut tx, &stored, unlinks).await?;
+    families::lock_accounts(tx, &stored, unlinks).await?;
     let now = sqlx::query_scalar("/* enlist: now */ select clock_timestamp()").fetch_one(&mut *tx).await?;
-    let members = members::page(&mut tx, campaign, stored.enlisted, i64::from(ENLIST_MAX)).await?;
+    let members = members::page(tx, campaign, stored.enlisted, i64::from(ENLIST_MAX)).await?;
     let Some(last) = members.last().map(|member| member.facts.position) else { return Ok(0) };
-    let batch = Batch { stored: &stored, by: stored.starter(), started_at, now };
-    batch.write(&mut tx, &members, unlinks).await?;
-    if !advance(&mut tx, &stored, last).await? {
+    let batch = Batch { stored: &stored, by: stored.starter(), started_at, now, last };
+    batch.write(tx, &members, unlinks).await?;
+    if !advance(tx, &stored, last).await? {
         // Paused or aborted meanwhile.
-        tx.rollback().await;
         return Ok(0);
     }
     // Behind the campaign's row: a pause, which holds that, may wait for these events.
-    families::join_members(&mut tx, &stored, last, &batch.by, now).await?;
-    hints::notify(&mut tx).await?;
-    tx.commit().await?;
+    families::join_members(tx, &stored, last, &batch.by, now).await?;
+    hints::notify(tx).await?;
     Ok(members.len() as u64)
 }
 
@@ -109,6 +116,8 @@ struct Batch<'a> {
     by: Actor,
     started_at: DateTime<Utc>,
     now: DateTime<Utc>,
+    /// The position of its last member.
+    last: i64,
 }
 
 impl Batch<'_> {
@@ -159,12 +168,14 @@ impl Batch<'_> {
              update campaign_members m
                 set left_out = w.left_out, left_out_note = w.note
                from unnest($2::bigint[], $3::text[], $4::text[]) as w (position, left_out, note)
-              where m.campaign_id = $1 and m.position = w.position",
+              where m.campaign_id = $1 and m.position = w.position and m.position > $5 and m.position <= $6",
         )
         .bind(self.stored.id.0)
         .bind(left_out.iter().map(|(member, _, _)| member.facts.position).collect::<Vec<_>>())
         .bind(left_out.iter().map(|(_, kind, _)| kind.as_str()).collect::<Vec<_>>())
         .bind(left_out.iter().map(|(_, _, note)| note.as_str()).collect::<Vec<_>>())
+        .bind(self.stored.enlisted)
+        .bind(self.last)
         .execute(db)
         .await?;
         expect_rows("members to leave out", left_out.len(), written.rows_affected())
@@ -213,7 +224,8 @@ impl Batch<'_> {
                  update campaign_members m
                     set event_id = made.id, expected = w.expected
                    from made join wanted w on w.account_id = made.account_id
-                  where m.campaign_id = $1 and m.position = w.position
+                  -- Without the bounds the planner may go through all members for each batch.
+                  where m.campaign_id = $1 and m.position = w.position and m.position > $16 and m.position <= $17
                  returning m.position
              )
              select made.id, (select count(*) from logged), (select count(*) from joined) from made order by made.id",
@@ -233,6 +245,8 @@ impl Batch<'_> {
         .bind(&self.by.name)
         .bind(self.by.source.as_str())
         .bind(LogKind::Scheduled.as_str())
+        .bind(self.stored.enlisted)
+        .bind(self.last)
         .fetch_all(db)
         .await?;
         expect_rows("events to make", members.len(), made.len() as u64)?;

@@ -3,8 +3,8 @@
 use sqlx::postgres::PgConnection;
 
 use super::counts::Tallies;
+use super::lock_masses;
 use super::stored::{self, Stored};
-use super::try_lock_masses;
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::{CampaignId, TallyKind};
@@ -58,10 +58,6 @@ pub(in crate::store::postgres) async fn cancel_leftovers(
 /// One batch of what aborted campaigns left open. Answers how many were cancelled; fewer than [`ENLIST_MAX`] where there
 /// are no more.
 pub(super) async fn cancel_batch(store: &PostgresStore) -> Result<u64, Failure> {
-    let mut tx = store.begin().await?;
-    if !try_lock_masses(&mut tx).await? {
-        return Ok(0);
-    }
     let aborted: Option<i64> = sqlx::query_scalar(
         "/* leftovers: of which campaign */
          select c.id from campaigns c
@@ -71,9 +67,11 @@ pub(super) async fn cancel_batch(store: &PostgresStore) -> Result<u64, Failure> 
           order by c.id
           limit 1",
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&store.pool)
     .await?;
     let Some(campaign) = aborted.map(CampaignId) else { return Ok(0) };
+    let mut tx = store.begin().await?;
+    lock_masses(&mut tx).await?;
     let campaign = stored::load(&mut tx, campaign).await?;
     let cancelled = cancel(&mut tx, &campaign).await?;
     tx.commit().await?;
@@ -82,11 +80,11 @@ pub(super) async fn cancel_batch(store: &PostgresStore) -> Result<u64, Failure> 
 
 async fn cancel(db: &mut PgConnection, campaign: &Stored) -> Result<u64, Failure> {
     super::enlist::be_brief(db).await?;
+    // Any of them: in an order, all would be read and sorted for each batch.
     let ids: Vec<i64> = sqlx::query_scalar(
         "/* leftovers: a batch */
          select id from disconnect_events
           where lane in ($1, -$1) and state in ('scheduled', 'queued')
-          order by lane, next_at, id
           limit $2",
     )
     .bind(campaign.id.0)
