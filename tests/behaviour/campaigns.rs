@@ -78,10 +78,11 @@ async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestData
     }
 }
 
-/// Held with workers at full speed: at scale 2 schedulers and 3 workers in processes of their own.
+/// At scale with 2 schedulers and 3 workers in processes of their own.
 async fn when_a_pause_answers_nothing_more_begins(db: &TestDatabase) {
     let program = with_accounts(db, 3_000).await;
-    let id = started(&program, &[]);
+    // Slow enough for commands that take their time on a busy machine; the store's races are held at full speed.
+    let id = started(&program, &["--per-minute", "12000"]);
     let serving = serve(db, &program);
     let mut pauses = Vec::new();
     for at_least in [100, 900, 1_700] {
@@ -111,7 +112,8 @@ async fn when_a_pause_answers_nothing_more_begins(db: &TestDatabase) {
 
 async fn an_abort_takes_back_what_was_queued_and_a_new_request_goes_through(db: &TestDatabase) {
     let program = with_accounts(db, 3_000).await;
-    let id = started(&program, &[]);
+    // Slow enough for commands that take their time on a busy machine; the store's races are held at full speed.
+    let id = started(&program, &["--per-minute", "12000"]);
     let serving = serve(db, &program);
     until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(100)).await;
     let aborted = program.json(&["campaign", "abort", &id, "--yes"]);
