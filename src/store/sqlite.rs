@@ -31,6 +31,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod turn;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -112,14 +113,17 @@ impl SqliteStore {
         self.clock.now()
     }
 
-    /// A transaction that has the database for itself until it ends. Dropped without a commit, it is rolled back.
-    async fn write(&self) -> StoreResult<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("begin immediate").await.map_err(failure)
-    }
-
     /// A transaction that sees one state of the database.
     async fn read(&self) -> StoreResult<Transaction<'static, Sqlite>> {
         self.readers.begin().await.map_err(failure)
+    }
+
+    /// The path of a file beside the database's.
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.file.clone().into_os_string();
+        path.push(".");
+        path.push(suffix);
+        path.into()
     }
 
     async fn reader(&self) -> StoreResult<PoolConnection<Sqlite>> {

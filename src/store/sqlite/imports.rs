@@ -3,21 +3,16 @@
 //! Whoever sends the rows may be slow; the database is locked for the merge alone. Temporary tables belong to one
 //! connection and stand in a file of their own, so memory stays bounded, and both vanish with the connection.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::SqliteStore;
 use super::failure::failure;
+use super::turn::MERGE_PATIENCE;
 use super::{account_import, debit_import};
 use crate::domain::actor::Actor;
 use crate::domain::import::{AccountRow, DebitRow, ImportReport};
 use crate::store::{ImportOptions, Imports, Rows, StoreResult};
-
-/// How long a merge waits for the lock. Its file has been read to the end and may not be there to be read again, so it
-/// is worth more patience than other verbs.
-const MERGE_PATIENCE: Duration = Duration::from_mins(2);
 
 #[async_trait]
 impl Imports for SqliteStore {
@@ -29,7 +24,7 @@ impl Imports for SqliteStore {
         let mut connection = self.importer().await?;
         let mut report = ImportReport::default();
         account_import::stage(&mut connection, &mut rows, &mut report).await?;
-        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let mut tx = self.write_on(&mut connection).await?;
         account_import::merge(&mut tx, &mut report, &options, self.now()).await?;
         finish(tx, &mut report, &options).await?;
         connection.close().await.map_err(failure)?;
@@ -40,7 +35,7 @@ impl Imports for SqliteStore {
         let mut connection = self.importer().await?;
         let mut report = ImportReport::default();
         debit_import::stage(&mut connection, &mut rows, &mut report).await?;
-        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let mut tx = self.write_on(&mut connection).await?;
         debit_import::merge(&mut tx, &mut report, &options, self.now()).await?;
         finish(tx, &mut report, &options).await?;
         connection.close().await.map_err(failure)?;

@@ -74,7 +74,7 @@ impl Installations for SqliteStore {
         // be changed within a transaction: a connection of its own, that looks at none.
         let options = self.options.clone().foreign_keys(false);
         let mut connection = options.connect().await.map_err(failure)?;
-        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let mut tx = self.write_on(&mut connection).await?;
         let tables: Vec<String> = sqlx::query_scalar(
             "/* demo: tables */ select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'",
         )

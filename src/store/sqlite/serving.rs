@@ -119,9 +119,7 @@ impl SqliteStore {
     }
 
     fn lock_path(&self) -> PathBuf {
-        let mut path = self.file.clone().into_os_string();
-        path.push(".lock");
-        path.into()
+        self.beside("lock")
     }
 
     /// The file as the person named it.

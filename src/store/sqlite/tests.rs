@@ -1,6 +1,7 @@
 //! What is true of SQLite alone. What both engines promise is in the contract suite.
 
 mod campaigns;
+mod turn;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

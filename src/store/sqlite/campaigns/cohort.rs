@@ -40,7 +40,7 @@ impl SqliteStore {
             Building::Built(built) => built,
             Building::BadRows(bad) => return Ok(Made::BadRows(bad)),
         };
-        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let mut tx = self.write_on(&mut connection).await?;
         let now = self.now();
         let settings = settings(&mut tx).await?;
         let id = insert(&mut tx, draft, &built, &settings, None, now).await?;
@@ -79,7 +79,7 @@ impl SqliteStore {
             }
             None => None,
         };
-        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let mut tx = self.write_on(&mut connection).await?;
         let now = self.now();
         let found = stored::load(&mut tx, campaign).await?;
         let settings = settings(&mut tx).await?;

@@ -48,7 +48,7 @@ impl SqliteStore {
             Err(error @ (StoreError::Refused(_) | StoreError::Rejected(_))) => Err(error.to_string()),
             Err(error) => return Err(error),
         };
-        let mut tx = connection.begin_with("begin immediate").await.map_err(failure)?;
+        let mut tx = self.write_on(&mut connection).await?;
         let now = self.now();
         let found = view(&mut tx, id).await?;
         if found != ready.template {

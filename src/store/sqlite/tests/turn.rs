@@ -1,0 +1,50 @@
+//! A process that never rests leaves the others their turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Scratch, within};
+use crate::domain::account::Status;
+use crate::store::Installations;
+
+/// Each store has its own connections and asks for the file's locks like a process of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_never_rests_leaves_others_their_turn() {
+    const WRITES: u64 = 30;
+    let scratch = Scratch::new();
+    let busy = Arc::new(scratch.migrated().await);
+    let written = Arc::new(AtomicU64::new(0));
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (busy, written) = (Arc::clone(&busy), Arc::clone(&written));
+            tokio::spawn(async move {
+                loop {
+                    let tx = busy.write().await.unwrap();
+                    // A disconnect of some accounts takes as long, and that is when others begin to wait.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    tx.commit().await.unwrap();
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let other = scratch.open().await;
+    within(Duration::from_secs(20), async {
+        while written.load(Ordering::Relaxed) < 10 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let before = written.load(Ordering::Relaxed);
+    for n in 0..WRITES {
+        let name = format!("other {n}");
+        other.add_status(&Status { name, activates_account: false }).await.unwrap();
+    }
+    let meanwhile = written.load(Ordering::Relaxed) - before;
+    for writer in writers {
+        writer.abort();
+    }
+    // One that had the lock already, and one that begins while the answer is on its way; some more for a busy machine.
+    assert!(meanwhile < WRITES * 6, "{meanwhile} writes of the busy one beside {WRITES} of the other");
+}
