@@ -242,7 +242,8 @@ pub struct EventCounts {
     pub completed: i64,
     pub failed: i64,
     pub cancelled: i64,
-    /// Open, with a `next_at` that has passed.
+    /// Open, with a `next_at` that has passed. What is scheduled of a campaign is not: it waits for the campaign's pace,
+    /// window or resume.
     pub overdue: i64,
     /// How long the oldest of those has been overdue, in seconds; 0 without any.
     pub lag_seconds: f64,

@@ -76,6 +76,19 @@ impl State {
         }
     }
 
+    /// What a sentence says of a campaign.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Draft => "has not started",
+            Self::AwaitingApproval => "waits for somebody's approval",
+            Self::Running => "is running",
+            Self::Paused => "is paused",
+            Self::Completed => "is completed",
+            Self::Aborted => "was aborted",
+        }
+    }
+
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)

@@ -120,8 +120,8 @@ pub enum Refusal {
     UnknownCampaign { campaign: CampaignId },
 
     #[error(
-        "campaign {campaign} is {} and can't be {wanted}; `disconnectd campaign show {campaign}` shows it",
-        .state.as_str()
+        "campaign {campaign} {}, so it can't be {wanted}; `disconnectd campaign show {campaign}` shows it",
+        .state.in_words()
     )]
     CampaignState { campaign: CampaignId, wanted: &'static str, state: campaign::State },
 

@@ -233,7 +233,8 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
                    from disconnect_events) s,
                 (select count(*) as overdue, min(next_at) as since
                    from disconnect_events
-                  where state in ('scheduled', 'queued') and next_at <= statement_timestamp()) o",
+                  where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
+                    and next_at <= statement_timestamp()) o",
     )
     .fetch_one(&store.pool)
     .await?;

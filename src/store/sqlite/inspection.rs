@@ -80,10 +80,23 @@ fn statement(check: Check) -> &'static str {
               order by d.id limit ?1"
         }
         Check::CampaignCounts => {
-            // Each table is gone through once.
+            // In halves of 32 bits, since sum() fails where an integer overflows.
             "/* inspect: campaign counts */
-             with tallied as (
+             with halves (half) as (
+                 values ('high'), ('low')
+             ), tallied as (
                  select campaign_id, kind, sum(count) as count from campaign_tallies group by campaign_id, kind
+                 union all
+                 select campaign_id, 'invoices', sum(invoices) from campaign_tallies group by campaign_id
+                 union all
+                 select campaign_id, half,
+                        case half when 'high' then sum(amount >> 32) + (sum(amount & 4294967295) >> 32)
+                                        else sum(amount & 4294967295) & 4294967295 end
+                   from campaign_tallies, halves where kind = 'disconnected' group by campaign_id, half
+             ), invoiced as (
+                 select e.campaign_id, i.total
+                   from invoices i join disconnect_events e on e.id = i.event_id
+                  where e.campaign_id is not null
              ), found (campaign_id, kind, count) as (
                  select campaign_id, case when state = 'completed' then outcome else state end, count(*)
                    from disconnect_events
@@ -94,6 +107,13 @@ fn statement(check: Check) -> &'static str {
                  union all
                  select campaign_id, 'left_out', count(*)
                    from campaign_members where left_out is not null group by 1
+                 union all
+                 select campaign_id, 'invoices', count(*) from invoiced group by 1
+                 union all
+                 select campaign_id, half,
+                        case half when 'high' then sum(total >> 32) + (sum(total & 4294967295) >> 32)
+                                        else sum(total & 4294967295) & 4294967295 end
+                   from invoiced, halves group by campaign_id, half
              ), wrong as (
                  select campaign_id
                    from (select campaign_id, kind, count from tallied

@@ -151,8 +151,11 @@ impl Installations for SqliteStore {
                 .map_err(failure)?;
         let overdue = sqlx::query(
             "/* events: overdue */ select count(*) as events, min(next_at) as oldest
-               from disconnect_events indexed by disconnect_events_lane
-              where state in ('scheduled', 'queued') and next_at < ?1",
+               from (select next_at from disconnect_events indexed by disconnect_events_lane
+                      where lane = 0 and state in ('scheduled', 'queued') and next_at < ?1
+                      union all
+                     select next_at from disconnect_events indexed by disconnect_events_in_flight
+                      where campaign_id is not null and lane <> 0 and state = 'queued' and next_at < ?1)",
         )
         .bind(at(now))
         .fetch_one(&mut *tx)

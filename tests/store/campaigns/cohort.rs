@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
+use disconnectd::domain::actor::{Actor, Source};
 use disconnectd::domain::campaign::cohort::BlockerKind;
-use disconnectd::domain::campaign::{CampaignId, Command, Revision, State, Terms};
+use disconnectd::domain::campaign::{CampaignId, Command, Draft, Revision, State, Terms};
 use disconnectd::domain::dispositions::Disposition;
 use disconnectd::domain::import::{LISTED_MAX, Problem};
 use disconnectd::domain::refusal::Refusal;
@@ -29,8 +30,10 @@ both_engines!(
     everyone_is_refused_unless_it_is_meant,
     children_that_are_to_be_disconnected_are_members_however_deep,
     children_of_a_filters_accounts_are_members_too,
+    children_go_at_the_instant_of_their_parent_whatever_their_zone,
     other_terms_take_children_in_and_out_and_keep_the_dates,
     a_new_cohort_takes_the_place_of_the_old_one,
+    a_new_cohort_brings_its_failures_max_and_its_maker,
     what_has_begun_is_not_changed,
     a_long_list_is_taken_in_chunks,
     campaigns_are_listed_newest_first_by_state_and_name,
@@ -269,6 +272,22 @@ async fn children_of_a_filters_accounts_are_members_too(db: &TestDatabase) {
     assert_eq!(db.members(id).await.len(), 4);
 }
 
+async fn children_go_at_the_instant_of_their_parent_whatever_their_zone(db: &TestDatabase) {
+    let far = account("C").zone("Pacific/Auckland").parent("P");
+    db.accounts([account("P").zone("America/New_York"), far]).await;
+    let id = db.made(&draft("x"), members([member("P").on("2126-12-01")])).await.id;
+    db.revised(id, with_children(None)).await;
+    let dates = |number: &str| {
+        format!(
+            "select planned_for || ' ' || zone || ' ' || due_at from campaign_members \
+             where campaign_id = {id} and account_number = '{number}'"
+        )
+    };
+    let parents = db.texts(&dates("P")).await;
+    assert!(parents[0].starts_with("2126-12-01 America/New_York 2126-12-01"), "{parents:?}");
+    assert_eq!(db.texts(&dates("C")).await, parents);
+}
+
 async fn other_terms_take_children_in_and_out_and_keep_the_dates(db: &TestDatabase) {
     family(db).await;
     let rows = || [member("P").on("2126-11-05"), member("D")];
@@ -303,6 +322,17 @@ async fn a_new_cohort_takes_the_place_of_the_old_one(db: &TestDatabase) {
     let bad = change(list(["A-1", "A-1"]), draft("x")).await;
     assert!(matches!(bad, Made::BadRows(_)), "{bad:?}");
     assert_eq!(db.dump().await, before);
+}
+
+async fn a_new_cohort_brings_its_failures_max_and_its_maker(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2"].map(account)).await;
+    let id = db.drafted(["A-1"]).await;
+    let revision = Revision { name: None, terms: None };
+    let other = Draft { failures_max: 7, by: Actor::new("another maker", Source::Api), ..draft("x") };
+    let cohort = Some((other, list(["A-2"])));
+    db.store.change_campaign(id, &revision, cohort, &boss(), Making::QUIET).await.unwrap();
+    let stored = db.texts(&format!("select failures_max || ' ' || changed_by from campaigns where id = {id}")).await;
+    assert!(stored[0].starts_with("7 ") && stored[0].contains("another maker"), "{stored:?}");
 }
 
 async fn what_has_begun_is_not_changed(db: &TestDatabase) {

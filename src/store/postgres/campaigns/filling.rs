@@ -14,6 +14,7 @@ use crate::domain::calendar::When;
 use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::cohort::{BadRows, MemberDate, MemberRow};
 use crate::domain::campaign::dry_run::hex;
+use crate::domain::calendar::Planned;
 use crate::domain::filter::Filter;
 use crate::domain::import::Problem;
 use crate::domain::refusal::Refusal;
@@ -231,8 +232,8 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// The connected children of connected members, however deep, behind all others. Each has the date that its parent
-    /// has, read in its own zone.
+    /// The connected children of connected members, however deep, behind all others. Each goes at the instant of its
+    /// parent, whatever zone it has itself.
     pub(super) async fn add_children(&mut self) -> Result<(), Failure> {
         let mut after = 0;
         while after < self.accounts {
@@ -242,11 +243,8 @@ impl<'a> Filling<'a> {
             after = until;
             let mut members = Vec::with_capacity(found.len());
             for child in &found {
-                let own = child.planned_for.as_deref().map(When::parse).transpose().map_err(StoreError::Rejected)?;
-                let Members { terms, settings, now, .. } = self.of;
-                let zone = rows::zone(child.zone.clone())?;
-                // That of its parent was admitted.
-                let date = MemberDate::of(own, terms, true, zone, settings, *now).map_err(StoreError::Rejected)?;
+                let planned = Planned { planned_for: child.planned_for.clone(), zone: child.zone.clone() };
+                let date = MemberDate { due_at: child.due_at, planned };
                 let reason = child.reason.as_deref();
                 let (account, parent) = (Some(child.id), Some(child.parent));
                 members.push(NewMember { number: &child.number, account, parent, date, reason });
@@ -366,21 +364,23 @@ async fn accounts(db: &mut PgConnection, list: &[MemberRow]) -> Result<HashMap<S
 struct Child {
     id: i64,
     number: String,
-    zone: Option<String>,
+    /// The parent's account, and what its member has.
     parent: i64,
+    due_at: Option<DateTime<Utc>>,
     planned_for: Option<String>,
+    zone: Option<String>,
     reason: Option<String>,
 }
 
 /// The fields of [`Child`].
-type ChildRow = (i64, String, Option<String>, i64, Option<String>, Option<String>);
+type ChildRow = (i64, String, i64, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<String>);
 
 /// Those of members behind position `after`, up to `until`, that are no members yet.
 async fn children(db: &mut PgConnection, campaign: CampaignId, after: i64, until: i64) -> Result<Vec<Child>, Failure> {
     let found: Vec<ChildRow> = sqlx::query_as(
         "/* cohort: children */
-         select c.id, c.number, c.zone, m.account_id as parent, m.planned_for, m.reason
-           from (select position, account_id, planned_for, reason
+         select c.id, c.number, m.account_id as parent, m.due_at, m.planned_for, m.zone, m.reason
+           from (select position, account_id, due_at, planned_for, zone, reason
                    from campaign_members
                   where campaign_id = $1 and position > $2 and position <= $3 and account_id is not null
                   order by position
@@ -388,7 +388,7 @@ async fn children(db: &mut PgConnection, campaign: CampaignId, after: i64, until
           cross join lateral (
                 select p.id from accounts p where p.id = m.account_id and p.disconnected_at is null limit 1) p
           cross join lateral (
-                select c.id, c.number, c.zone
+                select c.id, c.number
                   from accounts c
                  where c.parent_id = p.id and c.disconnected_at is null
                    and (select true from campaign_members k
@@ -401,8 +401,9 @@ async fn children(db: &mut PgConnection, campaign: CampaignId, after: i64, until
     .bind(until)
     .fetch_all(db)
     .await?;
-    let child =
-        |(id, number, zone, parent, planned_for, reason)| Child { id, number, zone, parent, planned_for, reason };
+    let child = |(id, number, parent, due_at, planned_for, zone, reason)| {
+        Child { id, number, parent, due_at, planned_for, zone, reason }
+    };
     Ok(found.into_iter().map(child).collect())
 }
 

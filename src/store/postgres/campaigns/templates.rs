@@ -29,7 +29,7 @@ macro_rules! template_sql {
             $name,
             " */
              select t.id, t.name, t.filter, t.cron, t.zone, t.accounts_max, t.terms, t.approved_by, t.next_at,
-                    t.last_tick_at, t.last_note, t.created_at, t.created_by, t.created_from,
+                    t.last_tick_at, t.last_note, t.created_at, t.created_by,
                     (select max(c.id) from campaigns c where c.template_id = t.id) as last_campaign_id
                from campaign_templates t ",
             $rest
@@ -165,7 +165,6 @@ pub(super) async fn next_tick(store: &PostgresStore) -> Result<Option<Duration>,
 /// A template whose tick is due, under the lock of its row.
 struct Due {
     template: TemplateView,
-    created_from: Source,
     tick: Tick,
 }
 
@@ -210,7 +209,7 @@ async fn due(tx: &mut Transaction) -> Result<Option<Due>, Failure> {
     .fetch_optional(&mut **tx)
     .await?;
     let Some(found) = found else { return Ok(None) };
-    let (template, from): (_, &str) = (of(&found)?, found.try_get("created_from")?);
+    let template = of(&found)?;
     let Some(next_at) = template.next_at else { return Ok(None) };
     let now = now(tx).await?;
     let tick = match cron(&template.cron) {
@@ -218,13 +217,12 @@ async fn due(tx: &mut Transaction) -> Result<Option<Due>, Failure> {
         // Made by another program. It is over after this one, and `make` says why.
         Err(_) => Some(Tick { tick_at: next_at, missed: 0, next_at: None }),
     };
-    let created_from = Source::parse(from).unwrap_or(Source::Worker);
-    Ok(tick.map(|tick| Due { template, created_from, tick }))
+    Ok(tick.map(|tick| Due { template, tick }))
 }
 
 /// What came of it, in words.
 async fn make(tx: &mut Transaction, due: &Due, failures_max: i32) -> Result<String, Failure> {
-    let Due { template, tick, .. } = due;
+    let Due { template, tick } = due;
     cron(&template.cron)?;
     let filter = stored::filter(&template.filter)?;
     let draft = Draft {
@@ -235,7 +233,7 @@ async fn make(tx: &mut Transaction, due: &Due, failures_max: i32) -> Result<Stri
         everyone: true,
         late: false,
         failures_max,
-        by: Actor::new(template.created_by.clone(), due.created_from),
+        by: Actor::new(template.created_by.clone(), Source::Worker),
     };
     let made = cohort::make(tx, &draft, Cohort::Filter(filter), Some((template.id, tick.tick_at)), &Making::QUIET);
     let campaign = match made.await {

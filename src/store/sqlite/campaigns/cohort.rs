@@ -3,6 +3,8 @@
 
 mod build;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, SqliteConnection};
 
@@ -64,10 +66,15 @@ impl SqliteStore {
         before.facts(&settings_before, 0).revise()?;
         let terms = revision.terms.clone().unwrap_or_else(|| before.terms.clone());
         let mut filter = before.filter.clone();
+        let mut failures_max = before.failures_max;
+        let mut makers = before.changed_by.clone();
+        makers.insert(by.name.clone());
         let has_new_cohort = cohort.is_some();
         let built = match cohort {
             Some((draft, cohort)) => {
                 filter = draft.filter.as_ref().map(|filter| filter.text().to_owned());
+                failures_max = draft.failures_max;
+                makers.insert(draft.by.name.clone());
                 let asked = Asked { terms: &terms, late: draft.late, everyone: draft.everyone };
                 match build::build(&mut connection, &asked, cohort, &making, self.now()).await? {
                     Building::Built(built) => Some(built),
@@ -92,8 +99,9 @@ impl SqliteStore {
             built.as_ref().is_some_and(|built| has_new_cohort || built.fingerprint != found.fingerprint);
         let is_new = has_new_members || terms != found.terms || name != found.name;
         if is_new {
-            let rewrite = Rewrite { name, terms: &terms, filter: filter.as_deref(), built: built.as_ref() };
-            write_revision(&mut tx, &found, &rewrite, &settings, by).await?;
+            let filter = filter.as_deref();
+            let rewrite = Rewrite { name, terms: &terms, filter, failures_max, makers: &makers, built: built.as_ref() };
+            write_revision(&mut tx, &found, &rewrite, &settings).await?;
         }
         let view = stored::view(&mut tx, campaign, now).await?;
         tx.commit().await.map_err(failure)?;
@@ -161,6 +169,9 @@ struct Rewrite<'a> {
     name: &'a str,
     terms: &'a Terms,
     filter: Option<&'a str>,
+    failures_max: i32,
+    /// Everybody who made it what it is.
+    makers: &'a BTreeSet<String>,
     /// None: its members stay.
     built: Option<&'a Built>,
 }
@@ -170,16 +181,13 @@ async fn write_revision(
     found: &Stored,
     rewrite: &Rewrite<'_>,
     settings: &Settings,
-    by: &Actor,
 ) -> StoreResult<()> {
-    let mut changed_by = found.changed_by.clone();
-    changed_by.insert(by.name.clone());
     let accounts = rewrite.built.map_or(found.accounts, |built| built.accounts);
     let fingerprint = rewrite.built.map_or(&found.fingerprint, |built| &built.fingerprint);
     let written = sqlx::query(
         "/* campaign: change */ update campaigns
             set name = ?2, state = ?3, terms = ?4, filter = ?5, accounts = ?6, fingerprint = ?7, changed_by = ?8,
-                revision = revision + 1, approved_revision = null, approved_at = null, approved_by = null, agreed = null
+                failures_max = ?9, revision = revision + 1, approved_revision = null, approved_at = null, approved_by = null, agreed = null
           where id = ?1",
     )
     .bind(found.id.0)
@@ -189,7 +197,8 @@ async fn write_revision(
     .bind(rewrite.filter)
     .bind(accounts)
     .bind(fingerprint)
-    .bind(to_json(&changed_by)?)
+    .bind(to_json(rewrite.makers)?)
+    .bind(rewrite.failures_max)
     .execute(&mut *connection)
     .await
     .map_err(failure)?;

@@ -21,6 +21,9 @@ use crate::domain::story;
 use crate::store::campaigns::{Commanded, ENLIST_AT_START, ENLIST_MAX};
 use crate::store::{StoreError, StoreResult};
 
+/// How often a dry run is made anew for a campaign that somebody is changing.
+const TRIES: usize = 3;
+
 impl SqliteStore {
     pub(in super::super) async fn approve(
         &self,
@@ -28,17 +31,29 @@ impl SqliteStore {
         digest: Option<&str>,
         by: &Actor,
     ) -> StoreResult<CampaignView> {
-        let mut tx = self.write().await?;
-        let now = self.now();
-        let stored = stored::load(&mut tx, campaign).await?;
-        let settings = settings(&mut tx).await?;
-        stored.facts(&settings, 0).approve(by)?;
-        let agreed = agree(&mut tx, &stored, &settings, digest, now).await?;
-        approve(&mut tx, &stored, &agreed, &by.name, now).await?;
-        let view = stored::view(&mut tx, campaign, now).await?;
-        tx.commit().await.map_err(failure)?;
-        Ok(view)
+        for _ in 0..TRIES {
+            let mut tx = self.read().await?;
+            let tried = stored::load(&mut tx, campaign).await?;
+            let settings = settings(&mut tx).await?;
+            tried.facts(&settings, 0).approve(by)?;
+            let agreed = agree(&mut tx, &tried, &settings, digest, self.now()).await?;
+            drop(tx);
+            let mut tx = self.write().await?;
+            let now = self.now();
+            let stored = stored::load(&mut tx, campaign).await?;
+            stored.facts(&settings, 0).approve(by)?;
+            if stored.revision == tried.revision {
+                approve(&mut tx, &stored, &agreed, &by.name, now).await?;
+                let view = stored::view(&mut tx, campaign, now).await?;
+                tx.commit().await.map_err(failure)?;
+                return Ok(view);
+            }
+        }
+        Err(keeps_changing(campaign))
     }
+
+    /// The dry run is made before the lock is taken: over a large cohort it takes its time, and everybody would wait for
+    /// it. What it is of, its revision says.
 
     pub(in super::super) async fn start(
         &self,
@@ -46,17 +61,28 @@ impl SqliteStore {
         digest: Option<&str>,
         by: &Actor,
     ) -> StoreResult<Commanded> {
-        let mut tx = self.write().await?;
-        let now = self.now();
-        let stored = stored::load(&mut tx, campaign).await?;
-        let settings = settings(&mut tx).await?;
-        if stored.facts(&settings, 0).command(&Command::Start)? == Transition::Start {
-            let agreed = agree(&mut tx, &stored, &settings, digest, now).await?;
-            begin(&mut tx, campaign, &agreed, by, now).await?;
-            tx.commit().await.map_err(failure)?;
-            self.enlist_first(campaign).await?;
+        for _ in 0..TRIES {
+            let mut tx = self.read().await?;
+            let tried = stored::load(&mut tx, campaign).await?;
+            let settings = settings(&mut tx).await?;
+            if tried.facts(&settings, 0).command(&Command::Start)? == Transition::Nothing {
+                let view = stored::view(&mut tx, campaign, self.now()).await?;
+                return Ok(Commanded { campaign: view, events: 0 });
+            }
+            let agreed = agree(&mut tx, &tried, &settings, digest, self.now()).await?;
+            drop(tx);
+            let mut tx = self.write().await?;
+            let stored = stored::load(&mut tx, campaign).await?;
+            if stored.facts(&settings, 0).command(&Command::Start)? == Transition::Start
+                && stored.revision == tried.revision
+            {
+                begin(&mut tx, campaign, &agreed, by, self.now()).await?;
+                tx.commit().await.map_err(failure)?;
+                self.enlist_first(campaign).await?;
+                return Ok(Commanded { campaign: self.seen(campaign).await?, events: 0 });
+            }
         }
-        Ok(Commanded { campaign: self.seen(campaign).await?, events: 0 })
+        Err(keeps_changing(campaign))
     }
 
     /// The first members, each batch in a transaction of its own. It has started: what does not come through now is left
@@ -121,6 +147,10 @@ impl SqliteStore {
         tx.commit().await.map_err(failure)?;
         Ok(Commanded { campaign: view, events })
     }
+}
+
+fn keeps_changing(campaign: CampaignId) -> StoreError {
+    StoreError::Conflict(format!("campaign {campaign} was changing"))
 }
 
 /// What a dry run shows now, where it may be started with it.

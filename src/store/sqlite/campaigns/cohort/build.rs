@@ -1,7 +1,6 @@
 //! The members, in a temporary table: from a list or by a filter, with their dates and their children.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -16,6 +15,7 @@ use super::Built;
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
 use crate::domain::campaign::cohort::{BadRows, COLUMNS, MemberDate, MemberRow};
+use crate::domain::campaign::dry_run::hex;
 use crate::domain::campaign::{CampaignId, Draft, Terms};
 use crate::domain::dispositions::Disposition;
 use crate::domain::filter::{Candidate, Filter};
@@ -256,9 +256,7 @@ impl<'a> Members<'a> {
 
     async fn add(&mut self, members: &[NewMember]) -> StoreResult<()> {
         self.accounts += members.len() as u64;
-        if self.accounts > MEMBERS_MAX {
-            return Err(StoreError::Rejected(format!("a campaign has at most {MEMBERS_MAX} accounts; split it")));
-        }
+        limited(self.accounts)?;
         let written = sqlx::query(
             "/* cohort: add */ insert into temp.members
                     (number, account_id, due_at, planned_for, zone, reason, line)
@@ -309,6 +307,7 @@ impl<'a> Members<'a> {
             .map_err(failure)?
             .rows_affected();
             self.accounts += taken;
+            limited(self.accounts)?;
             if taken == 0 {
                 break;
             }
@@ -324,6 +323,13 @@ type KnownRow = (String, Option<i64>, Option<String>, Option<u64>);
 fn add(bad: &mut BadRows, problem: Problem, making: &Making<'_>) {
     (making.problem)(&problem);
     bad.add(problem);
+}
+
+fn limited(accounts: u64) -> StoreResult<()> {
+    if accounts > MEMBERS_MAX {
+        return Err(StoreError::Rejected(format!("a campaign has at most {MEMBERS_MAX} accounts; split it")));
+    }
+    Ok(())
 }
 
 fn own_zone(zone: Option<&str>) -> StoreResult<Option<Tz>> {
@@ -413,9 +419,5 @@ async fn fingerprint(connection: &mut SqliteConnection) -> StoreResult<String> {
             }
         }
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String never fails.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hex(&hash.finalize()))
 }
