@@ -14,6 +14,7 @@ use super::{Page, Paged, Redispatch, Rows, StoreResult};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::{BadRows, Blocker, MemberRow};
 use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision, State};
@@ -172,6 +173,9 @@ pub trait Campaigns: Send + Sync {
     /// Every member in the order of the cohort, into `to` in chunks, in one consistent view; ends when there are no more,
     /// or nobody listens.
     async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()>;
+
+    /// Who did what with it. Oldest first.
+    async fn campaign_log(&self, campaign: CampaignId, page: &Page) -> StoreResult<Paged<Entry>>;
 
     /// # Errors
     /// [`crate::domain::refusal::Refusal::TemplateExists`].

@@ -191,9 +191,12 @@ impl Reconciling {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plural = if self.accounts == 1 { "" } else { "s" };
-        write!(f, "{} ({} account{plural}): {}", self.why, self.accounts, self.amount)
+        write!(f, "{} ({} account{}): {}", self.why, self.accounts, plural(self.accounts), self.amount)
     }
+}
+
+pub(super) fn plural(count: i64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 impl Reconciliation {

@@ -58,6 +58,9 @@ pub struct TemplateView {
     pub last_campaign_id: Option<CampaignId>,
     pub created_at: DateTime<Utc>,
     pub created_by: String,
+    /// Who approved it, took that back, or switched it on or off the last time.
+    pub changed_at: Option<DateTime<Utc>>,
+    pub changed_by: Option<String>,
 }
 
 /// What a person does with a template.

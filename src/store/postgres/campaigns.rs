@@ -15,6 +15,7 @@ mod enlist;
 mod families;
 mod filling;
 mod leftovers;
+mod log;
 mod members;
 mod report;
 mod selection;
@@ -34,6 +35,7 @@ use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, within};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
@@ -111,6 +113,13 @@ impl Campaigns for PostgresStore {
 
     async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
         Ok(report::stream(self, campaign, &to).await?)
+    }
+
+    async fn campaign_log(&self, campaign: CampaignId, page: &Page) -> StoreResult<Paged<Entry>> {
+        let mut view = self.begin_view().await?;
+        let entries = within(VERB_LIMIT, log::list(&mut view, campaign, page)).await?;
+        view.rollback().await;
+        Ok(entries)
     }
 
     async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {

@@ -9,6 +9,7 @@ mod eligibility;
 mod enlist;
 mod families;
 mod leftovers;
+mod log;
 mod members;
 mod report;
 mod stored;
@@ -26,6 +27,7 @@ use super::SqliteStore;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
@@ -100,6 +102,11 @@ impl Campaigns for SqliteStore {
     async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
         let mut tx = self.read().await?;
         report::report(&mut tx, campaign, &to).await
+    }
+
+    async fn campaign_log(&self, campaign: CampaignId, page: &Page) -> StoreResult<Paged<Entry>> {
+        let mut tx = self.read().await?;
+        log::list(&mut tx, campaign, page).await
     }
 
     async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {

@@ -6,7 +6,7 @@ use disconnectd::domain::campaign::{Command, PauseCause, State, Terms};
 use disconnectd::domain::event;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::retry::Verdict;
-use disconnectd::store::Executed;
+use disconnectd::store::{Executed, Page};
 
 use crate::support::both_engines;
 use crate::support::campaigns::{boss, draft_on, list, member, members, numbered, terms};
@@ -16,7 +16,7 @@ use crate::support::scenario::{clerk, outcome_of, refusal};
 
 both_engines!(
     a_pause_takes_back_what_is_queued_and_counts_exactly,
-    a_paused_campaign_says_who_paused_it_and_why,
+    a_paused_campaign_says_why_and_its_log_who,
     a_resume_goes_on_where_the_pause_stopped,
     an_abort_ends_it_for_good_and_its_open_events_are_cancelled,
     an_abort_of_a_paused_one_cancels_dates_to_come_and_both_lanes,
@@ -55,7 +55,7 @@ async fn a_pause_takes_back_what_is_queued_and_counts_exactly(db: &TestDatabase)
     assert_eq!(db.number(&dispatches).await, 0);
 }
 
-async fn a_paused_campaign_says_who_paused_it_and_why(db: &TestDatabase) {
+async fn a_paused_campaign_says_why_and_its_log_who(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
     let id = db.started(["A-1"]).await;
     let note = Some("the crew is stuck".to_owned());
@@ -67,6 +67,21 @@ async fn a_paused_campaign_says_who_paused_it_and_why(db: &TestDatabase) {
     let resumed = db.resume(id).await.campaign;
     assert_eq!((resumed.state, resumed.pause_cause, resumed.pause_note), (State::Running, None, None));
     assert_eq!(db.resume(id).await.campaign.state, State::Running, "it is so already");
+    db.store.command_campaign(id, &Command::Abort { note: None }, &clerk()).await.unwrap();
+    let log = db.store.campaign_log(id, &Page { after: None, limit: 10 }).await.unwrap().items;
+    let log: Vec<_> = log.iter().map(|entry| (entry.actor.as_str(), entry.message.as_str())).collect();
+    let (clerk, boss) = (clerk().name, boss().name);
+    assert_eq!(
+        log,
+        [
+            (clerk.as_str(), "made of 1 account from a list"),
+            (&clerk, "started: 1 account to disconnect, final invoices of nothing"),
+            (&boss, "paused: the crew is stuck"),
+            (&boss, "resumed"),
+            (&clerk, "aborted"),
+        ],
+        "what changed nothing is not told"
+    );
 }
 
 async fn a_resume_goes_on_where_the_pause_stopped(db: &TestDatabase) {

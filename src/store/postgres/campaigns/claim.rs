@@ -8,9 +8,10 @@ use sqlx::postgres::PgConnection;
 
 use super::commands::pause;
 use super::counts;
+use super::log as campaign_log;
 use super::stored::{Stored, stored_sql};
-use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::progress::{Demand, Running, Step, lanes, share_out};
+use crate::domain::campaign::{CampaignId, log};
 use crate::domain::event::{Attempt, EventId, Order};
 use crate::domain::pace::Pace;
 use crate::domain::refusal::Refusal;
@@ -143,7 +144,7 @@ impl Claim<'_> {
                 Step::Claim { at_most } => ready.push(Ready { facts, queued, at_most }),
                 Step::Wait { until } => self.wait_until(until, now),
                 Step::Pause { cause, note } => {
-                    pause(self.db, facts.id, cause, Some(&note)).await?;
+                    pause(self.db, facts.id, cause, Some(&note), &log::itself()).await?;
                     self.claimed.notes.push((facts.id, format!("paused by itself: {note}")));
                 }
                 Step::Complete => {
@@ -235,9 +236,10 @@ async fn complete(db: &mut PgConnection, campaign: CampaignId) -> Result<(), Fai
         "/* campaigns: complete */ update campaigns set state = 'completed', ended_at = clock_timestamp() where id = $1",
     )
     .bind(campaign.0)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    expect_rows("campaigns to complete", 1, completed.rows_affected())
+    expect_rows("campaigns to complete", 1, completed.rows_affected())?;
+    campaign_log::write(db, campaign, log::completed(), &log::itself()).await
 }
 
 /// Each with what is queued of its lanes, and when the first of that is dispatched again.

@@ -3,11 +3,11 @@
 use sqlx::postgres::PgConnection;
 
 use super::stored::{self, Stored, json};
-use super::{counts, dry_run, enlist, leftovers, lock_masses};
+use super::{counts, dry_run, enlist, leftovers, lock_masses, log as campaign_log};
 use crate::domain::account::LogKind;
 use crate::domain::actor::{Actor, Source};
 use crate::domain::campaign::dry_run::DryRun;
-use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition};
+use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition, log};
 use crate::domain::event::EventId;
 use crate::domain::story;
 use crate::store::StoreError;
@@ -47,10 +47,11 @@ pub(super) async fn approve(
         )
         .bind(campaign.0)
         .bind(&by.name)
-        .bind(json(&DryRun { is_approved: true, ..tried.dry_run })?)
+        .bind(json(&DryRun { is_approved: true, ..tried.dry_run.clone() })?)
         .execute(&mut *tx)
         .await?;
         expect_rows("campaigns to approve", 1, approved.rows_affected())?;
+        campaign_log::write(&mut tx, campaign, log::approved(&tried.dry_run), by).await?;
         let view = stored::view(&mut tx, campaign).await?;
         tx.commit().await?;
         return Ok(view);
@@ -118,9 +119,10 @@ pub(super) async fn run(
     .bind(&by.name)
     .bind(by.source.as_str())
     .bind(json(agreed)?)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    expect_rows("campaigns to start", 1, started.rows_affected())
+    expect_rows("campaigns to start", 1, started.rows_affected())?;
+    campaign_log::write(db, campaign, log::started(agreed), by).await
 }
 
 /// It has started, whatever comes of this: the upkeep goes on with it.
@@ -174,9 +176,10 @@ async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by
     let counts = counts::of_one(db, campaign).await?.counts;
     match stored.facts(&settings, counts.failed).command(command)? {
         Transition::Start | Transition::Nothing => Ok(0),
-        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref()).await,
+        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref(), by).await,
         Transition::Resume { canary_passed } => {
             resume(db, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
+            campaign_log::write(db, campaign, log::resumed(), by).await?;
             Ok(0)
         }
         Transition::Abort => {
@@ -193,6 +196,7 @@ pub(super) async fn pause(
     campaign: CampaignId,
     cause: PauseCause,
     note: Option<&str>,
+    by: &Actor,
 ) -> Result<i64, Failure> {
     let paused = sqlx::query(
         "/* campaign: pause */
@@ -204,6 +208,7 @@ pub(super) async fn pause(
     .execute(&mut *db)
     .await?;
     expect_rows("campaigns to pause", 1, paused.rows_affected())?;
+    campaign_log::write(db, campaign, log::paused(note), by).await?;
     take_back(db, campaign).await
 }
 
@@ -265,6 +270,7 @@ async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, 
     .execute(&mut *db)
     .await?;
     expect_rows("campaigns to abort", 1, aborted.rows_affected())?;
+    campaign_log::write(db, campaign, log::aborted(note), by).await?;
     take_back(db, campaign).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
     // Those that were brought forward go on by themselves. No `=`: of its events most are not in lane 0.
@@ -293,7 +299,7 @@ async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64
     .bind(campaign.0)
     .fetch_all(&mut *db)
     .await?;
-    leftovers::cancel_leftovers(db, &accounts, by, None).await?;
+    leftovers::cancel_leftovers(db, &accounts, by, stored.terms.reason.as_deref()).await?;
     let retried: Vec<Retried> = sqlx::query_as(
         "/* campaign retry: events */
          update disconnect_events
@@ -317,6 +323,8 @@ async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64
         return Ok(0);
     }
     log_retried(db, campaign, &retried, by).await?;
+    let events = i64::try_from(retried.len()).unwrap_or(i64::MAX);
+    campaign_log::write(db, campaign, log::retried(events), by).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
     let begins_again = stored.state == State::Completed;
     let retried_campaign = sqlx::query(
@@ -333,7 +341,7 @@ async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64
     .execute(db)
     .await?;
     expect_rows("campaigns to retry", 1, retried_campaign.rows_affected())?;
-    Ok(i64::try_from(retried.len()).unwrap_or(i64::MAX))
+    Ok(events)
 }
 
 /// An event, its account, and why it was asked for.

@@ -7,12 +7,13 @@ use chrono_tz::Tz;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::log as campaign_log;
 use super::stored::{self, Stored, json};
 use super::{cohort, commands, dry_run, upkeep};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::calendar::Cron;
 use crate::domain::campaign::template::{self, NewTemplate, TemplateCommand, TemplateId, TemplateView, Tick};
-use crate::domain::campaign::{CampaignId, Draft};
+use crate::domain::campaign::{CampaignId, Draft, log};
 use crate::domain::refusal::Refusal;
 use crate::store::campaigns::{Cohort, Making};
 use crate::store::postgres::failure::{Failure, expect_rows};
@@ -29,7 +30,7 @@ macro_rules! template_sql {
             $name,
             " */
              select t.id, t.name, t.filter, t.cron, t.zone, t.accounts_max, t.terms, t.approved_by, t.next_at,
-                    t.last_tick_at, t.last_note, t.created_at, t.created_by,
+                    t.last_tick_at, t.last_note, t.created_at, t.created_by, t.changed_at, t.changed_by,
                     (select max(c.id) from campaigns c where c.template_id = t.id) as last_campaign_id
                from campaign_templates t ",
             $rest
@@ -54,6 +55,8 @@ fn of(row: &PgRow) -> Result<TemplateView, Failure> {
         last_campaign_id: row.try_get::<Option<i64>, _>("last_campaign_id")?.map(CampaignId),
         created_at: row.try_get("created_at")?,
         created_by: row.try_get("created_by")?,
+        changed_at: row.try_get("changed_at")?,
+        changed_by: row.try_get("changed_by")?,
     })
 }
 
@@ -132,15 +135,19 @@ pub(super) async fn command(
         TemplateCommand::Approve => (Some(by.name.clone()), found.next_at),
         TemplateCommand::Unapprove => (None, found.next_at),
         TemplateCommand::SwitchOff => (found.approved_by, None),
-        TemplateCommand::SwitchOn if found.next_at.is_some() => (found.approved_by, found.next_at),
+        TemplateCommand::SwitchOn if found.next_at.is_some() => return Ok(found),
         TemplateCommand::SwitchOn => (found.approved_by, cron(&found.cron)?.next_after_in(now, found.zone)),
     };
     let changed = sqlx::query(
-        "/* templates: command */ update campaign_templates set approved_by = $2, next_at = $3 where id = $1",
+        "/* templates: command */ 
+         update campaign_templates
+            set approved_by = $2, next_at = $3, changed_at = clock_timestamp(), changed_by = $4
+          where id = $1",
     )
     .bind(template.0)
     .bind(approved_by)
     .bind(next_at)
+    .bind(&by.name)
     .execute(&mut *tx)
     .await?;
     expect_rows("templates to command", 1, changed.rows_affected())?;
@@ -293,7 +300,9 @@ async fn start(tx: &mut Transaction, stored: Stored, approver: &str) -> Result<R
     if let Err(refusal) = tried.check(&stored, None) {
         return Ok(Err(refusal));
     }
-    commands::run(tx, stored.id, &tried.dry_run, &commands::standing(approver)).await?;
+    let by = commands::standing(approver);
+    campaign_log::write(tx, stored.id, log::approved(&tried.dry_run), &by).await?;
+    commands::run(tx, stored.id, &tried.dry_run, &by).await?;
     Ok(Ok(()))
 }
 

@@ -12,9 +12,10 @@ use super::super::failure::failure;
 use super::super::rows::{at, expect_rows, get, json};
 use super::super::settings;
 use super::commands::pause;
+use super::log as campaign_log;
 use super::{counts, stored};
 use crate::domain::campaign::progress::{Demand, Running, Step, lanes, share_out};
-use crate::domain::campaign::{CampaignId, Counts, PauseCause};
+use crate::domain::campaign::{CampaignId, Counts, PauseCause, log};
 use crate::domain::event::{Attempt, EventId, Order};
 use crate::domain::pace::Pace;
 use crate::domain::settings::Settings;
@@ -131,7 +132,7 @@ impl Claim {
                     asking.push((running, Demand { queued: to_u32(running.queued), at_most: due }));
                 }
                 (Step::Pause { cause, note }, _) => {
-                    pause(connection, lane.id, cause, Some(&note), self.now).await?;
+                    pause(connection, lane.id, cause, Some(&note), &log::itself(), self.now).await?;
                     self.claimed.notes.push((lane.id, format!("paused by itself: {note}")));
                 }
                 (Step::Complete, _) => {
@@ -311,10 +312,11 @@ async fn complete(connection: &mut SqliteConnection, campaign: CampaignId, now: 
     )
     .bind(campaign.0)
     .bind(at(now))
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "claim campaigns: complete")
+    expect_rows(&written, 1, "claim campaigns: complete")?;
+    campaign_log::write(connection, campaign, log::completed(), &log::itself(), now).await
 }
 
 /// When the first of what is queued in a running campaign's lanes is to be dispatched again.

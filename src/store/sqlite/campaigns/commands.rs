@@ -10,11 +10,11 @@ use super::super::settings::settings;
 use super::cohort::to_json;
 use super::leftovers::cancel_leftovers;
 use super::stored::{self, Stored};
-use super::{counts, dry_run, enlist, stands};
+use super::{counts, dry_run, enlist, log as campaign_log, stands};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::dry_run::DryRun;
-use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition};
+use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition, log};
 use crate::domain::event::EventId;
 use crate::domain::settings::Settings;
 use crate::domain::story;
@@ -43,7 +43,7 @@ impl SqliteStore {
             let stored = stored::load(&mut tx, campaign).await?;
             stored.facts(&settings, 0).approve(by)?;
             if stored.revision == tried.revision {
-                approve(&mut tx, &stored, &agreed, &by.name, now).await?;
+                approve(&mut tx, &stored, &agreed, by, now).await?;
                 let view = stored::view(&mut tx, campaign, now).await?;
                 tx.commit().await.map_err(failure)?;
                 return Ok(view);
@@ -54,7 +54,6 @@ impl SqliteStore {
 
     /// The dry run is made before the lock is taken: over a large cohort it takes its time, and everybody would wait for
     /// it. What it is of, its revision says.
-
     pub(in super::super) async fn start(
         &self,
         campaign: CampaignId,
@@ -130,9 +129,10 @@ impl SqliteStore {
         let failed = counts::of_one(&mut tx, campaign).await?.failed;
         let settings = settings(&mut tx).await?;
         let events = match stored.facts(&settings, failed).command(command)? {
-            Transition::Pause { cause, note } => pause(&mut tx, campaign, cause, note.as_deref(), now).await?,
+            Transition::Pause { cause, note } => pause(&mut tx, campaign, cause, note.as_deref(), by, now).await?,
             Transition::Resume { canary_passed } => {
                 resume(&mut tx, campaign, canary_passed).await?;
+                campaign_log::write(&mut tx, campaign, log::resumed(), by, now).await?;
                 0
             }
             Transition::Abort => {
@@ -171,7 +171,7 @@ pub async fn approve(
     connection: &mut SqliteConnection,
     stored: &Stored,
     agreed: &DryRun,
-    by: &str,
+    by: &Actor,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     let written = sqlx::query(
@@ -181,13 +181,14 @@ pub async fn approve(
     )
     .bind(stored.id.0)
     .bind(at(now))
-    .bind(by)
+    .bind(&by.name)
     .bind(to_json(&DryRun { is_approved: true, ..agreed.clone() })?)
     .bind(stored.revision)
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "campaign: approve")
+    expect_rows(&written, 1, "campaign: approve")?;
+    campaign_log::write(connection, stored.id, log::approved(agreed), by, now).await
 }
 
 /// From now on it runs.
@@ -208,10 +209,11 @@ pub async fn begin(
     .bind(at(now))
     .bind(&by.name)
     .bind(by.source.as_str())
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "campaign: start")
+    expect_rows(&written, 1, "campaign: start")?;
+    campaign_log::write(connection, campaign, log::started(agreed), by, now).await
 }
 
 /// Answers how many events were taken back from the queue.
@@ -220,6 +222,7 @@ pub async fn pause(
     campaign: CampaignId,
     cause: PauseCause,
     note: Option<&str>,
+    by: &Actor,
     now: DateTime<Utc>,
 ) -> StoreResult<i64> {
     let written = sqlx::query(
@@ -233,6 +236,7 @@ pub async fn pause(
     .await
     .map_err(failure)?;
     expect_rows(&written, 1, "campaign: pause")?;
+    campaign_log::write(connection, campaign, log::paused(note), by, now).await?;
     take_back(connection, campaign, now).await
 }
 
@@ -304,6 +308,7 @@ async fn abort(
     .await
     .map_err(failure)?;
     expect_rows(&written, 1, "campaign: abort")?;
+    campaign_log::write(connection, campaign, log::aborted(note), by, now).await?;
     take_back(connection, campaign, now).await?;
     sqlx::query_scalar(
         "/* campaign: left open */ select count(*) from disconnect_events indexed by disconnect_events_lane
@@ -365,6 +370,8 @@ async fn retry(connection: &mut SqliteConnection, stored: &Stored, by: &Actor, n
     .await
     .map_err(failure)?;
     expect_rows(&written, entries.len(), "campaign: log retries")?;
+    let events = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+    campaign_log::write(connection, stored.id, log::retried(events), by, now).await?;
     sqlx::query(
         "/* campaign: run again */ update campaigns set state = 'running', ended_at = null
           where id = ?1 and state = 'completed'",

@@ -77,11 +77,15 @@ impl SqliteStore {
             }
         };
         let written = sqlx::query(
-            "/* template: change */ update campaign_templates set approved_by = ?2, next_at = ?3 where id = ?1",
+            "/* template: change */ update campaign_templates
+                set approved_by = ?2, next_at = ?3, changed_at = ?4, changed_by = ?5
+              where id = ?1",
         )
         .bind(template.0)
         .bind(approved_by)
         .bind(next_at.map(at))
+        .bind(at(self.now()))
+        .bind(&by.name)
         .execute(&mut *tx)
         .await
         .map_err(failure)?;
@@ -99,7 +103,7 @@ macro_rules! templates_sql {
             "/* ",
             $name,
             " */ select t.id, t.name, t.filter, t.cron, t.zone, t.accounts_max, t.terms, t.approved_by, t.next_at,
-                    t.last_tick_at, t.last_note, t.created_at, t.created_by,
+                    t.last_tick_at, t.last_note, t.created_at, t.created_by, t.changed_at, t.changed_by,
                     (select c.id from campaigns c where c.template_id = t.id
                       order by c.tick_at desc limit 1) as last_campaign_id
                from campaign_templates t ",
@@ -147,6 +151,8 @@ fn template_view(row: &SqliteRow) -> StoreResult<TemplateView> {
         last_campaign_id: get::<Option<i64>, _>(row, "last_campaign_id")?.map(CampaignId),
         created_at: get(row, "created_at")?,
         created_by: get(row, "created_by")?,
+        changed_at: get(row, "changed_at")?,
+        changed_by: get(row, "changed_by")?,
     })
 }
 

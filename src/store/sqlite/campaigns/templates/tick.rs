@@ -165,6 +165,7 @@ async fn start(
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     let by = template.approved_by.clone().ok_or_else(|| unreadable("a standing approval that is gone"))?;
+    let by = Actor::new(by, Source::Worker);
     let stored = stored::load(connection, id).await?;
     let settings = settings(connection).await?;
     let agreed = commands::agree(connection, &stored, &settings, None, now).await?;
@@ -172,5 +173,5 @@ async fn start(
     let stored = stored::load(connection, id).await?;
     stored.facts(&settings, 0).command(&Command::Start)?;
     let agreed = crate::domain::campaign::dry_run::DryRun { is_approved: true, ..agreed };
-    commands::begin(connection, id, &agreed, &Actor::new(by, Source::Worker), now).await
+    commands::begin(connection, id, &agreed, &by, now).await
 }
