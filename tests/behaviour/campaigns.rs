@@ -1,5 +1,6 @@
 //! Campaigns, as an operations lead runs them: through the commands, beside processes that serve.
 
+use disconnectd::domain::event::State;
 use serde_json::Value;
 
 use super::{both_pairs, installed, queue_url};
@@ -14,6 +15,8 @@ both_pairs!(
     an_abort_takes_back_what_was_queued_and_a_new_request_goes_through,
     a_single_disconnect_overtakes_a_campaign,
     of_two_campaigns_none_waits_for_the_other,
+    what_fails_pauses_it_and_is_tried_again,
+    a_template_that_somebody_approved_starts_its_campaigns,
 );
 
 /// The 1,869 who left, 139,130.85 USD: through dry run, approval, canary, pause, resume and report.
@@ -24,7 +27,7 @@ async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestData
     let numbers: Vec<&str> = leavers.filter_map(|line| line.split(',').next()).collect();
     assert_eq!(numbers.len(), 1869);
     let list = format!("account_number\n{}\n", numbers.join("\n"));
-    let terms = ["--children", "keep", "--canary", "25", "--per-minute", "12000"];
+    let terms = ["--children", "keep", "--canary", "25", "--per-minute", "30000"];
 
     for cohort in [["--accounts", "-"], ["--where", "group = \"churn: yes\""]] {
         program.run(&["demo", "--load"]).exits(0);
@@ -84,20 +87,26 @@ async fn when_a_pause_answers_nothing_more_begins(db: &TestDatabase) {
     // Slow enough for commands that take their time on a busy machine; the store's races are held at full speed.
     let id = started(&program, &["--per-minute", "12000"]);
     let serving = serve(db, &program);
+    let ended = "select count(*) from disconnect_events where campaign_id is not null and state = 'completed'";
     let mut pauses = Vec::new();
-    for at_least in [100, 900, 1_700] {
-        until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(at_least)).await;
+    let mut completed = 0;
+    for n in [100, 900, 1_700] {
+        // In the middle of it each time.
+        let before = completed;
+        wait_until(DEADLINE, "it has gone on", async || db.number(ended).await >= before + 100).await;
         let stopped = program.json(&["campaign", "pause", &id, "--reason", "a call from the field"]);
-        let ended = "select count(*) from disconnect_events where campaign_id is not null and state = 'completed'";
-        assert_eq!(stopped["counts"]["completed"], db.number(ended).await, "the answer is exact");
+        completed = stopped["counts"]["completed"].as_i64().unwrap();
+        assert_eq!(completed, db.number(ended).await, "the answer is exact");
+        assert!(completed < 3_000, "in the middle");
         assert_eq!(stopped["counts"]["queued"], 0);
         // The workers are alive: a single one gets through meanwhile.
-        program.run(&["disconnect", &format!("single-{at_least}"), "--yes"]).exits(0);
-        assert_eq!(stopped["counts"]["completed"], db.number(ended).await, "nothing more began");
+        program.run(&["disconnect", &format!("single-{n}"), "--yes"]).exits(0);
+        assert_eq!(completed, db.number(ended).await, "nothing more began");
         let resumed = program.json(&["campaign", "resume", &id]);
         pauses.push((stopped["as_of"].as_str().unwrap().to_owned(), resumed["as_of"].as_str().unwrap().to_owned()));
     }
-    program.run(&["campaign", "watch", &id]).exits(0);
+    wait_until(DEADLINE, "it has gone on", async || db.number(ended).await >= completed + 100).await;
+    program.run(&["campaign", "abort", &id, "--yes"]).exits(0);
     for (paused, resumed) in pauses {
         let between = format!(
             "select count(*) from disconnect_events
@@ -105,9 +114,11 @@ async fn when_a_pause_answers_nothing_more_begins(db: &TestDatabase) {
         );
         assert_eq!(db.number(&between).await, 0, "between {paused} and {resumed}");
     }
-    assert_eq!(db.number("select count(*) from invoices where kind = 'final'").await, 3_003);
+    // Stopped in order, so that nothing is in anybody's hands when all is counted.
+    serving.into_iter().for_each(stop);
+    let done = db.number("select count(*) from accounts where disconnected_at is not null").await;
+    assert_eq!(db.number("select count(*) from invoices where kind = 'final'").await, done);
     program.run(&["doctor"]).exits(0);
-    drop(serving);
 }
 
 async fn an_abort_takes_back_what_was_queued_and_a_new_request_goes_through(db: &TestDatabase) {
@@ -137,27 +148,44 @@ async fn an_abort_takes_back_what_was_queued_and_a_new_request_goes_through(db: 
 
 /// It goes to a queue of its own, so it never stands behind the campaign's messages.
 async fn a_single_disconnect_overtakes_a_campaign(db: &TestDatabase) {
-    let program = with_accounts(db, 6_000).await;
+    // Small batches, so that the queue is long for a good while on any machine.
+    let program = with_accounts(db, 6_000).await.configured("[worker]\nbatch_max = 4\n");
     let id = started(&program, &[]);
     let serving = serve(db, &program);
-    until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() >= Some(50)).await;
-    let event = program.json(&["disconnect", "single-100", "--yes"]);
-    assert_eq!(event["state"], "completed");
-    let behind = program.json(&["campaign", "show", &id]);
-    assert!(behind["counts"]["queued"].as_i64() > Some(0), "it was done while others of the campaign waited: {behind}");
+    let queued = format!("select count(*) from disconnect_events where campaign_id = {id} and state = 'queued'");
+    wait_until(DEADLINE, "the campaign has filled the queue", async || db.number(&queued).await >= QUEUED).await;
+    // Asked for here: a process would take its time to start, and the campaign goes on meanwhile.
+    let single = db.due("single-100").await;
+    wait_until(DEADLINE, "the single one is done", async || db.state(single).await == State::Completed).await;
+
+    let of_the_campaign = |when: &str| {
+        format!(
+            "select count(*) from disconnect_events c, disconnect_events s
+              where s.id = {single} and c.campaign_id = {id} and {when}"
+        )
+    };
+    let before = db.number(&of_the_campaign("c.ended_at > s.created_at and c.ended_at <= s.ended_at")).await;
+    wait_until(DEADLINE, "the campaign has gone on", async || {
+        db.number(&of_the_campaign("c.ended_at > s.ended_at")).await >= QUEUED / 2
+    })
+    .await;
+    assert!(before < QUEUED / 2, "it stood behind {before} of the {QUEUED} and more that were in the queue before it");
     program.run(&["campaign", "abort", &id, "--yes"]).exits(0);
     drop(serving);
 }
+
+/// What a single disconnect finds in the queue at least.
+const QUEUED: i64 = 3_000;
 
 async fn of_two_campaigns_none_waits_for_the_other(db: &TestDatabase) {
     let program = with_accounts(db, 4_000).await;
     let first = started_where(&program, "group = all and group = even");
     let second = started_where(&program, "group = all and not group = even");
     let serving = serve(db, &program);
-    for id in [&first, &second] {
-        program.run(&["campaign", "watch", id]).exits(0);
-    }
-    // By the time that one had done half of its accounts, the other had done a good part of its own.
+    let done =
+        |id: &str| format!("select count(*) from disconnect_events where campaign_id = {id} and state = 'completed'");
+    wait_until(DEADLINE, "one has done half of its accounts", async || db.number(&done(&first)).await > 1_000).await;
+    // By then the other had done a good part of its own.
     let shared = format!(
         "select count(*) from disconnect_events
           where campaign_id = {second} and ended_at < (select ended_at from disconnect_events
@@ -165,6 +193,72 @@ async fn of_two_campaigns_none_waits_for_the_other(db: &TestDatabase) {
     );
     let shared = db.number(&shared).await;
     assert!((300..=1_999).contains(&shared), "{shared} of the second when 1,000 of the first were done");
+    drop(serving);
+}
+
+async fn what_fails_pauses_it_and_is_tried_again(db: &TestDatabase) {
+    let program = installed(db).await.configured("[worker]\nfailures_max = 1\n");
+    let in_it = (0..30).map(|n| format!("bad-{n}")).chain((0..120).map(|n| format!("good-{n}")));
+    db.accounts(in_it.map(|number| account(&number).groups(&["all"]))).await;
+    db.sabotage("accounts", "bad-%").await;
+    // So that not all of it has been tried before somebody looks at the failures.
+    let id = started(&program, &["--per-minute", "3000"]);
+    let serving = serve(db, &program);
+    let paused = until(&program, &id, |campaign| campaign["state"] == "paused").await;
+    assert_eq!(paused["pause_cause"], "failures", "{paused}");
+    assert!(paused["counts"]["failed"].as_i64() >= Some(1), "{paused}");
+    let told = program.run(&["campaign", "watch", &id]).exits(4);
+    assert!(told.stderr.contains("accounts that were tried have failed, more than 10 %"), "{told:#?}");
+    let told = program.run(&["campaign", "show", &id]).exits(0);
+    assert!(told.stdout.contains("History") && told.stdout.contains("scheduler ("), "it paused by itself: {told:#?}");
+
+    db.end_sabotage().await;
+    program.run(&["campaign", "resume", &id]).exits(0);
+    let told = program.run(&["campaign", "watch", &id]).exits(1);
+    assert!(told.stderr.contains(&format!("of campaign {id} failed; `disconnectd campaign report {id}`")), "{told:#?}");
+    let failed = program.json(&["campaign", "show", &id])["counts"]["failed"].to_string();
+    let told = program.run(&["campaign", "retry", &id]).exits(0);
+    assert!(told.stdout.contains(&format!("is running: {failed} account")), "{told:#?}");
+    assert!(told.stdout.contains("tried again"), "{told:#?}");
+    program.run(&["campaign", "watch", &id]).exits(0);
+    let done = program.json(&["campaign", "show", &id]);
+    assert_eq!((&done["state"], &done["counts"]["disconnected"]), (&"completed".into(), &150.into()), "{done}");
+    drop(serving);
+}
+
+async fn a_template_that_somebody_approved_starts_its_campaigns(db: &TestDatabase) {
+    // Another process's change of a tick is noticed at the sweep at the latest.
+    let program = with_accounts(db, 40).await.configured("[scheduler]\nsweep = \"* * * * * *\"\n");
+    let create = ["campaign", "template", "create", "--name", "Even", "--where", "group = even", "--cron", "0 9 1 * *"];
+    let made = program.run(&[&create[..], &["--max-accounts", "25"]].concat()).exits(0);
+    assert!(made.stdout.contains("Template 1 (Even) is made."), "{made:#?}");
+    let lead = program.bearing(&token(&program, "approver"));
+    let approved = lead.run(&["campaign", "template", "approve", "1"]).exits(0);
+    assert!(approved.stdout.contains("campaigns of at most 25 accounts start by themselves"), "{approved:#?}");
+
+    let serving = serve(db, &program);
+    let tick_of = async |template: u32| {
+        let due = format!("update campaign_templates set next_at = {} where id = {template}", db.instant(-60));
+        assert_eq!(db.sql(&due).await, 1);
+    };
+    tick_of(1).await;
+    let over = "select count(*) from campaigns where state = 'completed'";
+    wait_until(DEADLINE, "the campaign of the tick is done", async || db.number(over).await == 1).await;
+    let campaigns = program.json(&["campaign", "list", "--template", "1"]);
+    let campaign = &campaigns["items"][0];
+    assert_eq!((&campaign["counts"]["disconnected"], &campaign["template_id"]), (&20.into(), &1.into()), "{campaigns}");
+    let shown = program.run(&["campaign", "template", "show", "1"]).exits(0).stdout;
+    assert!(shown.contains(&format!(", campaign {}", campaign["id"])), "{shown}");
+
+    // Without the standing approval of somebody, a campaign waits for a person.
+    let create = ["--where", "group = all and not group = even", "--cron", "0 9 1 * *", "--max-accounts", "25"];
+    program.run(&[&["campaign", "template", "create", "--name", "Odd"], &create[..]].concat()).exits(0);
+    tick_of(2).await;
+    let made = "select count(*) from campaigns where template_id = 2";
+    wait_until(DEADLINE, "the tick has made a campaign", async || db.number(made).await == 1).await;
+    assert_eq!(program.json(&["campaign", "list", "--template", "2"])["items"][0]["state"], "draft");
+    let off = program.run(&["campaign", "template", "off", "2"]).exits(0);
+    assert_eq!(off.stdout, "Template 2 (Odd) is off: it makes no more campaigns.\n");
     drop(serving);
 }
 
