@@ -288,7 +288,7 @@ async fn a_campaign_that_has_not_begun_is_changed(db: &TestDatabase) {
     assert_eq!(send(&served, "PUT", &cohort, &each).is(200).json()["terms"]["on_zone"], Value::Null);
     let everyone = served.request("PUT", &format!("{cohort}?everyone=true")).body("text/csv", "account_number\nT-02\n");
     assert_eq!(everyone.answer().problem(422, "invalid")["field"], "everyone", "a file says who is in it");
-    let nobody = send(&served, "PUT", &cohort, &json!({ "where": "group = nobody" })).problem(409, "empty_cohort");
+    let nobody = send(&served, "PUT", &cohort, &json!({ "where": "group = nobody" })).problem(422, "empty_cohort");
     assert!(nobody["detail"].as_str().is_some_and(|detail| detail.contains("so nothing was done")), "{nobody}");
     let long = json!({ "accounts": [{ "account_number": "T-01", "reason": "x".repeat(1 << 20) }] });
     let long = send(&served, "PUT", &cohort, &long).problem(413, "body_too_large");
