@@ -29,56 +29,58 @@ async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestData
     let list = format!("account_number\n{}\n", numbers.join("\n"));
     let terms = ["--children", "keep", "--canary", "25", "--per-minute", "30000"];
 
+    program.run(&["demo", "--load"]).exits(0);
+    program.run(&["settings", "set", "campaign_approval_over", "1000"]).exits(0);
+    let lead = token(&program, "approver");
+    let mut made = Vec::new();
     for cohort in [["--accounts", "-"], ["--where", "group = \"churn: yes\""]] {
-        program.run(&["demo", "--load"]).exits(0);
-        program.run(&["settings", "set", "campaign_approval_over", "1000"]).exits(0);
-        let lead = token(&program, "approver");
         let create = [&["--json", "campaign", "create", "--name", "Leavers"], &cohort[..], &terms].concat();
         let campaign = program.run_with_input(&create, &list).exits(0).json();
         assert_eq!(campaign["state"], "awaiting_approval");
         let id = campaign["id"].to_string();
-
         let dry_run = program.json(&["campaign", "dry-run", &id]);
         assert_eq!((&dry_run["accounts"], &dry_run["to_disconnect"]), (&1869.into(), &1869.into()));
         assert_eq!(dry_run["final_invoices"][0]["amount"], "139130.85");
         assert_eq!(dry_run["addresses_released"], 1869);
-        let refused = program.run(&["campaign", "start", &id]).exits(3);
-        assert!(refused.stderr.contains("somebody else than its maker"), "{refused:#?}");
-        let digest = dry_run["digest"].as_str().unwrap();
-        let approved = program.bearing(&lead).json(&["campaign", "approve", &id, "--digest", digest]);
-        assert_eq!(approved["approved_by"], "lead");
-        program.run(&["campaign", "start", &id, "--digest", digest]).exits(0);
-
-        let serving = program.serve(&[]);
-        let paused = until(&program, &id, |campaign| campaign["state"] == "paused").await;
-        assert_eq!(
-            (&paused["pause_cause"], &paused["counts"]["completed"]),
-            (&"canary".into(), &25.into()),
-            "{paused}"
-        );
-        program.run(&["campaign", "resume", &id]).exits(0);
-        until(&program, &id, |campaign| campaign["counts"]["completed"].as_i64() > Some(25)).await;
-        let paused = program.json(&["campaign", "pause", &id]);
-        assert!(paused["counts"]["completed"].as_i64() < Some(1869), "in the middle: {paused}");
-        program.run(&["campaign", "resume", &id]).exits(0);
-        program.run(&["campaign", "watch", &id]).exits(0);
-        stop(serving);
-
-        let done = program.json(&["campaign", "show", &id]);
-        assert_eq!((&done["state"], &done["counts"]["disconnected"]), (&"completed".into(), &1869.into()));
-        let report = program.run(&["campaign", "report", &id]).exits(0);
-        let mut rows = csv::Reader::from_reader(report.stdout.as_bytes());
-        let amount = rows.headers().unwrap().iter().position(|column| column == "amount").unwrap();
-        let cents = |text: &str| text.replace('.', "").parse::<i64>().unwrap();
-        let amounts: Vec<i64> = rows.records().map(|row| cents(&row.unwrap()[amount])).collect();
-        assert_eq!((amounts.len(), amounts.iter().sum::<i64>()), (1869, 13_913_085));
-        assert!(report.stderr.contains("139,130.85 USD, as the dry run said"), "{}", report.stderr);
-        let report = program.json(&["campaign", "report", &id, "--format", "json"]);
-        assert_eq!((&report["summary"]["adds_up"], report["rows"].as_array().unwrap().len()), (&true.into(), 1869));
-        assert_eq!(db.number("select cast(sum(total) as bigint) from invoices where kind = 'final'").await, 13_913_085);
-        assert_eq!(db.number("select count(*) from accounts where disconnected_at is not null").await, 1869);
-        program.run(&["doctor"]).exits(0);
+        made.push((id, dry_run["digest"].as_str().unwrap().to_owned()));
     }
+    // Of the two, each engine runs another one to its end.
+    let (id, digest) = if db.engine() == Engine::Sqlite { made.remove(0) } else { made.remove(1) };
+    let refused = program.run(&["campaign", "start", &id]).exits(3);
+    assert!(refused.stderr.contains("somebody else than its maker"), "{refused:#?}");
+    let approved = program.bearing(&lead).json(&["campaign", "approve", &id, "--digest", &digest]);
+    assert_eq!(approved["approved_by"], "lead");
+    program.run(&["campaign", "start", &id, "--digest", &digest]).exits(0);
+
+    let serving = program.serve(&[]);
+    let paused = until(&program, &id, |campaign| campaign["state"] == "paused").await;
+    assert_eq!((&paused["pause_cause"], &paused["counts"]["completed"]), (&"canary".into(), &25.into()), "{paused}");
+    program.run(&["campaign", "resume", &id]).exits(0);
+    let ended = "select count(*) from disconnect_events where state = 'completed'";
+    wait_until(DEADLINE, "it goes on", async || db.number(ended).await > 25).await;
+    let paused = program.json(&["campaign", "pause", &id]);
+    assert!(paused["counts"]["completed"].as_i64() < Some(1869), "in the middle: {paused}");
+    program.run(&["campaign", "resume", &id]).exits(0);
+    program.run(&["campaign", "watch", &id]).exits(0);
+    stop(serving);
+
+    let done = program.json(&["campaign", "show", &id]);
+    assert_eq!((&done["state"], &done["counts"]["disconnected"]), (&"completed".into(), &1869.into()));
+    let report = program.run(&["campaign", "report", &id]).exits(0);
+    let mut rows = csv::Reader::from_reader(report.stdout.as_bytes());
+    let amount = rows.headers().unwrap().iter().position(|column| column == "amount").unwrap();
+    let cents = |text: &str| text.replace('.', "").parse::<i64>().unwrap();
+    let amounts: Vec<i64> = rows.records().map(|row| cents(&row.unwrap()[amount])).collect();
+    assert_eq!((amounts.len(), amounts.iter().sum::<i64>()), (1869, 13_913_085));
+    assert!(report.stderr.contains("139,130.85 USD, as the dry run said"), "{}", report.stderr);
+    let report = program.json(&["campaign", "report", &id, "--format", "json"]);
+    assert_eq!((&report["summary"]["adds_up"], report["rows"].as_array().unwrap().len()), (&true.into(), 1869));
+    assert_eq!(db.number("select cast(sum(total) as bigint) from invoices where kind = 'final'").await, 13_913_085);
+    assert_eq!(db.number("select count(*) from accounts where disconnected_at is not null").await, 1869);
+    program.run(&["doctor"]).exits(0);
+    let (other, _) = &made[0];
+    let dry_run = program.json(&["campaign", "dry-run", other]);
+    assert_eq!((&dry_run["left_out"], &dry_run["can_start"]), (&1869.into(), &false.into()), "nobody is left for it");
 }
 
 /// At scale with 2 schedulers and 3 workers in processes of their own.
@@ -149,7 +151,7 @@ async fn an_abort_takes_back_what_was_queued_and_a_new_request_goes_through(db: 
 /// It goes to a queue of its own, so it never stands behind the campaign's messages.
 async fn a_single_disconnect_overtakes_a_campaign(db: &TestDatabase) {
     // Small batches, so that the queue is long for a good while on any machine.
-    let program = with_accounts(db, 6_000).await.configured("[worker]\nbatch_max = 4\n");
+    let program = with_accounts(db, 4_000).await.configured("[worker]\nbatch_max = 4\n");
     let id = started(&program, &[]);
     let serving = serve(db, &program);
     let queued = format!("select count(*) from disconnect_events where campaign_id = {id} and state = 'queued'");
@@ -166,7 +168,7 @@ async fn a_single_disconnect_overtakes_a_campaign(db: &TestDatabase) {
     };
     let before = db.number(&of_the_campaign("c.ended_at > s.created_at and c.ended_at <= s.ended_at")).await;
     wait_until(DEADLINE, "the campaign has gone on", async || {
-        db.number(&of_the_campaign("c.ended_at > s.ended_at")).await >= QUEUED / 2
+        db.number(&of_the_campaign("c.ended_at > s.ended_at")).await >= QUEUED / 4
     })
     .await;
     assert!(before < QUEUED / 2, "it stood behind {before} of the {QUEUED} and more that were in the queue before it");
@@ -175,24 +177,24 @@ async fn a_single_disconnect_overtakes_a_campaign(db: &TestDatabase) {
 }
 
 /// What a single disconnect finds in the queue at least.
-const QUEUED: i64 = 3_000;
+const QUEUED: i64 = 2_000;
 
 async fn of_two_campaigns_none_waits_for_the_other(db: &TestDatabase) {
-    let program = with_accounts(db, 4_000).await;
+    let program = with_accounts(db, 2_400).await;
     let first = started_where(&program, "group = all and group = even");
     let second = started_where(&program, "group = all and not group = even");
     let serving = serve(db, &program);
     let done =
         |id: &str| format!("select count(*) from disconnect_events where campaign_id = {id} and state = 'completed'");
-    wait_until(DEADLINE, "one has done half of its accounts", async || db.number(&done(&first)).await > 1_000).await;
+    wait_until(DEADLINE, "one has done half of its accounts", async || db.number(&done(&first)).await > 600).await;
     // By then the other had done a good part of its own.
     let shared = format!(
         "select count(*) from disconnect_events
           where campaign_id = {second} and ended_at < (select ended_at from disconnect_events
-              where campaign_id = {first} and ended_at is not null order by ended_at limit 1 offset 1000)"
+              where campaign_id = {first} and ended_at is not null order by ended_at limit 1 offset 600)"
     );
     let shared = db.number(&shared).await;
-    assert!((300..=1_999).contains(&shared), "{shared} of the second when 1,000 of the first were done");
+    assert!((200..=1_199).contains(&shared), "{shared} of the second when 600 of the first were done");
     drop(serving);
 }
 

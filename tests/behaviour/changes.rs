@@ -18,7 +18,7 @@ use crate::support::wait_until;
 
 both_pairs!(changes_against_running_workers_are_answered_as_it_happened);
 
-const EVENTS: i64 = 2_000;
+const EVENTS: i64 = 1_200;
 
 /// How many ask at the same time. They begin at different places, so that they meet the workers everywhere.
 const ASKERS: i64 = 4;

@@ -112,7 +112,7 @@ fn ended(campaign: &CampaignView, waited_s: Option<u64>, session: &Session) -> R
             Exit::UnderWay
         }
         _ => {
-            let waited = waited_s.map(|seconds| format!(", after {seconds} s of watching")).unwrap_or_default();
+            let waited = waited_s.map(|seconds| format!(" after {seconds} s")).unwrap_or_default();
             screen.error(&format!(
                 "campaign {id} {}{waited}; `disconnectd campaign show {id}` tells how it goes on",
                 campaign.state.in_words()
