@@ -115,6 +115,9 @@ create index disconnect_events_campaign on disconnect_events (campaign_id, id) w
 -- What campaigns have in flight: bounded by in_flight_max.
 create index disconnect_events_in_flight on disconnect_events (campaign_id, next_at)
     where state = 'queued' and campaign_id is not null;
+-- What was brought forward, and is asked for by itself.
+create index disconnect_events_forward on disconnect_events (campaign_id)
+    where lane = 0 and campaign_id is not null and state in ('scheduled', 'queued');
 -- What failed at least once, and is not done.
 create index disconnect_events_troubled on disconnect_events (campaign_id, state)
     where campaign_id is not null and failures > 0 and state in ('scheduled', 'queued', 'failed');

@@ -18,6 +18,7 @@ mod leftovers;
 mod log;
 mod members;
 mod report;
+mod retry;
 mod selection;
 mod stored;
 mod templates;
@@ -40,7 +41,7 @@ use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
 use crate::store::campaigns::{
-    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Upkeep,
+    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, Upkeep,
 };
 use crate::store::{Page, Paged, Redispatch, StoreResult};
 
@@ -154,8 +155,12 @@ impl CampaignDispatch for PostgresStore {
         within(VERB_LIMIT, claim::claim(self, limit, in_flight_max, redispatch)).await
     }
 
-    async fn upkeep(&self, failures_max: i32) -> StoreResult<Upkeep> {
-        Ok(upkeep::step(self, failures_max).await?)
+    async fn upkeep(&self) -> StoreResult<Upkeep> {
+        Ok(upkeep::step(self).await?)
+    }
+
+    async fn tick(&self, failures_max: i32) -> StoreResult<Ticked> {
+        Ok(templates::tick(self, failures_max).await?)
     }
 }
 

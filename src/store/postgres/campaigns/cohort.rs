@@ -202,7 +202,8 @@ pub(super) async fn change(
     Ok(Made::Campaign(Box::new(view)))
 }
 
-/// The list stays as it is, and its members' dates. Children come or go as the terms say.
+/// The list stays as it is, and its members' dates. Children come or go where the terms say otherwise than before; those
+/// who became children since are not added to what is frozen.
 async fn refill(
     db: &mut PgConnection,
     stored: &Stored,
@@ -227,8 +228,7 @@ async fn refill(
     }
     let mut filling = Filling::new(db, stored.id, of, making);
     filling.read_again().await?;
-    if are_in {
-        // Also those that came since.
+    if are_in && !were_in {
         filling.add_children().await?;
     }
     Ok(filling.end())

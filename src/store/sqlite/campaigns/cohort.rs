@@ -83,7 +83,8 @@ impl SqliteStore {
                     Building::BadRows(bad) => return Ok(Made::BadRows(bad)),
                 }
             }
-            None if takes_children(&before.terms) || takes_children(&terms) => {
+            // Who became a child since is not added to what is frozen.
+            None if takes_children(&before.terms) != takes_children(&terms) => {
                 Some(build::rebuild(&mut connection, campaign, &terms).await?)
             }
             None => None,

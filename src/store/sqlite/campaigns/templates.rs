@@ -3,6 +3,7 @@
 mod tick;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -22,6 +23,7 @@ impl SqliteStore {
     pub(in super::super) async fn add_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {
         let mut tx = self.write().await?;
         let now = self.now();
+        let first = first(&template.cron, now, template.zone)?;
         let exists: bool = sqlx::query_scalar(
             "/* template: exists */ select exists (select 1 from campaign_templates where name = ?1)",
         )
@@ -43,7 +45,7 @@ impl SqliteStore {
         .bind(template.zone.name())
         .bind(template.accounts_max)
         .bind(to_json(&template.terms)?)
-        .bind(template.cron.next_after_in(now, template.zone).map(at))
+        .bind(at(first))
         .bind(at(now))
         .bind(&template.by.name)
         .bind(template.by.source.as_str())
@@ -73,7 +75,7 @@ impl SqliteStore {
             TemplateCommand::SwitchOn if found.next_at.is_some() => return Ok(found),
             TemplateCommand::SwitchOn => {
                 let cron = Cron::parse_user(&found.cron).map_err(|error| unreadable(&error))?;
-                (found.approved_by, cron.next_after_in(self.now(), found.zone))
+                (found.approved_by, Some(first(&cron, self.now(), found.zone)?))
             }
         };
         let written = sqlx::query(
@@ -94,6 +96,10 @@ impl SqliteStore {
         tx.commit().await.map_err(failure)?;
         Ok(view)
     }
+}
+
+fn first(cron: &Cron, after: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, Refusal> {
+    cron.next_after_in(after, zone).ok_or_else(|| Refusal::NeverFires { cron: cron.text().into() })
 }
 
 /// What a template is shown by; the condition and the order are to be added.
