@@ -70,6 +70,7 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
     let actor = cli::owner::actor(&*store, config.token.as_ref(), verb).await?;
     Ok(Session {
         run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
+        console_url: config.console_url(config.http_listen),
         probes: doctor::probes::all(config, &store),
         store,
         screen: Screen::of_process(screen.json),

@@ -15,7 +15,7 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 20] = [
+pub const TABLES: [&str; 24] = [
     "account_groups",
     "account_log",
     "account_statuses",
@@ -25,6 +25,7 @@ pub const TABLES: [&str; 20] = [
     "campaign_tallies",
     "campaign_templates",
     "campaigns",
+    "console_sessions",
     "debits",
     "disconnect_events",
     "family_decisions",
@@ -35,7 +36,10 @@ pub const TABLES: [&str; 20] = [
     "invoices",
     "serviceable_addresses",
     "settings",
+    "sign_in_attempts",
+    "sign_in_links",
     "tokens",
+    "users",
 ];
 
 /// What [`TestDatabase::probe_token`] makes, for an admin.

@@ -133,6 +133,7 @@ impl Installation {
 
     async fn run(&self, words: &[&str], screen: Screen) -> Exit {
         let session = Session {
+            console_url: String::new(),
             store: self.store.clone(),
             screen,
             actor: Actor::new("clerk", Source::Cli),
