@@ -103,6 +103,16 @@ pub fn sign_in_link(url: &str, secret: &SignInSecret) -> String {
     format!("{url}/sign-in/link?secret={}", secret.expose())
 }
 
+fn said(mut problem: Problem, detail: &str) -> Problem {
+    detail.clone_into(&mut problem.detail);
+    problem
+}
+
+fn is_html(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/html"))
+}
+
 /// What a browser may do with a page: show it, with what this process serves, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -118,7 +128,20 @@ pub async fn pages_not_problems(State(console): State<Shared>, request: Request,
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let asked = page::Asked::of(request.headers(), request.uri());
     let mut response = caught(next.run(request)).await;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let is_page = is_html(&response);
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        // These speak to programs.
+        Some(problem) if problem.code == "unknown_route" => Some(said(problem, "There is nothing here.")),
+        Some(problem) if problem.code == "unknown_method" => Some(said(problem, "That can't be done here.")),
+        Some(problem) => Some(problem),
+        // A path or a query that the router could not read.
+        None if response.status().is_client_error() && !is_page && !response.headers().contains_key(page::REDIRECT) => {
+            let detail = "This link can't be read. Begin at the list of accounts.";
+            Some(Problem::new(response.status(), "invalid", detail))
+        }
+        None => None,
+    };
+    if let Some(problem) = problem {
         let page = asked.problem(&problem, &id);
         let (mut parts, _) = response.into_parts();
         let (of_page, body) = page.into_response().into_parts();

@@ -23,7 +23,7 @@ use crate::passwords::Passwords;
 use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::shutdown::Shutdown;
-use crate::store::{Installation, Serving, Store, StoreError};
+use crate::store::{Installation, Page, Serving, Store, StoreError};
 use crate::worker::Worker;
 use crate::{doctor, engines};
 
@@ -202,6 +202,9 @@ impl Server {
         if self.roles.api {
             self.tell_how_to_ask().await;
         }
+        if self.roles.console {
+            self.tell_how_to_sign_in().await;
+        }
         let queue = engines::open_queue(&self.config, &installation)?;
         let serving = if self.roles.scheduler || self.roles.worker {
             let taken = tokio::select! {
@@ -288,6 +291,18 @@ impl Server {
         }
     }
 
+    /// The same for people: the first user is made on the command line.
+    async fn tell_how_to_sign_in(&self) {
+        match self.store.users(&Page { after: None, limit: 1 }).await {
+            Ok(users) if users.items.is_empty() => tracing::info!(
+                "there is no user yet, so nobody can sign in to the console; \
+                 `disconnectd users create --name NAME --role admin` makes one"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "whether there is a user can't be told"),
+        }
+    }
+
     /// Becomes one of those who serve. `None`: a stop was asked for.
     async fn take_over(&self, health: &Health) -> Result<Option<Serving>, ServeError> {
         let begun = Instant::now();
@@ -356,6 +371,9 @@ mod tests {
         assert_eq!(Roles::of(&[], &QueueUrl::Memory), Ok(Roles::ALL));
         assert_eq!(Roles::of(&[Scheduler, Worker, Api], &QueueUrl::Memory), Ok(Roles::ALL));
         assert!(Roles::of(&[Worker], &QueueUrl::Memory).is_err());
-        assert_eq!(Roles::of(&[Api], &QueueUrl::Memory), Ok(Roles { scheduler: false, worker: false, api: true, console: false }));
+        assert_eq!(
+            Roles::of(&[Api], &QueueUrl::Memory),
+            Ok(Roles { scheduler: false, worker: false, api: true, console: false })
+        );
     }
 }

@@ -83,7 +83,17 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Everything that the program asks of a database.
 pub trait Store:
-    Installations + Accounts + Imports + Events + Campaigns + Dispatch + CampaignDispatch + Execution + Tokens + Users + Idempotency
+    Installations
+    + Accounts
+    + Imports
+    + Events
+    + Campaigns
+    + Dispatch
+    + CampaignDispatch
+    + Execution
+    + Tokens
+    + Users
+    + Idempotency
 {
 }
 impl<T> Store for T where

@@ -208,13 +208,7 @@ fn listed(users: &[UserView], width: Option<u16>) -> String {
         Column::Left("STATE"),
     ];
     let rows = users.iter().map(|user| {
-        [
-            user.name.clone(),
-            user.role.to_string(),
-            instant(&user.created_at),
-            user.created_by.clone(),
-            state(user),
-        ]
+        [user.name.clone(), user.role.to_string(), instant(&user.created_at), user.created_by.clone(), state(user)]
     });
     table(width, &columns, rows)
 }

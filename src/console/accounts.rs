@@ -209,9 +209,10 @@ pub struct TabAsked {
 
 /// The number in a path.
 pub fn number_of(text: &str) -> Answer<AccountNumber> {
-    AccountNumber::parse(text).ok().filter(|number| number.as_str() == text).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, "unknown_account", "There is no such account.")
-    })
+    AccountNumber::parse(text)
+        .ok()
+        .filter(|number| number.as_str() == text)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_account", "There is no such account."))
 }
 
 /// An account, and the zone that its dates are shown in.
@@ -260,9 +261,12 @@ pub async fn overview(
     let (reader, account) = (visitor.asked.reader, &overview.account);
     let mut head = Head::of(account, zone, &visitor, "overview");
     if let Some(event) = asked.done {
-        head.notice = console.store.event(crate::domain::event::EventId(event)).await.ok().and_then(|event| {
-            (event.account_number == account.number).then(|| notice(&event, zone, reader))
-        });
+        head.notice = console
+            .store
+            .event(crate::domain::event::EventId(event))
+            .await
+            .ok()
+            .and_then(|event| (event.account_number == account.number).then(|| notice(&event, zone, reader)));
     }
     let lines = overview.final_invoice.iter().flat_map(|invoice| &invoice.lines);
     let part = OverviewPart {

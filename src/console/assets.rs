@@ -16,24 +16,17 @@ struct Asset {
     content: &'static [u8],
 }
 
-const CSS: Asset = Asset {
-    name: "console.css",
-    kind: "text/css; charset=utf-8",
-    content: include_bytes!("assets/console.css"),
-};
-const SCRIPT: Asset = Asset {
-    name: "console.js",
-    kind: "text/javascript; charset=utf-8",
-    content: include_bytes!("assets/console.js"),
-};
+const CSS: Asset =
+    Asset { name: "console.css", kind: "text/css; charset=utf-8", content: include_bytes!("assets/console.css") };
+const SCRIPT: Asset =
+    Asset { name: "console.js", kind: "text/javascript; charset=utf-8", content: include_bytes!("assets/console.js") };
 /// Its licence asks for nothing; it is kept beside it all the same.
 const HTMX: Asset = Asset {
     name: "htmx.js",
     kind: "text/javascript; charset=utf-8",
     content: include_bytes!("assets/htmx-2.0.11.min.js"),
 };
-const ICON: Asset =
-    Asset { name: "icon.svg", kind: "image/svg+xml", content: include_bytes!("assets/icon.svg") };
+const ICON: Asset = Asset { name: "icon.svg", kind: "image/svg+xml", content: include_bytes!("assets/icon.svg") };
 
 /// Where each of them is.
 pub struct Paths {
@@ -61,7 +54,6 @@ pub async fn show(Path(file): Path<String>) -> Response {
         let detail = "There is no such file, or not any more; load the page again.";
         return Problem::new(StatusCode::NOT_FOUND, "unknown_route", detail).into_response();
     };
-    let headers =
-        [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers = [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, asset.content).into_response()
 }

@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::form::{Form, KEY_FIELD};
 use super::gate::{Ours, Place, Visitor};
 use super::reader::{Moment, Reader};
-use super::{Console, Shared, accounts, words};
+use super::{Console, Shared, accounts, page, words};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
@@ -66,10 +66,7 @@ impl Filled {
             late: form.get("late").is_some(),
             reason: text("reason"),
             others: text("others"),
-            children: form
-                .beginning(CHILD)
-                .map(|(number, choice)| (number.to_owned(), choice.to_owned()))
-                .collect(),
+            children: form.beginning(CHILD).map(|(number, choice)| (number.to_owned(), choice.to_owned())).collect(),
         }
     }
 
@@ -153,9 +150,9 @@ impl Errors {
         match refusal {
             Refusal::StaleDigest { changes, .. } => Self { changes: changes.clone(), ..Self::default() },
             Refusal::PastDate { .. } => Self { date: Some(words), ..Self::default() },
-            Refusal::UndecidedChildren { .. }
-            | Refusal::NotAChild { .. }
-            | Refusal::UnlinkWithoutContact { .. } => Self { children: Some(words), ..Self::default() },
+            Refusal::UndecidedChildren { .. } | Refusal::NotAChild { .. } | Refusal::UnlinkWithoutContact { .. } => {
+                Self { children: Some(words), ..Self::default() }
+            }
             _ => Self { form: Some(words), ..Self::default() },
         }
     }
@@ -286,13 +283,13 @@ pub async fn window(State(console): State<Shared>, visitor: Visitor, Path(number
 fn show(facts: OverviewFacts, filled: Filled, errors: Errors, visitor: &Visitor) -> Answer<Response> {
     let (title, is_refused) = (format!("Disconnect account {}", facts.account.number), errors.any());
     let moved = !errors.changes.is_empty();
-    let page = visitor.view(&title, &WindowPart::of(facts, filled, errors, visitor))?;
+    let view = visitor.view(&title, &WindowPart::of(facts, filled, errors, visitor))?;
     let status = match (is_refused, moved) {
         (false, _) => StatusCode::OK,
         (true, false) => StatusCode::UNPROCESSABLE_ENTITY,
         (true, true) => StatusCode::CONFLICT,
     };
-    Ok((status, page).into_response())
+    Ok((status, view).into_response())
 }
 
 pub async fn confirm(
@@ -356,7 +353,7 @@ pub async fn confirm(
     let done = event.map(|event| format!("?done={event}")).unwrap_or_default();
     let to = format!("{}{done}", accounts::path_of(&account));
     if visitor.asked.is_part {
-        return Ok((StatusCode::NO_CONTENT, [("hx-redirect", to)]).into_response());
+        return Ok((StatusCode::NO_CONTENT, [(page::REDIRECT, to)]).into_response());
     }
     Ok(Redirect::to(&to).into_response())
 }

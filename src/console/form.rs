@@ -68,7 +68,8 @@ impl Form {
         if !key.is_empty() && given == key {
             return Ok(());
         }
-        let detail = "This form is not one of your session, so nothing was done. Load the page again, then send it again.";
+        let detail =
+            "This form is not one of your session, so nothing was done. Load the page again, then send it again.";
         Err(Problem::new(StatusCode::FORBIDDEN, "form_key", detail))
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Span;
@@ -114,14 +114,13 @@ impl Gate {
             place.leave();
             Ok::<_, Problem>(response)
         };
-        let mut response = tokio::time::timeout(TIME_MAX, answered).await.map_err(|_| too_slow())??;
-        response.headers_mut().entry("x-robots-tag").or_insert(HeaderValue::from_static("noindex"));
-        Ok(response)
+        tokio::time::timeout(TIME_MAX, answered).await.map_err(|_| too_slow())?
     }
 }
 
 fn too_slow() -> Problem {
-    let detail = format!("It took longer than {} s. Look whether it happened before you do it again.", TIME_MAX.as_secs());
+    let detail =
+        format!("It took longer than {} s. Look whether it happened before you do it again.", TIME_MAX.as_secs());
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)
 }
 

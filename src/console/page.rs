@@ -10,6 +10,9 @@ use super::reader::Reader;
 use super::sign_in::cookie;
 use crate::api::problem::{Answer, Problem};
 
+/// Where htmx is to lead the whole page.
+pub const REDIRECT: &str = "hx-redirect";
+
 /// What a request says of how its answer is to look.
 #[derive(Debug, Clone)]
 pub struct Asked {

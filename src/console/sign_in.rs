@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::form::{self, Form, KEY_FIELD};
 use super::gate::{Ours, Visitor};
-use super::page::{Asked, Theme};
+use super::page::{self, Asked, Theme};
 use super::{Console, Shared};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::user::{NewSession, Password, Proof, SESSION_MAX, SignInSecret};
@@ -99,11 +99,11 @@ pub fn instead(console: &Console, asked: &Asked, is_write: bool) -> Response {
     let sign_in = format!("/sign-in?next={next}{}", if is_write { "&ended=1" } else { "" });
     if asked.is_part {
         // htmx would put the sign-in page into a corner of the page that is there.
-        return (StatusCode::UNAUTHORIZED, [("hx-redirect", sign_in)]).into_response();
+        return (StatusCode::UNAUTHORIZED, [(page::REDIRECT, sign_in)]).into_response();
     }
     if is_write {
         // What was typed is gone with the page, so it is said at once, where it was sent.
-        return match page(console, asked, &Said { message: Some(ENDED.into()), name: "", next: &asked.here }) {
+        return match sign_in_page(console, asked, &Said { message: Some(ENDED.into()), name: "", next: &asked.here }) {
             Ok(page) => (StatusCode::UNAUTHORIZED, page).into_response(),
             Err(problem) => problem.into_response(),
         };
@@ -125,7 +125,7 @@ pub async fn show(
 ) -> Answer<Response> {
     let asked = Asked::of(&headers, &uri);
     let message = query.ended.map(|_| ENDED.to_owned());
-    page(&console, &asked, &Said { message, name: "", next: query.next.as_deref().unwrap_or_default() })
+    sign_in_page(&console, &asked, &Said { message, name: "", next: query.next.as_deref().unwrap_or_default() })
 }
 
 /// What the sign-in page says.
@@ -136,7 +136,7 @@ struct Said<'a> {
 }
 
 /// The sign-in page, with the cookie that belongs to its form.
-fn page(console: &Console, asked: &Asked, said: &Said<'_>) -> Answer<Response> {
+fn sign_in_page(console: &Console, asked: &Asked, said: &Said<'_>) -> Answer<Response> {
     let key = new_key()?;
     let next = own_path(Some(said.next));
     let part = SignInPart { message: said.message.clone(), name: said.name, next, key: &key, key_field: KEY_FIELD };
@@ -169,7 +169,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
     let _until_it_is_answered = console.room.take(false).await?;
     let (name, next) = (form.get("name").unwrap_or_default(), form.get("next").unwrap_or_default());
     let refuse = |status: StatusCode, message: String| {
-        let page = page(&console, &asked, &Said { message: Some(message), name, next })?;
+        let page = sign_in_page(&console, &asked, &Said { message: Some(message), name, next })?;
         Ok::<_, Problem>((status, page).into_response())
     };
     // The same steps for a name that nobody has, so that neither the answer nor its time tells it from others.
@@ -227,7 +227,7 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
         Some(signed_in) => Ok(signed_in),
         None => {
             let message = "This link is used, or too old. Ask for another one.".to_owned();
-            let page = page(&console, &asked, &Said { message: Some(message), name: "", next: "" })?;
+            let page = sign_in_page(&console, &asked, &Said { message: Some(message), name: "", next: "" })?;
             Ok((StatusCode::UNAUTHORIZED, page).into_response())
         }
     }
@@ -276,7 +276,8 @@ mod tests {
     #[test]
     fn it_leads_to_own_paths_only() {
         assert_eq!(own_path(Some("/accounts/A%201?after=x")), "/accounts/A%201?after=x");
-        for other in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "accounts", "/sign-out"] {
+        for other in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "accounts", "/sign-out"]
+        {
             assert_eq!(own_path(Some(other)), "/accounts", "{other:?}");
         }
     }

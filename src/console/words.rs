@@ -36,7 +36,9 @@ pub fn refusal(refusal: &Refusal) -> String {
         other => {
             let text = other.to_string();
             let mut letters = text.chars();
-            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + ".")
+            letters
+                .next()
+                .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + ".")
         }
     }
 }

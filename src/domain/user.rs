@@ -315,7 +315,11 @@ mod tests {
             let next = Attempts::next(attempts, now).unwrap();
             let pause = next.blocked_until - now;
             if pause > TimeDelta::zero() {
-                assert_eq!(Attempts::next(Some(next), now), Err(pause.to_std().unwrap()), "nobody is let try meanwhile");
+                assert_eq!(
+                    Attempts::next(Some(next), now),
+                    Err(pause.to_std().unwrap()),
+                    "nobody is let try meanwhile"
+                );
             }
             pauses.push(pause.num_seconds());
             now = next.blocked_until;

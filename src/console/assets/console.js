@@ -11,16 +11,18 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   if (!dialog.contains(event.target)) return;
-  if (!dialog.open) {
+  const wasOpen = dialog.open;
+  if (!wasOpen) {
     document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
     dialog.showModal();
   }
   const first = dialog.querySelector("[role=alert], [aria-invalid=true], .error");
   const title = dialog.querySelector("h1");
   if (first) {
-    first.tabIndex = first.tabIndex < 0 ? -1 : first.tabIndex;
+    if (first.tabIndex < 0) first.tabIndex = -1;
     first.focus();
-  } else {
+  } else if (!wasOpen) {
+    // Where only something was shown, htmx leaves the focus where it was.
     title?.focus();
   }
 });

@@ -7,7 +7,9 @@ use sqlx::postgres::PgConnection;
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
-use crate::domain::account::{AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, LogEntry, LogKind};
+use crate::domain::account::{
+    AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, LogEntry, LogKind,
+};
 use crate::domain::actor::Actor;
 use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::overview::OverviewFacts;

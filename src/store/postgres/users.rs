@@ -145,12 +145,7 @@ async fn list(store: &PostgresStore, page: &Page) -> Result<Paged<UserView>, Fai
     Ok(Paged::cut(users, page.limit, |user| user.name.clone()))
 }
 
-async fn change_user(
-    store: &PostgresStore,
-    name: &str,
-    change: &UserChange,
-    by: &Actor,
-) -> Result<UserView, Failure> {
+async fn change_user(store: &PostgresStore, name: &str, change: &UserChange, by: &Actor) -> Result<UserView, Failure> {
     let mut tx = store.begin().await?;
     lock_all(&mut tx).await?;
     let before = view(&mut tx, name).await?;
@@ -207,7 +202,7 @@ async fn begin_sign_in(store: &PostgresStore, name: &str) -> Result<Option<Durat
     sqlx::query(
         "/* sign-ins: forget */
          delete from sign_in_attempts where name_hash = any(array(
-             select name_hash from sign_in_attempts where last_at < clock_timestamp() - $1
+             select name_hash from sign_in_attempts where last_at < clock_timestamp() - $1::interval
               order by last_at limit 100 for update skip locked))",
     )
     .bind(Attempts::REMEMBERED)
@@ -321,7 +316,7 @@ async fn open_session(store: &PostgresStore, session: &NewSession) -> Result<Opt
     let opened = sqlx::query(
         "/* sessions: open */
          insert into console_sessions (user_id, hash, browser, created_at, last_seen_at, expires_at)
-         select $1, $2, $3, now.at, now.at, now.at + $4 from (select clock_timestamp() as at) now",
+         select $1, $2, $3, now.at, now.at, now.at + $4::interval from (select clock_timestamp() as at) now",
     )
     .bind(user.id.0)
     .bind(session.hash.0.as_slice())
@@ -339,7 +334,7 @@ async fn session(store: &PostgresStore, hash: &SignInHash) -> Result<Option<Sess
         "of a session",
         ", s.last_seen_at, clock_timestamp() as now from console_sessions s join users u on u.id = s.user_id
           where s.hash = $1 and s.revoked_at is null and s.expires_at > clock_timestamp()
-            and s.last_seen_at > clock_timestamp() - $2 and u.disabled_at is null"
+            and s.last_seen_at > clock_timestamp() - $2::interval and u.disabled_at is null"
     ))
     .bind(hash.0.as_slice())
     .bind(SESSION_IDLE)
@@ -351,12 +346,7 @@ async fn session(store: &PostgresStore, hash: &SignInHash) -> Result<Option<Sess
     found.map(session).transpose()
 }
 
-async fn create_link(
-    store: &PostgresStore,
-    name: &str,
-    hash: &SignInHash,
-    by: &Actor,
-) -> Result<UserView, Failure> {
+async fn create_link(store: &PostgresStore, name: &str, hash: &SignInHash, by: &Actor) -> Result<UserView, Failure> {
     let mut tx = store.begin().await?;
     let found = sqlx::query(user_sql!("for a link", "from users u where u.name = $1 for share"))
         .bind(name)
@@ -369,7 +359,7 @@ async fn create_link(
     let made = sqlx::query(
         "/* links: create */
          insert into sign_in_links (user_id, hash, created_by, expires_at)
-         values ($1, $2, $3, clock_timestamp() + $4)",
+         values ($1, $2, $3, clock_timestamp() + $4::interval)",
     )
     .bind(user.id.0)
     .bind(hash.0.as_slice())

@@ -64,12 +64,13 @@ impl Users for SqliteStore {
     }
 
     async fn users(&self, page: &Page) -> StoreResult<Paged<UserView>> {
-        let found = sqlx::query(user_sql!("list", "from users u where u.name > coalesce(?1, '') order by u.name limit ?2"))
-            .bind(&page.after)
-            .bind(limit(page))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failure)?;
+        let found =
+            sqlx::query(user_sql!("list", "from users u where u.name > coalesce(?1, '') order by u.name limit ?2"))
+                .bind(&page.after)
+                .bind(limit(page))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failure)?;
         let users = found.iter().map(user_view).collect::<StoreResult<_>>()?;
         Ok(Paged::cut(users, page.limit, |user: &UserView| user.name.clone()))
     }
@@ -96,11 +97,9 @@ impl Users for SqliteStore {
                     .bind(before.id.0)
                     .bind(hash.0.as_str())
             }
-            UserChange::Role(role) => {
-                sqlx::query("/* users: role */ update users set role = ?2 where id = ?1")
-                    .bind(before.id.0)
-                    .bind(role.as_str())
-            }
+            UserChange::Role(role) => sqlx::query("/* users: role */ update users set role = ?2 where id = ?1")
+                .bind(before.id.0)
+                .bind(role.as_str()),
             UserChange::Disable => {
                 sqlx::query("/* users: disable */ update users set disabled_at = ?2, disabled_by = ?3 where id = ?1")
                     .bind(before.id.0)

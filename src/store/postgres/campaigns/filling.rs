@@ -10,11 +10,11 @@ use sqlx::postgres::PgConnection;
 use super::cohort::Members;
 use super::members::PAGE;
 use super::selection;
+use crate::domain::calendar::Planned;
 use crate::domain::calendar::When;
 use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::cohort::{BadRows, MemberDate, MemberRow};
 use crate::domain::campaign::dry_run::hex;
-use crate::domain::calendar::Planned;
 use crate::domain::filter::Filter;
 use crate::domain::import::Problem;
 use crate::domain::refusal::Refusal;
@@ -401,8 +401,14 @@ async fn children(db: &mut PgConnection, campaign: CampaignId, after: i64, until
     .bind(until)
     .fetch_all(db)
     .await?;
-    let child = |(id, number, parent, due_at, planned_for, zone, reason)| {
-        Child { id, number, parent, due_at, planned_for, zone, reason }
+    let child = |(id, number, parent, due_at, planned_for, zone, reason)| Child {
+        id,
+        number,
+        parent,
+        due_at,
+        planned_for,
+        zone,
+        reason,
     };
     Ok(found.into_iter().map(child).collect())
 }
