@@ -115,7 +115,10 @@ fn text_of(page: &str) -> String {
     for c in page.chars() {
         match c {
             '<' => is_in_tag = true,
-            '>' => is_in_tag = false,
+            '>' => {
+                is_in_tag = false;
+                text.push(' ');
+            }
             c if !is_in_tag => text.push(c),
             _ => {}
         }
