@@ -212,8 +212,6 @@ pub async fn show_link(
     let part = LinkPart { secret: &secret, key: &key, key_field: KEY_FIELD };
     let mut response = Asked::of(&headers, &uri).view("Sign in", None, &part)?;
     response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, 3_600, false));
-    // The link is a secret until it is used.
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }
 
