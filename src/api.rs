@@ -22,8 +22,8 @@ mod imports;
 mod invoices;
 mod once;
 mod page;
-mod problem;
-mod request_id;
+pub(crate) mod problem;
+pub(crate) mod request_id;
 mod room;
 mod settings;
 mod tokens;
@@ -42,7 +42,8 @@ pub use self::auth::Remembered;
 use self::auth::{Gate, Place};
 use self::call::{Brings, Terms};
 use self::problem::Problem;
-pub use self::room::{OneAtATime, Room};
+pub use self::room::{OneAtATime, Room, Taken};
+use crate::console::{self, Console};
 use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::health::Health;
@@ -69,6 +70,8 @@ pub struct Api {
     pub examining: OneAtATime,
     /// For when the database is away.
     pub remembered: Remembered,
+    /// The pages for people, where this process has them.
+    pub console: Option<Console>,
 }
 
 type Shared = Arc<Api>;
@@ -78,8 +81,9 @@ impl Api {
     ///
     /// # Errors
     /// Those of the document's serializer.
-    pub fn answers(self) -> std::io::Result<Answers> {
-        router(Arc::new(self)).map(Answers)
+    pub fn answers(mut self) -> std::io::Result<Answers> {
+        let console = self.console.take();
+        router(Arc::new(self), console).map(Answers)
     }
 }
 
@@ -98,7 +102,7 @@ impl Answers {
 }
 
 /// All routes. Whatever is added here is in the document, with its role.
-fn router(api: Shared) -> std::io::Result<Router> {
+fn router(api: Shared, console: Option<Console>) -> std::io::Result<Router> {
     use Brings::{File, FileOrJson, Json, JsonForACohort, JsonForASecret};
     use campaigns::templates;
     let group = |role, place, brings, routes| of_role(role, place, brings, &api, routes);
@@ -136,12 +140,16 @@ fn router(api: Shared) -> std::io::Result<Router> {
             .merge(calls(Role::Admin, JsonForASecret, tokens::create()));
     }
     let (router, document) = all.split_for_parts();
-    Ok(router
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(Extension(document::finished(document)?))
-        .layer(from_fn(request_id::follow))
-        .with_state(api))
+    let mut router = router.layer(Extension(document::finished(document)?)).with_state(api);
+    if let Some(console) = &console {
+        router = router.merge(console.clone().pages());
+    }
+    router = router.fallback(no_such_route).method_not_allowed_fallback(no_such_method);
+    // What is not the API's is answered in pages, also where there is nothing.
+    if let Some(console) = console {
+        router = router.layer(from_fn_with_state(Arc::new(console), console::pages_not_problems));
+    }
+    Ok(router.layer(from_fn(request_id::follow)))
 }
 
 /// Puts a group of routes behind their role: the layer that asks for it, and the document that names it.

@@ -23,6 +23,7 @@ pub mod settings;
 pub mod statuses;
 pub mod table;
 pub mod tokens;
+pub mod users;
 pub mod values;
 pub mod wait;
 
@@ -100,6 +101,7 @@ Environment:
   DISCONNECTD_DATABASE_URL   sqlite://disconnectd.db (the default) or postgres://...
   DISCONNECTD_QUEUE_URL      memory: (the default) or amqp://...
   DISCONNECTD_HTTP_LISTEN    127.0.0.1:8080 (the default), for `serve`
+  DISCONNECTD_PUBLIC_URL     where people find the console, if that is behind a proxy
   DISCONNECTD_TOKEN          a token (see `tokens create`): commands bear its owner's name and may do
                              what its role allows; without one it is the system's user, who may do
                              everything
@@ -137,16 +139,17 @@ pub struct DemoArgs {
     pub serve: bool,
 }
 
-/// Run what is due, and answer over HTTP: the scheduler, the worker and the API, until a signal
+/// Run what is due, and answer over HTTP: the scheduler, the worker, the API and the console, until a signal
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   disconnectd serve                        everything, in one process
   disconnectd serve --roles worker         one of many, on PostgreSQL and RabbitMQ
 
-The first SIGTERM or Ctrl-C finishes what has begun, the second ends at once. The API, its page (/api), /healthz, \
-/readyz and /metrics are answered on DISCONNECTD_HTTP_LISTEN; the address is printed at start. All but /healthz take a \
-token: see `disconnectd tokens create --help`.")]
+The first SIGTERM or Ctrl-C finishes what has begun, the second ends at once. The console (/), the API, its page (/api), /healthz, \
+/readyz and /metrics are answered on DISCONNECTD_HTTP_LISTEN; the address is printed at start. The console \
+takes a user, see `disconnectd users create --help`; all but /healthz takes a token, see `disconnectd tokens create \
+--help`.")]
 pub struct ServeArgs {
     /// What this process does; everything, unless said
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ROLE")]
@@ -161,7 +164,7 @@ pub enum Role {
     Worker,
     /// Answers programs over HTTP; health and metrics are answered in every role
     Api,
-    /// Answers people; not there yet
+    /// Answers people: the pages of the console
     Console,
 }
 
@@ -200,6 +203,9 @@ pub enum Verb {
     /// Make, list and revoke tokens: who may do what, and whose name the log bears
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
+    /// Make, list and change users: who may sign in to the console
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -229,7 +235,9 @@ impl Verb {
                 token::Role::Operator
             }
             Self::Campaign(command) => command.role(),
-            Self::Statuses(Statuses::Add(_)) | Self::Settings(Settings::Set(_)) | Self::Tokens(_) => token::Role::Admin,
+            Self::Statuses(Statuses::Add(_)) | Self::Settings(Settings::Set(_)) | Self::Tokens(_) | Self::Users(_) => {
+                token::Role::Admin
+            }
         }
     }
 
@@ -265,6 +273,7 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Exit, CliError> {
         Verb::Events(command) => events::run(command, session).await,
         Verb::Campaign(command) => campaign::run(command, session).await,
         Verb::Tokens(command) => tokens::run(command, session).await,
+        Verb::Users(command) => users::run(command, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
     }
 }

@@ -66,6 +66,8 @@ pub struct Config {
     pub max_connections: u32,
     pub queue: QueueUrl,
     pub http_listen: SocketAddr,
+    /// Where people find the console, where that is not where it listens: behind a proxy, over https.
+    pub public_url: Option<Url>,
     /// Whose name the commands bear. From the environment alone: a file may be read by others.
     pub token: Option<Secret>,
     pub scheduler: SchedulerConfig,
@@ -137,6 +139,7 @@ struct QueueFile {
 #[serde(deny_unknown_fields, default)]
 struct HttpFile {
     listen: Option<String>,
+    public_url: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,6 +217,8 @@ pub struct Environment {
     pub queue_url: Option<String>,
     /// `DISCONNECTD_HTTP_LISTEN`
     pub http_listen: Option<String>,
+    /// `DISCONNECTD_PUBLIC_URL`
+    pub public_url: Option<String>,
     /// `DISCONNECTD_TOKEN`
     pub token: Option<Secret>,
 }
@@ -235,6 +240,7 @@ impl Environment {
             database_url: variable("DISCONNECTD_DATABASE_URL")?,
             queue_url: variable("DISCONNECTD_QUEUE_URL")?,
             http_listen: variable("DISCONNECTD_HTTP_LISTEN")?,
+            public_url: variable("DISCONNECTD_PUBLIC_URL")?,
             token: variable("DISCONNECTD_TOKEN")?.map(Secret),
         })
     }
@@ -295,6 +301,11 @@ impl Config {
             invalid(listen_place, format!("`{listen}` is not an address and a port, such as 127.0.0.1:8080"))
         })?;
 
+        let public_url =
+            pick(&environment.public_url, "DISCONNECTD_PUBLIC_URL", file.http.public_url, "http.public_url")
+                .map(|(url, place)| parse_public_url(&url).map_err(|error| invalid(place, error)))
+                .transpose()?;
+
         let within = |key: &str, value: u64, max: u64| match value {
             0 => Err(invalid(in_file(key), "it must be at least 1".into())),
             value if value > max => Err(invalid(in_file(key), format!("it must be at most {max}"))),
@@ -320,6 +331,7 @@ impl Config {
             max_connections: file.database.max_connections,
             queue,
             http_listen,
+            public_url,
             token: environment.token.clone(),
             scheduler: SchedulerConfig {
                 claim_max: file.scheduler.claim_max,
@@ -345,6 +357,17 @@ impl Config {
             grace: seconds("shutdown.grace_seconds", file.shutdown.grace_seconds)?,
             log: LogConfig { json, filter: file.log.filter },
         })
+    }
+}
+
+impl Config {
+    /// Where people find the console when it listens there, without a slash at the end.
+    #[must_use]
+    pub fn console_url(&self, listens_on: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{listens_on}"),
+        }
     }
 }
 
@@ -400,6 +423,15 @@ fn parse_queue(url: &str) -> Result<QueueUrl, String> {
              for example amqp://user:password@host/%2f"
         )),
     }
+}
+
+/// The console stands at the root of it: its pages lead to each other by their paths.
+fn parse_public_url(url: &str) -> Result<Url, String> {
+    let wrong = || format!("`{url}` is not where a browser goes; write it like https://disconnectd.example.com");
+    let parsed = Url::parse(url.trim()).map_err(|_| wrong())?;
+    let is_root = parsed.path() == "/" && parsed.query().is_none() && parsed.fragment().is_none();
+    let is_plain = matches!(parsed.scheme(), "http" | "https") && parsed.has_host() && parsed.username().is_empty();
+    if is_root && is_plain && parsed.password().is_none() { Ok(parsed) } else { Err(wrong()) }
 }
 
 /// What stands before the first colon; nothing else of a URL is ever shown.
@@ -488,6 +520,7 @@ mod tests {
             database_url: Some("postgres://u:secret@h/d".into()),
             queue_url: Some("amqp://u:secret@h".into()),
             http_listen: Some("127.0.0.1:0".into()),
+            public_url: None,
             token: Some(Secret("dct_secret".into())),
         };
         let config = Config::resolve(File::default(), "", &environment).unwrap();

@@ -22,9 +22,12 @@ use crate::domain::dispositions::{Choice, Dispositions};
 use crate::domain::import::{ImportReport, Problem};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
+use crate::domain::token::Role;
+use crate::domain::user::{NewUser, SignInSecret};
 use crate::engines;
 use crate::health::Health;
 use crate::queue::{Connectivity, Queue};
+use crate::random;
 use crate::scheduler::Scheduler;
 use crate::shutdown::Shutdown;
 use crate::store::{CHUNK_ROWS, ImportOptions, Installation, Requested, Rows, Store, StoreError, StoreResult};
@@ -73,6 +76,8 @@ pub enum DemoError {
     Store(#[from] StoreError),
     #[error("the queue can't be used, and nothing was begun: {0}")]
     Queue(String),
+    #[error("{0}")]
+    Random(String),
     #[error("another process serves the demo's database; stop that one first")]
     Served,
     #[error("only {ended} of {events} disconnects ended within {} s; `disconnectd doctor` may tell why", RUN_MAX.as_secs())]
@@ -125,6 +130,18 @@ impl Demo<'_> {
         self.load(&customers, &Actor::new(user, Source::Demo)).await?;
         let leaving = customers.iter().filter(|customer| customer.leaves).count();
         Ok(Loaded { customers: customers.len(), leaving, group: customers::LEAVES })
+    }
+
+    /// Makes the demo's user an admin of the console, without a password. Answers what signs it in, once.
+    ///
+    /// # Errors
+    /// Those of the store, or the system gives no random bytes.
+    pub async fn sign_in(&self, user: &str) -> DemoResult<SignInSecret> {
+        let secret = random::sign_in_secret().map_err(DemoError::Random)?;
+        let made = NewUser { name: user.to_owned(), role: Role::Admin, password: None, created_by: user.to_owned() };
+        self.store.create_user(&made).await?;
+        self.store.create_link(user, &secret.hash(), &Actor::new(user, Source::Demo)).await?;
+        Ok(secret)
     }
 
     /// The demo's database, from before or made of an empty one. Nothing is dropped yet.

@@ -30,4 +30,5 @@ pub mod settings;
 pub mod story;
 pub mod text;
 pub mod token;
+pub mod user;
 pub mod window;

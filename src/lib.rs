@@ -4,7 +4,7 @@
 //!   main -> cli ----------------> store (port) --> store/postgres, store/sqlite
 //!       \-> serve -> scheduler ->   |    ^             |
 //!                \-> worker ----> queue (port) --> queue/rabbitmq, queue/memory
-//!                \-> api            domain (pure: what the stores and the worker ask)
+//!                \-> api, console   domain (pure: what the stores and the worker ask)
 //! ```
 //!
 //! A disconnect's way through it:
@@ -21,7 +21,7 @@
 //! them from the [`config`]; [`demo`] runs the whole on sample data.
 //!
 //! Around it: [`import`] reads CSV and [`export`] writes it, [`health`] and [`doctor`] tell how it goes, [`backoff`] and
-//! [`shutdown`] are how everything waits and stops, [`clock`] is the only source of the machine's now, and [`random`] of
+//! [`shutdown`] are how everything waits and stops, [`passwords`] is how they are hashed, [`clock`] is the only source of the machine's now, and [`random`] of
 //! what nobody can foresee.
 
 pub mod api;
@@ -29,6 +29,7 @@ pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod demo;
 pub mod doctor;
 pub mod domain;
@@ -36,6 +37,7 @@ pub mod engines;
 pub mod export;
 pub mod health;
 pub mod import;
+pub mod passwords;
 pub mod queue;
 pub mod random;
 pub mod scheduler;

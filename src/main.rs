@@ -8,10 +8,11 @@ use disconnectd::cli::{self, Cli, CliError, Command, DemoArgs, Exit, Screen, Ser
 use disconnectd::clock::Clock;
 use disconnectd::config::{Config, ConfigError, DatabaseUrl, Environment, LogConfig};
 use disconnectd::demo::{self, Demo, DemoError};
+use disconnectd::domain::user::{LINK_MAX, SignInSecret};
 use disconnectd::serve::{Roles, ServeError, Server};
 use disconnectd::shutdown::Shutdown;
 use disconnectd::store::Store;
-use disconnectd::{doctor, engines, telemetry};
+use disconnectd::{console, doctor, engines, telemetry};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -46,7 +47,7 @@ async fn run(cli: Cli) -> Exit {
     };
     let done = match cli.command {
         Command::Demo(args) => demo(demo::configuration(config), args, &screen).await,
-        Command::Serve(args) => serve(config, args, &screen).await,
+        Command::Serve(args) => serve(config, args, None, &screen).await,
         Command::Migrate(_) => migrate(&config, &screen).await,
         Command::Verb(verb) => match session(&config, &verb, &screen).await {
             Ok(session) => return cli::run(verb, &session).await,
@@ -70,6 +71,7 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
     let actor = cli::owner::actor(&*store, config.token.as_ref(), verb).await?;
     Ok(Session {
         run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
+        console_url: config.console_url(config.http_listen),
         probes: doctor::probes::all(config, &store),
         store,
         screen: Screen::of_process(screen.json),
@@ -96,7 +98,13 @@ async fn migrate(config: &Config, screen: &Screen) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-async fn serve(config: Config, args: ServeArgs, screen: &Screen) -> Result<Exit, CliError> {
+/// With `sign_in`, what signs somebody in to the console is told with where it is.
+async fn serve(
+    config: Config,
+    args: ServeArgs,
+    sign_in: Option<SignInSecret>,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
     let roles = Roles::of(&args.roles, &config.queue).map_err(CliError::Usage)?;
     telemetry::init_logs(&config.log).map_err(CliError::Usage)?;
     let metrics = telemetry::init_metrics().map_err(CliError::Failed)?;
@@ -104,12 +112,17 @@ async fn serve(config: Config, args: ServeArgs, screen: &Screen) -> Result<Exit,
         Shutdown::on_signals().map_err(|error| CliError::Failed(format!("signals can't be followed: {error}")))?;
     let server =
         Server { store: open_store(&config, screen).await?, config, clock: Clock::system(), roles, metrics, stop };
+    let console_config = server.config.clone();
     let announce = |address| {
+        let console = sign_in.map(|secret| console::sign_in_link(&console_config.console_url(address), &secret));
         // Nobody who reads it is no reason not to serve.
         let _ = if screen.json {
-            screen.print_json(&json!({ "listening": format!("http://{address}") }))
+            screen.print_json(&json!({ "listening": format!("http://{address}"), "console": console }))
         } else {
-            screen.print(&format!("listening on http://{address}"))
+            let console = console.map(|url| {
+                format!("\nthe console, for this once and within {} minutes: {url}", LINK_MAX.as_secs() / 60)
+            });
+            screen.print(&format!("listening on http://{address}{}", console.unwrap_or_default()))
         };
     };
     server.run(announce).await.map_err(|error| match error {
@@ -155,9 +168,11 @@ async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, C
         }
         if summary.failed == 0 { Exit::Done } else { Exit::Failed }
     };
+    let sign_in =
+        if args.serve && exit == Exit::Done { Some(demo.sign_in(&user).await.map_err(failed)?) } else { None };
     store.close().await;
-    if args.serve && exit == Exit::Done {
-        return serve(config, ServeArgs { roles: Vec::new() }, screen).await;
+    if sign_in.is_some() {
+        return serve(config, ServeArgs { roles: Vec::new() }, sign_in, screen).await;
     }
     Ok(exit)
 }

@@ -17,11 +17,13 @@ use crate::backoff::Backoff;
 use crate::cli::Role;
 use crate::clock::Clock;
 use crate::config::{Config, QueueUrl};
+use crate::console::Console;
 use crate::health::Health;
+use crate::passwords::Passwords;
 use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::shutdown::Shutdown;
-use crate::store::{Installation, Serving, Store, StoreError};
+use crate::store::{Installation, Page, Serving, Store, StoreError};
 use crate::worker::Worker;
 use crate::{doctor, engines};
 
@@ -36,14 +38,16 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each role is there or not, whatever the others are")]
 pub struct Roles {
     pub scheduler: bool,
     pub worker: bool,
     pub api: bool,
+    pub console: bool,
 }
 
 impl Roles {
-    pub const ALL: Self = Self { scheduler: true, worker: true, api: true };
+    pub const ALL: Self = Self { scheduler: true, worker: true, api: true, console: true };
 
     /// Everything where none is named.
     ///
@@ -53,11 +57,12 @@ impl Roles {
         if named.is_empty() {
             return Ok(Self::ALL);
         }
-        // Health and metrics are answered in every role; `console` is not there yet.
+        // Health and metrics are answered in every role.
         let roles = Self {
             scheduler: named.contains(&Role::Scheduler),
             worker: named.contains(&Role::Worker),
             api: named.contains(&Role::Api),
+            console: named.contains(&Role::Console),
         };
         if *queue == QueueUrl::Memory && roles.scheduler != roles.worker {
             return Err(
@@ -118,6 +123,7 @@ impl Server {
             room: room.clone(),
             examining: OneAtATime::default(),
             remembered: Remembered::default(),
+            console: self.console(&room)?,
         };
         let answers = api.answers().map_err(ServeError::Answers)?;
         let mut http = tokio::spawn(answers.serve(listener, http_stopped.clone()));
@@ -136,6 +142,20 @@ impl Server {
         // A database that is away does not say goodbye.
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await;
         result
+    }
+
+    /// The pages, where this process answers people.
+    fn console(&self, room: &Room) -> Result<Option<Console>, ServeError> {
+        if !self.roles.console {
+            return Ok(None);
+        }
+        Ok(Some(Console {
+            store: self.store.clone(),
+            room: room.clone(),
+            passwords: Passwords::new().map_err(|error| ServeError::Answers(std::io::Error::other(error)))?,
+            failures_max: self.config.failures_max,
+            public_url: self.config.public_url.clone(),
+        }))
     }
 
     /// Until the stop, and what has begun by then is done: the work and the calls drain beside each other.
@@ -182,6 +202,9 @@ impl Server {
         let Some(installation) = reached else { return Ok(()) };
         if self.roles.api {
             self.tell_how_to_ask().await;
+        }
+        if self.roles.console {
+            self.tell_how_to_sign_in().await;
         }
         let queue = engines::open_queue(&self.config, &installation)?;
         let serving = if self.roles.scheduler || self.roles.worker {
@@ -269,6 +292,18 @@ impl Server {
         }
     }
 
+    /// The same for people: the first user is made on the command line.
+    async fn tell_how_to_sign_in(&self) {
+        match self.store.users(&Page { after: None, limit: 1 }).await {
+            Ok(users) if users.items.is_empty() => tracing::info!(
+                "there is no user yet, so nobody can sign in to the console; \
+                 `disconnectd users create --name NAME --role admin` makes one"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "whether there is a user can't be told"),
+        }
+    }
+
     /// Becomes one of those who serve. `None`: a stop was asked for.
     async fn take_over(&self, health: &Health) -> Result<Option<Serving>, ServeError> {
         let begun = Instant::now();
@@ -337,6 +372,9 @@ mod tests {
         assert_eq!(Roles::of(&[], &QueueUrl::Memory), Ok(Roles::ALL));
         assert_eq!(Roles::of(&[Scheduler, Worker, Api], &QueueUrl::Memory), Ok(Roles::ALL));
         assert!(Roles::of(&[Worker], &QueueUrl::Memory).is_err());
-        assert_eq!(Roles::of(&[Api], &QueueUrl::Memory), Ok(Roles { scheduler: false, worker: false, api: true }));
+        assert_eq!(
+            Roles::of(&[Api], &QueueUrl::Memory),
+            Ok(Roles { scheduler: false, worker: false, api: true, console: false })
+        );
     }
 }

@@ -9,6 +9,7 @@ pub mod migrations;
 mod once;
 pub mod postgres;
 pub mod sqlite;
+pub mod users;
 
 use std::time::Duration;
 
@@ -76,12 +77,23 @@ impl StoreError {
 }
 
 pub use campaigns::{CampaignDispatch, Campaigns};
+pub use users::Users;
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
 /// Everything that the program asks of a database.
 pub trait Store:
-    Installations + Accounts + Imports + Events + Campaigns + Dispatch + CampaignDispatch + Execution + Tokens + Idempotency
+    Installations
+    + Accounts
+    + Imports
+    + Events
+    + Campaigns
+    + Dispatch
+    + CampaignDispatch
+    + Execution
+    + Tokens
+    + Users
+    + Idempotency
 {
 }
 impl<T> Store for T where
@@ -94,6 +106,7 @@ impl<T> Store for T where
         + CampaignDispatch
         + Execution
         + Tokens
+        + Users
         + Idempotency
 {
 }

@@ -22,3 +22,4 @@ mod serving;
 mod settings;
 mod story;
 mod tokens;
+mod users;

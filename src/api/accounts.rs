@@ -73,6 +73,7 @@ async fn list_accounts(
         group: printable("group", asked.group)?,
         parent: asked.parent.map(|number| account_number("parent", &number)).transpose()?,
         disconnected: asked.disconnected,
+        ..AccountFilter::default()
     };
     Ok(Json(api.store.accounts(&filter, &page(asked.limit, asked.after)?).await?))
 }

@@ -123,6 +123,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         group: args.group,
         parent: args.parent,
         disconnected: if args.disconnected || args.connected { Some(args.disconnected) } else { None },
+        ..AccountFilter::default()
     };
     let is_filtered = filter.search.is_some()
         || filter.status.is_some()

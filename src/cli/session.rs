@@ -22,6 +22,8 @@ pub struct Session {
     /// How many failed executions end an event that this session makes.
     pub failures_max: i32,
     pub run_own: Arc<dyn RunOwn>,
+    /// Where the console is, without a slash at the end.
+    pub console_url: String,
     /// What `doctor` looks at besides the database: the configuration, the broker.
     pub probes: Vec<Arc<dyn Probe>>,
 }

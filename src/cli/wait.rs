@@ -105,6 +105,7 @@ mod tests {
         )
         .unwrap();
         let session = Session {
+            console_url: String::new(),
             store: store.clone(),
             screen: Screen::of(false, std::io::sink(), std::io::sink(), None),
             actor: Actor::new("clerk", Source::Cli),

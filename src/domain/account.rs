@@ -142,6 +142,18 @@ pub struct AccountFilter {
     pub group: Option<String>,
     pub parent: Option<AccountNumber>,
     pub disconnected: Option<bool>,
+    /// With an event that is to come, or without one.
+    pub open_event: Option<bool>,
+    pub order: AccountOrder,
+}
+
+/// How accounts are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccountOrder {
+    #[default]
+    Number,
+    /// Those of the same name by number.
+    Name,
 }
 
 /// One entry of the account log: who did what, when, from where, and why.

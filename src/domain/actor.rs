@@ -10,19 +10,21 @@ use serde::Serialize;
 pub enum Source {
     Cli,
     Api,
+    Console,
     Import,
     Worker,
     Demo,
 }
 
 impl Source {
-    const ALL: [Self; 5] = [Self::Cli, Self::Api, Self::Import, Self::Worker, Self::Demo];
+    const ALL: [Self; 6] = [Self::Cli, Self::Api, Self::Console, Self::Import, Self::Worker, Self::Demo];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cli => "cli",
             Self::Api => "api",
+            Self::Console => "console",
             Self::Import => "import",
             Self::Worker => "worker",
             Self::Demo => "demo",

@@ -189,6 +189,18 @@ pub enum Refusal {
     #[error("there is no token {token}; `disconnectd tokens list` shows them")]
     UnknownToken { token: TokenId },
 
+    #[error("there is no user `{name}`; `disconnectd users list` shows them")]
+    UnknownUser { name: String },
+
+    #[error("there is a user `{name}` already, and a name is never given again; choose another name")]
+    UserExists { name: String },
+
+    #[error("`{name}` is the last admin, so it can't be disabled or get another role; make another admin first")]
+    LastAdmin { name: String },
+
+    #[error("user `{name}` is disabled; `disconnectd users enable {name}` lets it in again")]
+    UserDisabled { name: String },
+
     #[error("this database holds something else than the demo, so the demo leaves it alone; give it an empty database")]
     NotTheDemo,
 }
@@ -257,6 +269,10 @@ impl Refusal {
             Self::UnknownTemplate { .. } => "unknown_template",
             Self::TemplateExists { .. } => "template_exists",
             Self::UnknownToken { .. } => "unknown_token",
+            Self::UnknownUser { .. } => "unknown_user",
+            Self::UserExists { .. } => "user_exists",
+            Self::LastAdmin { .. } => "last_admin",
+            Self::UserDisabled { .. } => "user_disabled",
             Self::NotTheDemo => "not_the_demo",
         }
     }

@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -40,6 +40,12 @@ const STEPS: [Step; 4] = [
         name: "campaigns",
         postgres: include_str!("../../migrations/postgres/0004_campaigns.sql"),
         sqlite: include_str!("../../migrations/sqlite/0004_campaigns.sql"),
+    },
+    Step {
+        version: 5,
+        name: "console",
+        postgres: include_str!("../../migrations/postgres/0005_console.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0005_console.sql"),
     },
 ];
 

@@ -31,6 +31,7 @@ mod rows;
 mod snapshot;
 mod tokens;
 mod transaction;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,6 +32,7 @@ mod settings;
 mod tests;
 mod tokens;
 mod turn;
+mod users;
 
 use std::fs::OpenOptions;
 use std::io;

@@ -1,6 +1,6 @@
 //! Lists: what they filter by, and that paging covers everything once.
 
-use disconnectd::domain::account::AccountFilter;
+use disconnectd::domain::account::{AccountFilter, AccountOrder};
 use disconnectd::domain::event::{Change, State};
 use disconnectd::domain::overview::Overview;
 use disconnectd::domain::refusal::Refusal;
@@ -15,6 +15,8 @@ both_engines!(
     accounts_are_filtered_by_everything_given,
     a_search_is_for_the_text_itself,
     accounts_are_paged_by_number_each_once,
+    accounts_are_paged_by_name_each_once,
+    accounts_are_found_by_whether_an_event_is_to_come,
     events_are_filtered_and_listed_newest_first,
     events_and_invoices_are_paged_each_once,
     a_log_is_paged_oldest_first,
@@ -98,6 +100,30 @@ async fn accounts_are_paged_by_number_each_once(db: &TestDatabase) {
     numbers.sort_unstable();
     let listed: Vec<_> = listed.into_iter().map(|account| account.number.to_string()).collect();
     assert_eq!(listed, numbers, "by their bytes, on both engines alike");
+}
+
+async fn accounts_are_paged_by_name_each_once(db: &TestDatabase) {
+    let named = [("5", "Zoe"), ("1", "ada"), ("4", "Ada"), ("2", "Zoe"), ("3", "é"), ("6", "Zoe"), ("7", "")];
+    // An import refuses a name that is empty; a list does not fail over one.
+    db.accounts(named.map(|(number, name)| account(number).name(if name.is_empty() { "-" } else { name }))).await;
+    let filter = AccountFilter { order: AccountOrder::Name, ..AccountFilter::default() };
+    let listed = all(async |page| db.store.accounts(&filter, page).await).await;
+    let listed: Vec<_> = listed.into_iter().map(|account| account.number.to_string()).collect();
+    assert_eq!(listed, ["7", "4", "2", "5", "6", "1", "3"], "by their bytes, on both engines alike; then by number");
+    let disconnected = AccountFilter { disconnected: Some(true), ..filter };
+    assert!(all(async |page| db.store.accounts(&disconnected, page).await).await.is_empty());
+}
+
+async fn accounts_are_found_by_whether_an_event_is_to_come(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
+    db.scheduled("A-1").await;
+    db.queued("A-2").await;
+    db.disconnected("A-3").await;
+    for order in [AccountOrder::Number, AccountOrder::Name] {
+        let filter = |open| AccountFilter { open_event: Some(open), order, ..AccountFilter::default() };
+        assert_eq!(db.found(filter(true)).await, ["A-1", "A-2"]);
+        assert_eq!(db.found(filter(false)).await, ["A-3", "A-4"]);
+    }
 }
 
 async fn events_are_filtered_and_listed_newest_first(db: &TestDatabase) {

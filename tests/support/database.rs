@@ -15,7 +15,7 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 21] = [
+pub const TABLES: [&str; 25] = [
     "account_groups",
     "account_log",
     "account_statuses",
@@ -26,6 +26,7 @@ pub const TABLES: [&str; 21] = [
     "campaign_tallies",
     "campaign_templates",
     "campaigns",
+    "console_sessions",
     "debits",
     "disconnect_events",
     "family_decisions",
@@ -36,7 +37,10 @@ pub const TABLES: [&str; 21] = [
     "invoices",
     "serviceable_addresses",
     "settings",
+    "sign_in_attempts",
+    "sign_in_links",
     "tokens",
+    "users",
 ];
 
 /// What [`TestDatabase::probe_token`] makes, for an admin.

@@ -7,7 +7,9 @@ use sqlx::postgres::PgConnection;
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
-use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, LogKind};
+use crate::domain::account::{
+    AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, LogEntry, LogKind,
+};
 use crate::domain::actor::Actor;
 use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::overview::OverviewFacts;
@@ -87,6 +89,33 @@ macro_rules! account_view_sql {
     };
 }
 
+/// The accounts that a filter selects, behind a cursor and in an order. One statement for each order, so that each walks
+/// its own index.
+macro_rules! accounts_sql {
+    ($name:literal, $behind:literal, $order:literal) => {
+        concat!(
+            account_view_sql!($name, "where ("),
+            $behind,
+            ")
+           and ($2::text is null or a.number ilike $2 or a.name ilike $2 or l.address ilike $2)
+           and ($3::text is null or s.name = $3)
+           and ($4::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
+                                             where m.account_id = a.id and g.name = $4))
+           and ($5::text is null or p.number = $5)
+           and ($6::boolean is null or (a.disconnected_at is not null) = $6)
+           and ($7::boolean is null or exists (select from disconnect_events e
+                                                where e.account_id = a.id and e.state in ('scheduled', 'queued')
+                                                  and ",
+            stands!("e"),
+            ") = $7)
+         order by ",
+            $order,
+            "
+         limit $8"
+        )
+    };
+}
+
 pub(super) async fn view(db: &mut PgConnection, number: &AccountNumber) -> Result<AccountView, Failure> {
     let found = sqlx::query(account_view_sql!("account", "where a.number = $1"))
         .bind(number.as_str())
@@ -96,27 +125,26 @@ pub(super) async fn view(db: &mut PgConnection, number: &AccountNumber) -> Resul
 }
 
 async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
-    let found = sqlx::query(account_view_sql!(
-        "accounts",
-        "where ($1::text is null or a.number > $1)
-           and ($2::text is null or a.number ilike $2 or a.name ilike $2 or l.address ilike $2)
-           and ($3::text is null or s.name = $3)
-           and ($4::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
-                                             where m.account_id = a.id and g.name = $4))
-           and ($5::text is null or p.number = $5)
-           and ($6::boolean is null or (a.disconnected_at is not null) = $6)
-         order by a.number
-         limit $7"
-    ))
-    .bind(&page.after)
-    .bind(filter.search.as_deref().map(containing))
-    .bind(&filter.status)
-    .bind(&filter.group)
-    .bind(filter.parent.as_ref().map(AccountNumber::as_str))
-    .bind(filter.disconnected)
-    .bind(i64::from(page.limit) + 1)
-    .fetch_all(&store.pool)
-    .await?;
+    let listing = match filter.order {
+        AccountOrder::Number => accounts_sql!("accounts", "$1::text is null or a.number > $1", "a.number"),
+        AccountOrder::Name => accounts_sql!(
+            "accounts by name",
+            "(a.name collate \"C\", a.number) >
+             (coalesce((select n.name from accounts n where n.number = $1), '') collate \"C\", coalesce($1::text, ''))",
+            "a.name collate \"C\", a.number"
+        ),
+    };
+    let found = sqlx::query(listing)
+        .bind(&page.after)
+        .bind(filter.search.as_deref().map(containing))
+        .bind(&filter.status)
+        .bind(&filter.group)
+        .bind(filter.parent.as_ref().map(AccountNumber::as_str))
+        .bind(filter.disconnected)
+        .bind(filter.open_event)
+        .bind(i64::from(page.limit) + 1)
+        .fetch_all(&store.pool)
+        .await?;
     let accounts = found.iter().map(rows::account_view).collect::<Result<Vec<_>, _>>()?;
     Ok(Paged::cut(accounts, page.limit, |account| account.number.to_string()))
 }

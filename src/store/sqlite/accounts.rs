@@ -12,7 +12,7 @@ use super::rows::{
     at, currency, cursor, expect_rows, get, json, limit, number, optional_number, saturated, texts, word, zone,
 };
 use crate::domain::account::{
-    AccountFilter, AccountId, AccountNumber, AccountView, Contact, ContactChange, LogEntry, LogKind,
+    AccountFilter, AccountId, AccountNumber, AccountOrder, AccountView, Contact, ContactChange, LogEntry, LogKind,
 };
 use crate::domain::actor::Actor;
 use crate::domain::event::EventId;
@@ -22,6 +22,36 @@ use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
 use crate::store::{Accounts, Page, Paged, StoreError, StoreResult};
+
+/// The ids of the accounts that a filter selects, behind a cursor and in an order. One statement for each order, so that
+/// each walks its own index.
+macro_rules! accounts_sql {
+    ($name:literal, $behind:literal, $order:literal) => {
+        concat!(
+            "/* accounts: ",
+            $name,
+            " */ select a.id from accounts a
+              where ",
+            $behind,
+            "   and (?2 is null or a.number like ?2 escape '\\' or a.name like ?2 escape '\\'
+                     or exists (select 1 from address_assignments g join serviceable_addresses p on p.id = g.address_id
+                                 where g.account_id = a.id and g.assigned_until is null
+                                   and p.address like ?2 escape '\\'))
+                and (?3 is null or a.status_id = (select id from account_statuses where name = ?3))
+                and (?4 is null or exists (select 1 from account_groups m join groups g on g.id = m.group_id
+                                            where m.account_id = a.id and g.name = ?4))
+                and (?5 is null or a.parent_id = (select id from accounts where number = ?5))
+                and (?6 is null or (a.disconnected_at is not null) = ?6)
+                and (?7 is null or exists (select 1 from disconnect_events e
+                                            where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+            stands!("e"),
+            ") = ?7)
+              order by ",
+            $order,
+            " limit ?8"
+        )
+    };
+}
 
 #[async_trait]
 impl Accounts for SqliteStore {
@@ -33,30 +63,27 @@ impl Accounts for SqliteStore {
 
     async fn accounts(&self, filter: &AccountFilter, page: &Page) -> StoreResult<Paged<AccountView>> {
         let mut tx = self.read().await?;
-        let found: Vec<i64> = sqlx::query_scalar(
-            "/* accounts: list */ select a.id from accounts a
-              where a.number > coalesce(?1, '')
-                and (?2 is null or a.number like ?2 escape '\\' or a.name like ?2 escape '\\'
-                     or exists (select 1 from address_assignments g join serviceable_addresses p on p.id = g.address_id
-                                 where g.account_id = a.id and g.assigned_until is null
-                                   and p.address like ?2 escape '\\'))
-                and (?3 is null or a.status_id = (select id from account_statuses where name = ?3))
-                and (?4 is null or exists (select 1 from account_groups m join groups g on g.id = m.group_id
-                                            where m.account_id = a.id and g.name = ?4))
-                and (?5 is null or a.parent_id = (select id from accounts where number = ?5))
-                and (?6 is null or (a.disconnected_at is not null) = ?6)
-              order by a.number limit ?7",
-        )
-        .bind(&page.after)
-        .bind(filter.search.as_deref().map(pattern))
-        .bind(&filter.status)
-        .bind(&filter.group)
-        .bind(filter.parent.as_ref().map(AccountNumber::as_str))
-        .bind(filter.disconnected)
-        .bind(limit(page))
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failure)?;
+        let listing = match filter.order {
+            AccountOrder::Number => accounts_sql!("list", "a.number > coalesce(?1, '')", "a.number"),
+            AccountOrder::Name => accounts_sql!(
+                "list by name",
+                "(a.name, a.number) >
+                 (coalesce((select n.name from accounts n where n.number = ?1), ''), coalesce(?1, ''))",
+                "a.name, a.number"
+            ),
+        };
+        let found: Vec<i64> = sqlx::query_scalar(listing)
+            .bind(&page.after)
+            .bind(filter.search.as_deref().map(pattern))
+            .bind(&filter.status)
+            .bind(&filter.group)
+            .bind(filter.parent.as_ref().map(AccountNumber::as_str))
+            .bind(filter.disconnected)
+            .bind(filter.open_event)
+            .bind(limit(page))
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failure)?;
         let views = views(&mut tx, &found).await?;
         Ok(Paged::cut(views, page.limit, |view| view.number.to_string()))
     }

@@ -146,6 +146,7 @@ impl Installation {
 
     async fn run(&self, who: &str, words: &[&str], screen: Screen) -> Exit {
         let session = Session {
+            console_url: String::new(),
             store: self.store.clone(),
             screen,
             actor: Actor::new(who, Source::Cli),

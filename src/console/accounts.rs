@@ -1,0 +1,500 @@
+//! Accounts: the list, and each with its tabs.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono_tz::Tz;
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use super::Shared;
+use super::gate::Visitor;
+use super::reader::{Moment, Reader};
+use super::words;
+use crate::api::problem::{Answer, Problem};
+use crate::domain::account::{AccountFilter, AccountNumber, AccountOrder, AccountView};
+use crate::domain::event::{EventView, Outcome, State as EventState};
+use crate::domain::invoice::InvoiceKind;
+use crate::domain::overview::Overview;
+use crate::domain::text::TEXT_MAX;
+use crate::domain::token::Role;
+use crate::store::{EventFilter, Page};
+
+/// How many rows a list has.
+const ROWS: u32 = 50;
+
+/// Which accounts, as the form of the list asks. What is empty is not asked for.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub struct ListAsked {
+    search: String,
+    status: String,
+    group: String,
+    /// `connected` or `disconnected`.
+    service: String,
+    /// `open`: with an event that is to come.
+    event: String,
+    /// `name`, else by number.
+    sort: String,
+    after: String,
+}
+
+impl ListAsked {
+    fn filter(&self) -> Answer<AccountFilter> {
+        let some = |text: &str| -> Answer<Option<String>> {
+            let text = text.trim();
+            if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
+                let detail = "Nothing here has control characters, or is as long as that; search for something else.";
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
+            }
+            Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+        };
+        Ok(AccountFilter {
+            search: some(&self.search)?,
+            status: some(&self.status)?,
+            group: some(&self.group)?,
+            parent: None,
+            disconnected: match self.service.as_str() {
+                "connected" => Some(false),
+                "disconnected" => Some(true),
+                _ => None,
+            },
+            open_event: (self.event == "open").then_some(true),
+            order: if self.sort == "name" { AccountOrder::Name } else { AccountOrder::Number },
+        })
+    }
+
+    fn page(&self) -> Answer<Page> {
+        page_after(&self.after)
+    }
+
+    /// The same list, from here on.
+    fn link(&self, after: Option<&str>, sort: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [
+            ("search", self.search.as_str()),
+            ("status", &self.status),
+            ("group", &self.group),
+            ("service", &self.service),
+            ("event", &self.event),
+            ("sort", sort),
+            ("after", after.unwrap_or_default()),
+        ] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        let query = query.finish();
+        if query.is_empty() { "/accounts".into() } else { format!("/accounts?{query}") }
+    }
+}
+
+/// A cursor as a link has it.
+fn page_after(after: &str) -> Answer<Page> {
+    if after.chars().count() > AccountNumber::LENGTH_MAX || after.chars().any(char::is_control) {
+        let detail = "This link does not lead to a part of the list; begin at its start.";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
+    }
+    Ok(Page { after: Some(after.to_owned()).filter(|after| !after.is_empty()), limit: ROWS })
+}
+
+/// The same of a list whose cursors are numbers.
+fn numbered_page_after(after: &str) -> Answer<Page> {
+    if !after.is_empty() && after.parse::<i64>().is_err() {
+        return page_after("\u{0}");
+    }
+    page_after(after)
+}
+
+/// An account's path, with its number percent-encoded.
+pub fn path_of(number: &AccountNumber) -> String {
+    let number: String = form_urlencoded::byte_serialize(number.as_str().as_bytes()).collect();
+    // A form's way to write a blank is none of a path.
+    format!("/accounts/{}", number.replace('+', "%20"))
+}
+
+/// An account in a list.
+struct Row {
+    number: AccountNumber,
+    path: String,
+    name: String,
+    status: String,
+    is_disconnected: bool,
+    address: String,
+    uninvoiced: String,
+    open_event: Option<i64>,
+    may_disconnect: bool,
+}
+
+impl Row {
+    fn of(account: AccountView, reader: Reader, is_operator: bool) -> Self {
+        Self {
+            path: path_of(&account.number),
+            may_disconnect: is_operator && account.disconnected_at.is_none(),
+            is_disconnected: account.disconnected_at.is_some(),
+            address: account.address.unwrap_or_default(),
+            uninvoiced: reader.money(account.uninvoiced),
+            open_event: account.open_event.map(|event| event.0),
+            number: account.number,
+            name: account.name,
+            status: account.status,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "accounts.html")]
+struct ListPart {
+    asked: ListAsked,
+    statuses: Vec<String>,
+    rows: Vec<Row>,
+    next: Option<String>,
+    first: Option<String>,
+}
+
+pub async fn list(State(console): State<Shared>, visitor: Visitor, Query(asked): Query<ListAsked>) -> Answer<Response> {
+    let accounts = console.store.accounts(&asked.filter()?, &asked.page()?).await.map_err(words::problem)?;
+    let statuses = console.store.statuses().await?;
+    let (reader, is_operator) = (visitor.asked.reader, visitor.may(Role::Operator));
+    let part = ListPart {
+        statuses: statuses.into_iter().map(|status| status.name).collect(),
+        next: accounts.next_cursor.as_deref().map(|after| asked.link(Some(after), &asked.sort)),
+        first: (!asked.after.is_empty()).then(|| asked.link(None, &asked.sort)),
+        rows: accounts.items.into_iter().map(|account| Row::of(account, reader, is_operator)).collect(),
+        asked,
+    };
+    visitor.view("Accounts", &part)
+}
+
+/// What stands above every tab of an account.
+struct Head {
+    number: AccountNumber,
+    path: String,
+    name: String,
+    status: String,
+    disconnected_at: Option<Moment>,
+    may_disconnect: bool,
+    tab: &'static str,
+    /// What was just done.
+    notice: Option<String>,
+}
+
+impl Head {
+    fn of(account: &AccountView, zone: Tz, visitor: &Visitor, tab: &'static str) -> Self {
+        Self {
+            number: account.number.clone(),
+            path: path_of(&account.number),
+            name: account.name.clone(),
+            status: account.status.clone(),
+            disconnected_at: account.disconnected_at.map(|at| visitor.asked.reader.moment_in(at, zone)),
+            may_disconnect: visitor.may(Role::Operator) && account.disconnected_at.is_none(),
+            tab,
+            notice: None,
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{} {}", self.number, self.name)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TabAsked {
+    after: String,
+    /// The event that was just asked for.
+    done: Option<i64>,
+}
+
+/// The number in a path.
+pub fn number_of(text: &str) -> Answer<AccountNumber> {
+    AccountNumber::parse(text)
+        .ok()
+        .filter(|number| number.as_str() == text)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_account", "There is no such account."))
+}
+
+/// An account, and the zone that its dates are shown in.
+async fn found(console: &Shared, number: &str) -> Answer<(AccountView, Tz)> {
+    let account = console.store.account(&number_of(number)?).await.map_err(words::problem)?;
+    let zone = match account.zone {
+        Some(zone) => zone,
+        None => console.store.settings().await?.company_zone,
+    };
+    Ok((account, zone))
+}
+
+struct Line {
+    description: String,
+    charged_on: String,
+    total: String,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct OverviewPart {
+    head: Head,
+    zone: &'static str,
+    address: Option<String>,
+    email: Option<String>,
+    mailing_address: Option<String>,
+    groups: String,
+    parent: Option<(AccountNumber, String)>,
+    children: i64,
+    lines: Vec<Line>,
+    uninvoiced: String,
+    open_event: Option<(i64, Moment, &'static str)>,
+    warnings: Vec<String>,
+}
+
+pub async fn overview(
+    State(console): State<Shared>,
+    visitor: Visitor,
+    Path(number): Path<String>,
+    Query(asked): Query<TabAsked>,
+) -> Answer<Response> {
+    let facts = console.store.overview_facts(&number_of(&number)?).await.map_err(words::problem)?;
+    let zone = facts.account.zone.unwrap_or(facts.settings.company_zone);
+    let now = facts.now;
+    let overview = Overview::of(facts, now);
+    let (reader, account) = (visitor.asked.reader, &overview.account);
+    let mut head = Head::of(account, zone, &visitor, "overview");
+    if let Some(event) = asked.done {
+        head.notice = console
+            .store
+            .event(crate::domain::event::EventId(event))
+            .await
+            .ok()
+            .and_then(|event| (event.account_number == account.number).then(|| notice(&event, zone, reader)));
+    }
+    let lines = overview.final_invoice.iter().flat_map(|invoice| &invoice.lines);
+    let part = OverviewPart {
+        zone: zone.name(),
+        address: account.address.clone(),
+        email: account.contact.email.clone(),
+        mailing_address: account.contact.mailing_address.clone(),
+        groups: account.groups.join(", "),
+        parent: account.parent_number.as_ref().map(|parent| (parent.clone(), path_of(parent))),
+        children: account.children,
+        lines: lines
+            .map(|line| Line {
+                description: line.description.clone(),
+                charged_on: reader.date(line.charged_on),
+                total: reader.money(line.total),
+            })
+            .collect(),
+        uninvoiced: reader.money(account.uninvoiced),
+        open_event: overview
+            .open_event
+            .as_ref()
+            .map(|event| (event.id.0, reader.moment_in(event.due_at, zone), event.state.as_str())),
+        warnings: if account.disconnected_at.is_some() { Vec::new() } else { overview.warnings.clone() },
+        head,
+    };
+    visitor.view(&part.head.title(), &part)
+}
+
+/// What came of an event that was asked for, in a sentence.
+fn notice(event: &EventView, zone: Tz, reader: Reader) -> String {
+    let account = &event.account_number;
+    match (event.state, event.outcome) {
+        (EventState::Completed, Some(Outcome::Disconnected)) => match &event.final_invoice {
+            Some(invoice) => format!(
+                "Account {account} is disconnected. Its final invoice is {}, over {}.",
+                invoice.number,
+                reader.money(invoice.total)
+            ),
+            None => format!("Account {account} is disconnected. There was nothing to invoice."),
+        },
+        (EventState::Completed, _) => format!("Account {account} was disconnected already."),
+        (EventState::Scheduled, _) if event.planned.planned_for.is_some() => {
+            format!("Account {account} will be disconnected at {}.", reader.moment_in(event.due_at, zone).shown)
+        }
+        (EventState::Scheduled | EventState::Queued, _) => {
+            format!("The disconnect of account {account} is under way. Load this page again to see how it ended.")
+        }
+        (EventState::Failed, _) => format!("The disconnect of account {account} failed. Events tells why."),
+        (EventState::Cancelled, _) => format!("The disconnect of account {account} was cancelled."),
+    }
+}
+
+struct InvoiceRow {
+    number: i64,
+    is_final: bool,
+    issued_at: Moment,
+    total: String,
+}
+
+#[derive(Template)]
+#[template(path = "account_invoices.html")]
+struct InvoicesPart {
+    head: Head,
+    zone: &'static str,
+    rows: Vec<InvoiceRow>,
+    next: Option<String>,
+}
+
+pub async fn invoices(
+    State(console): State<Shared>,
+    visitor: Visitor,
+    Path(number): Path<String>,
+    Query(asked): Query<TabAsked>,
+) -> Answer<Response> {
+    let (account, zone) = found(&console, &number).await?;
+    let invoices = console.store.invoices(Some(&account.number), &numbered_page_after(&asked.after)?).await?;
+    let (reader, head) = (visitor.asked.reader, Head::of(&account, zone, &visitor, "invoices"));
+    let part = InvoicesPart {
+        zone: zone.name(),
+        next: next(&head, "invoices", invoices.next_cursor.as_deref()),
+        rows: invoices
+            .items
+            .iter()
+            .map(|invoice| InvoiceRow {
+                number: invoice.number.0,
+                is_final: invoice.kind == InvoiceKind::Final,
+                issued_at: reader.moment(invoice.issued_at, zone),
+                total: reader.money(invoice.total),
+            })
+            .collect(),
+        head,
+    };
+    visitor.view(&part.head.title(), &part)
+}
+
+fn next(head: &Head, tab: &str, cursor: Option<&str>) -> Option<String> {
+    let after: String = form_urlencoded::byte_serialize(cursor?.as_bytes()).collect();
+    Some(format!("{}/{tab}?after={after}", head.path))
+}
+
+#[derive(Template)]
+#[template(path = "account_family.html")]
+struct FamilyPart {
+    head: Head,
+    parent: Option<(AccountNumber, String)>,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+pub async fn family(
+    State(console): State<Shared>,
+    visitor: Visitor,
+    Path(number): Path<String>,
+    Query(asked): Query<TabAsked>,
+) -> Answer<Response> {
+    let (account, zone) = found(&console, &number).await?;
+    let filter = AccountFilter { parent: Some(account.number.clone()), ..AccountFilter::default() };
+    let children = console.store.accounts(&filter, &page_after(&asked.after)?).await.map_err(words::problem)?;
+    let (reader, is_operator) = (visitor.asked.reader, visitor.may(Role::Operator));
+    let head = Head::of(&account, zone, &visitor, "family");
+    let part = FamilyPart {
+        parent: account.parent_number.as_ref().map(|parent| (parent.clone(), path_of(parent))),
+        next: next(&head, "family", children.next_cursor.as_deref()),
+        rows: children.items.into_iter().map(|child| Row::of(child, reader, is_operator)).collect(),
+        head,
+    };
+    visitor.view(&part.head.title(), &part)
+}
+
+struct EventRow {
+    id: i64,
+    state: &'static str,
+    outcome: String,
+    due_at: Moment,
+    planned: Option<String>,
+    requested_by: String,
+    reason: String,
+    last_error: String,
+}
+
+#[derive(Template)]
+#[template(path = "account_events.html")]
+struct EventsPart {
+    head: Head,
+    zone: &'static str,
+    rows: Vec<EventRow>,
+    next: Option<String>,
+}
+
+pub async fn events(
+    State(console): State<Shared>,
+    visitor: Visitor,
+    Path(number): Path<String>,
+    Query(asked): Query<TabAsked>,
+) -> Answer<Response> {
+    let (account, zone) = found(&console, &number).await?;
+    let filter = EventFilter { account: Some(account.number.clone()), ..EventFilter::default() };
+    let events = console.store.events(&filter, &numbered_page_after(&asked.after)?).await?;
+    let (reader, head) = (visitor.asked.reader, Head::of(&account, zone, &visitor, "events"));
+    let part = EventsPart {
+        zone: zone.name(),
+        next: next(&head, "events", events.next_cursor.as_deref()),
+        rows: events
+            .items
+            .into_iter()
+            .map(|event| EventRow {
+                id: event.id.0,
+                state: event.state.as_str(),
+                outcome: event.outcome.map(|outcome| outcome.as_str().replace('_', " ")).unwrap_or_default(),
+                due_at: reader.moment(event.due_at, zone),
+                planned: planned(&event),
+                requested_by: event.requested_by,
+                reason: event.reason.unwrap_or_default(),
+                last_error: event.last_error.unwrap_or_default(),
+            })
+            .collect(),
+        head,
+    };
+    visitor.view(&part.head.title(), &part)
+}
+
+/// The date as it was given, where that is something else than an instant.
+fn planned(event: &EventView) -> Option<String> {
+    let given = event.planned.planned_for.as_ref()?;
+    Some(event.planned.zone.as_ref().map_or_else(|| given.clone(), |zone| format!("{given} in {zone}")))
+}
+
+struct LogRow {
+    at: Moment,
+    message: String,
+    actor: String,
+    source: String,
+    reason: String,
+}
+
+#[derive(Template)]
+#[template(path = "account_log.html")]
+struct LogPart {
+    head: Head,
+    zone: &'static str,
+    rows: Vec<LogRow>,
+    next: Option<String>,
+}
+
+pub async fn log(
+    State(console): State<Shared>,
+    visitor: Visitor,
+    Path(number): Path<String>,
+    Query(asked): Query<TabAsked>,
+) -> Answer<Response> {
+    let (account, zone) = found(&console, &number).await?;
+    let entries = console.store.log(&account.number, &numbered_page_after(&asked.after)?).await?;
+    let (reader, head) = (visitor.asked.reader, Head::of(&account, zone, &visitor, "log"));
+    let part = LogPart {
+        zone: zone.name(),
+        next: next(&head, "log", entries.next_cursor.as_deref()),
+        rows: entries
+            .items
+            .into_iter()
+            .map(|entry| LogRow {
+                at: reader.moment(entry.at, zone),
+                message: entry.message,
+                actor: entry.actor,
+                source: entry.source,
+                reason: entry.reason.unwrap_or_default(),
+            })
+            .collect(),
+        head,
+    };
+    visitor.view(&part.head.title(), &part)
+}

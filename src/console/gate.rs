@@ -1,0 +1,152 @@
+//! What stands before each page: who asks, whether they may, whether a form is ours, and whether there is room.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Span;
+
+use super::form::{self, Form};
+use super::page::Asked;
+use super::{Shared, sign_in};
+use crate::api::Taken;
+use crate::api::problem::{Answer, Problem};
+use crate::domain::actor::{Actor, Source};
+use crate::domain::token::Role;
+use crate::domain::user::{SignInSecret, UserView};
+use crate::store::StoreError;
+
+/// How long the database may take to tell a session.
+const LOOKUP_MAX: Duration = Duration::from_secs(5);
+
+/// How long a page may take.
+const TIME_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub struct Gate {
+    pub console: Shared,
+    pub role: Role,
+}
+
+/// Who asks, in a session that is good, and how they want to see it.
+#[derive(Clone)]
+pub struct Visitor {
+    pub user: UserView,
+    pub secret: SignInSecret,
+    pub asked: Asked,
+}
+
+impl Visitor {
+    /// As the log names them.
+    pub fn actor(&self) -> Actor {
+        Actor::new(self.user.name.clone(), Source::Console)
+    }
+
+    pub fn may(&self, needed: Role) -> bool {
+        self.user.role.allows(needed)
+    }
+}
+
+/// The form of a request that is no look, read and found to be ours.
+#[derive(Clone)]
+pub struct Ours(pub Form);
+
+/// The room that a request has until it is answered, unless it is done sooner and only waits.
+#[derive(Clone)]
+pub struct Place(Arc<Mutex<Option<Taken>>>);
+
+impl Place {
+    pub fn leave(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// The layer.
+pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    gate.admit(request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl Gate {
+    async fn admit(self, mut request: Request, next: Next) -> Answer<Response> {
+        let asked = Asked::of(request.headers(), request.uri());
+        let is_write = !request.method().is_safe();
+        if is_write {
+            form::check_site(request.headers(), self.console.public_url.as_ref())?;
+        }
+        let Some(secret) = sign_in::session_of(request.headers()) else {
+            return Ok(sign_in::instead(&self.console, &asked, is_write));
+        };
+        let hash = secret.hash();
+        let look_up = tokio::time::timeout(LOOKUP_MAX, self.console.store.session(&hash));
+        let too_long = |_| Err(StoreError::Unavailable("it takes too long to tell a session".into()));
+        let Some(session) = look_up.await.unwrap_or_else(too_long)? else {
+            return Ok(sign_in::instead(&self.console, &asked, is_write));
+        };
+        let (is_to_be_touched, user) = (session.is_to_be_touched(), session.user);
+        Span::current().record("owner", &user.name);
+        if !user.role.allows(self.role) {
+            let detail = format!("This needs the role {}, and you have the role {}.", self.role, user.role);
+            return Err(Problem::new(StatusCode::FORBIDDEN, "role_missing", detail));
+        }
+        if is_write {
+            let (mut parts, body) = request.into_parts();
+            let received = tokio::time::timeout(TIME_MAX, Form::received(&parts.headers, body)).await;
+            let form = received.map_err(|_| too_slow())??;
+            form.check_key(&parts.headers, &secret.form_key())?;
+            parts.extensions.insert(Ours(form));
+            request = Request::from_parts(parts, Body::empty());
+        }
+        if is_to_be_touched {
+            // It is no reason to fail: the next request does it.
+            let _ = self.console.store.touch_session(&hash).await;
+        }
+        let visitor = Visitor { user, secret, asked };
+        request.extensions_mut().insert(visitor);
+        let answered = async {
+            let place = Place(Arc::new(Mutex::new(Some(self.console.room.take(false).await?))));
+            request.extensions_mut().insert(place.clone());
+            let response = next.run(request).await;
+            place.leave();
+            Ok::<_, Problem>(response)
+        };
+        tokio::time::timeout(TIME_MAX, answered).await.map_err(|_| too_slow())?
+    }
+}
+
+fn too_slow() -> Problem {
+    let detail =
+        format!("It took longer than {} s. Look whether it happened before you do it again.", TIME_MAX.as_secs());
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        // Each route has its gate.
+        parts.extensions.get().cloned().ok_or_else(Problem::bug)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Ours {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        // The gate reads the form of whatever is no look.
+        parts.extensions.get().cloned().ok_or_else(Problem::bug)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Place {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        // As above.
+        parts.extensions.get().cloned().ok_or_else(Problem::bug)
+    }
+}

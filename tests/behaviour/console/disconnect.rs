@@ -1,0 +1,186 @@
+//! The disconnect window, without JavaScript.
+
+use disconnectd::domain::token::Role;
+
+use super::{Browser, form, hidden, text_of, with_users};
+use crate::behaviour::both_pairs;
+use crate::support::database::TestDatabase;
+
+both_pairs!(
+    an_account_is_disconnected_now,
+    an_account_is_disconnected_at_a_date,
+    what_a_date_means_is_shown_first,
+    what_moved_meanwhile_is_shown_and_asked_again,
+    what_is_wrong_is_said_where_it_belongs,
+    each_child_has_its_choice,
+    htmx_gets_a_part_and_is_led_on,
+);
+
+async fn an_account_is_disconnected_now(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = browser.page("/accounts/1002/disconnect");
+    let text = text_of(&window);
+    for part in [
+        "Disconnect account 1002",
+        "Ben Miller",
+        "Active → Inactive",
+        "12 Elm Street",
+        "USD 21.54",
+        "ada@example.com of 1001",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let digest = hidden(&window, "digest").unwrap();
+    let fields = [("when", "now"), ("reason", "moved"), ("step", "confirm"), ("digest", digest.as_str())];
+    let to = browser.post("/accounts/1002/disconnect", &fields).is(303).header("location").unwrap().to_owned();
+    let account = text_of(&browser.page(&to));
+    assert!(account.contains("Account 1002 is disconnected. Its final invoice is"), "{account}");
+    assert!(account.contains("Inactive Disconnected since"), "{account}");
+    assert!(account.contains("Address none"), "{account}");
+    assert!(text_of(&browser.page("/accounts/1002/invoices")).contains("Final"));
+    let log = program.json(&["log", "1002"]);
+    let entry = log["items"].as_array().unwrap().iter().find(|entry| entry["kind"] == "scheduled").unwrap();
+    assert_eq!((&entry["actor"], &entry["source"]), (&"operator".into(), &"console".into()));
+    // Again, from a page that was left open: nothing happens twice.
+    let again = browser.post("/accounts/1002/disconnect", &fields).is(303).header("location").unwrap().to_owned();
+    assert_eq!(again, to);
+    assert_eq!(db.count("disconnect_events").await, 1);
+}
+
+async fn an_account_is_disconnected_at_a_date(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = browser.page("/accounts/1003/disconnect");
+    let digest = hidden(&window, "digest").unwrap();
+    let fields = [
+        ("when", "date"),
+        ("date", "2099-12-01"),
+        ("time", "09:30"),
+        ("zone", "Europe/Berlin"),
+        ("step", "confirm"),
+        ("digest", digest.as_str()),
+    ];
+    let to = browser.post("/accounts/1003/disconnect", &fields).is(303).header("location").unwrap().to_owned();
+    let account = text_of(&browser.page(&to));
+    assert!(account.contains("will be disconnected at 12/01/2099 09:30 Europe/Berlin (UTC+01:00)"), "{account}");
+    let events = program.json(&["events", "list", "--account", "1003"]);
+    assert_eq!(events["items"][0]["due_at"], "2099-12-01T08:30:00Z");
+    assert_eq!(events["items"][0]["planned_for"], "2099-12-01T09:30");
+    assert!(text_of(&browser.page("/accounts/1003/events")).contains("2099-12-01T09:30 in Europe/Berlin"));
+    assert!(browser.page("/accounts?event=open").contains("data-account=\"1003\""));
+}
+
+async fn what_a_date_means_is_shown_first(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    browser.page("/accounts/1002/disconnect");
+    let fields = [("when", "date"), ("date", "2099-12-01"), ("zone", ""), ("reason", "moved"), ("step", "show")];
+    let shown = browser.post("/accounts/1002/disconnect", &fields).is(200).text();
+    let text = text_of(&shown);
+    assert!(text.contains("That is 12/01/2099 00:00 America/New_York (UTC-05:00)"), "{text}");
+    assert!(text.contains("12/01/2099 05:00 UTC"), "{text}");
+    assert!(shown.contains("value=\"2099-12-01\"") && shown.contains("value=\"moved\""), "what was typed stays");
+    assert_eq!(db.count("disconnect_events").await, 0);
+}
+
+async fn what_moved_meanwhile_is_shown_and_asked_again(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = browser.page("/accounts/1003/disconnect");
+    let digest = hidden(&window, "digest").unwrap();
+    program.write(
+        "more.csv",
+        "account_number,reference,description,amount,tax,charged_on\n1003,late,A late charge,5.00,0.00,2026-11-20\n",
+    );
+    program.run(&["import", "debits", "more.csv"]).exits(0);
+    let fields = [("when", "now"), ("reason", "moved"), ("step", "confirm"), ("digest", digest.as_str())];
+    let stale = browser.post("/accounts/1003/disconnect", &fields).is(409).text();
+    assert!(stale.contains("id=\"stale\"") && stale.contains("has changed since this was shown"), "{stale}");
+    assert!(text_of(&stale).contains("A late charge"), "it shows what is true now");
+    assert!(stale.contains("value=\"moved\""), "what was typed stays");
+    assert_eq!(db.count("disconnect_events").await, 0);
+    let digest = hidden(&stale, "digest").unwrap();
+    let fields = [("when", "now"), ("step", "confirm"), ("digest", digest.as_str())];
+    browser.post("/accounts/1003/disconnect", &fields).is(303);
+    browser.page("/accounts/1002/disconnect");
+    let without = [("when", "now"), ("step", "confirm")];
+    browser.post("/accounts/1002/disconnect", &without).is(422);
+    assert_eq!(db.count("disconnect_events").await, 1, "nobody agrees to what was not shown");
+}
+
+async fn what_is_wrong_is_said_where_it_belongs(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = browser.page("/accounts/1003/disconnect");
+    let digest = hidden(&window, "digest").unwrap();
+    let long = "x".repeat(1_001);
+    for (field, value, id) in [
+        ("date", "", "date-error"),
+        ("date", "2026-02-30", "date-error"),
+        ("date", "1999-01-01", "date-error"),
+        ("zone", "Europe/Nowhere", "zone-error"),
+        ("reason", long.as_str(), "reason-error"),
+    ] {
+        let mut fields = vec![("when", "date"), ("step", "confirm"), ("digest", digest.as_str()), (field, value)];
+        if field != "date" {
+            fields.push(("date", "2099-01-01"));
+        }
+        let page = browser.post("/accounts/1003/disconnect", &fields).is(422).text();
+        assert!(page.contains(&format!("id=\"{id}\"")), "{field}={value}: {page}");
+    }
+    assert_eq!(db.count("disconnect_events").await, 0);
+    // A date in the past that is meant.
+    let late =
+        [("when", "date"), ("date", "2026-01-01"), ("late", "yes"), ("step", "confirm"), ("digest", digest.as_str())];
+    browser.post("/accounts/1003/disconnect", &late).is(303);
+}
+
+async fn each_child_has_its_choice(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = browser.page("/accounts/1001/disconnect");
+    assert!(window.contains("name=\"child:1002\""), "{window}");
+    let digest = hidden(&window, "digest").unwrap();
+    let confirm = |choice: &'static str| {
+        let mut fields = vec![("when", "now"), ("step", "confirm")];
+        if !choice.is_empty() {
+            fields.push(("child:1002", choice));
+        }
+        fields
+    };
+    let mut fields = confirm("");
+    fields.push(("digest", &digest));
+    let undecided = browser.post("/accounts/1001/disconnect", &fields).is(422).text();
+    assert!(undecided.contains("id=\"children-error\"") && undecided.contains("1002"), "{undecided}");
+    let mut fields = confirm("unlink");
+    fields.push(("digest", &digest));
+    let without = browser.post("/accounts/1001/disconnect", &fields).is(422).text();
+    assert!(without.contains("id=\"children-error\"") && without.contains("neither an email"), "{without}");
+    assert_eq!(db.count("disconnect_events").await, 0);
+    let mut fields = confirm("disconnect");
+    fields.push(("digest", &digest));
+    browser.post("/accounts/1001/disconnect", &fields).is(303);
+    for number in ["1001", "1002"] {
+        program.run(&["disconnect", number, "--yes"]).exits(0);
+        let account = program.json(&["accounts", "show", number]);
+        assert!(account["disconnected_at"].is_string(), "{account}");
+    }
+    assert_eq!(db.count("disconnect_events").await, 2);
+}
+
+async fn htmx_gets_a_part_and_is_led_on(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    browser.page("/accounts");
+    let path = "/accounts/1003/disconnect";
+    let part = browser.request("GET", path).header("HX-Request", "true").answer().is(200).text();
+    assert!(part.contains("id=\"disconnect-form\"") && !part.contains("<html"), "{part}");
+    let whole = browser.request("GET", path).header("HX-Request", "true").header("HX-History-Restore-Request", "true");
+    assert!(whole.answer().is(200).text().contains("<html"));
+    let digest = hidden(&part, "digest").unwrap();
+    // The key in the header alone, as htmx sends it.
+    let request = browser.request("POST", path).header("HX-Request", "true").header("X-Form-Key", &browser.form_key);
+    let done = form(request, &[("when", "now"), ("step", "confirm"), ("digest", &digest)]).answer().is(204);
+    assert!(done.header("hx-redirect").unwrap().starts_with("/accounts/1003?done="), "{done:?}");
+}
