@@ -175,9 +175,10 @@ async fn the_list_finds_filters_and_goes_on(db: &TestDatabase) {
     assert!(!all.contains("/disconnect\""), "a viewer is not shown what a viewer may not");
 
     // More than one page of them.
-    let rows: String = (0..120).map(|n| format!("N-{n:03},Nobody {n},Active,,,,,,,\n")).collect();
-    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups\n";
-    program.write("many.csv", head.to_owned() + &rows);
+    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups".to_owned();
+    let rows = (0..120).map(|n| format!("N-{n:03},Nobody {n},Active,,,,,,,"));
+    let lines: Vec<String> = [head].into_iter().chain(rows).collect();
+    program.write("many.csv", lines.join("\n"));
     program.run(&["import", "accounts", "many.csv"]).exits(0);
     let (mut path, mut all) = ("/accounts?search=nobody&sort=name".to_owned(), Vec::new());
     loop {
