@@ -10,6 +10,7 @@
 mod accounts;
 mod assets;
 mod disconnect;
+mod events;
 mod form;
 mod gate;
 mod invoices;
@@ -70,6 +71,10 @@ fn routes() -> Vec<Route> {
         viewer("/accounts/{number}/events", get(accounts::events)),
         viewer("/accounts/{number}/log", get(accounts::log)),
         viewer("/invoices/{number}", get(invoices::show)),
+        viewer("/events", get(events::list)),
+        viewer("/events/calendar", get(events::calendar::show)),
+        viewer("/events/{id}", get(events::show)),
+        operator("/events/{id}/{change}", get(events::change::ask).post(events::change::confirm)),
         viewer("/sign-out", post(sign_in::sign_out)),
         viewer("/theme", post(sign_in::choose_theme)),
         operator("/accounts/{number}/disconnect", get(disconnect::window).post(disconnect::confirm)),
