@@ -334,10 +334,13 @@ pub async fn show(
 fn notice(done: &str, found: &Found, reader: Reader) -> Option<String> {
     let (id, account) = (found.event.id, &found.event.account_number);
     match (done, found.event.state) {
-        ("cancel", EventState::Cancelled) => Some(format!("Event {id} is cancelled. Account {account} keeps its service.")),
-        ("reschedule", state) if state.is_open() => {
-            Some(format!("Event {id} is moved: account {account} will be disconnected at {}.", found.due_at(reader).shown))
+        ("cancel", EventState::Cancelled) => {
+            Some(format!("Event {id} is cancelled. Account {account} keeps its service."))
         }
+        ("reschedule", state) if state.is_open() => Some(format!(
+            "Event {id} is moved: account {account} will be disconnected at {}.",
+            found.due_at(reader).shown
+        )),
         ("retry", state) if state != EventState::Failed => {
             Some(format!("Event {id} is tried again. Load this page again to see how it ended."))
         }

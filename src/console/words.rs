@@ -67,7 +67,10 @@ pub fn refusal(refusal: &Refusal) -> String {
              approver, has to approve it first."
         ),
         Refusal::StaleDryRun { campaign, changes } => {
-            format!("Campaign {campaign} has changed since this was shown, so nothing was done: {}.", changes.join("; "))
+            format!(
+                "Campaign {campaign} has changed since this was shown, so nothing was done: {}.",
+                changes.join("; ")
+            )
         }
         Refusal::CampaignBlocked { campaign, accounts, children } => format!(
             "Campaign {campaign} can't be started before somebody has decided what is to become of the children of \

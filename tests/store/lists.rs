@@ -271,9 +271,8 @@ async fn a_calendar_counts_what_is_due_between_instants(db: &TestDatabase) {
     }
     let cancelled = db.scheduled("A-4").await;
     db.store.change(cancelled, &Change::CANCEL, &clerk(), None).await.unwrap();
-    let bounds = ["2126-11-30", "2126-12-01", "2126-12-02", "2126-12-03"].map(|day| {
-        format!("{day}T00:00:00Z").parse().unwrap()
-    });
+    let bounds =
+        ["2126-11-30", "2126-12-01", "2126-12-02", "2126-12-03"].map(|day| format!("{day}T00:00:00Z").parse().unwrap());
     let counts = db.store.due_counts(&bounds).await.unwrap();
     let totals: Vec<_> = counts.iter().map(DueCounts::total).collect();
     assert_eq!(totals, [0, 3, 1], "an instant belongs to the span that it begins");

@@ -52,6 +52,19 @@ document.addEventListener("change", (event) => {
   if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) form.querySelector("#show").click();
 });
 
+// A campaign that runs: its progress is told as it goes on. What comes is a part of our own pages.
+const live = document.querySelector("[data-live]");
+if (live) {
+  const source = new EventSource(live.dataset.live);
+  source.addEventListener("progress", (event) => { live.innerHTML = event.data; });
+  source.addEventListener("end", (event) => {
+    source.close();
+    live.innerHTML = event.data;
+    // There are other things to do with it now; but nobody is torn from a dialog.
+    if (!dialog.open) location.reload();
+  });
+}
+
 // Menus: one at a time, by arrow keys, closed by Escape or by looking elsewhere.
 document.addEventListener("toggle", (event) => {
   if (!event.target.matches?.("details.menu") || !event.target.open) return;

@@ -93,13 +93,15 @@ pub async fn show(
 ) -> Answer<Response> {
     let (zone, now) = (console.store.settings().await?.company_zone, console.store.now().await?);
     let today = now.with_timezone(&zone).date_naive();
-    let month = if asked.month.trim().is_empty() { today.with_day(1).unwrap_or(today) } else { first_of(&asked.month)? };
+    let month =
+        if asked.month.trim().is_empty() { today.with_day(1).unwrap_or(today) } else { first_of(&asked.month)? };
     let days = days_of(month);
     let ends = days.last().and_then(|last| last.checked_add_days(Days::new(1)));
     let bounds = days.iter().copied().chain(ends).map(|day| midnight(day, zone, now)).collect::<Answer<Vec<_>>>()?;
     let counts = console.store.due_counts(&bounds).await?;
     let reader = visitor.asked.reader;
-    let mut shown = days.iter().zip(&counts).map(|(day, counts)| Day::of(*day, counts, month, today, reader)).peekable();
+    let mut shown =
+        days.iter().zip(&counts).map(|(day, counts)| Day::of(*day, counts, month, today, reader)).peekable();
     let mut weeks = Vec::new();
     while shown.peek().is_some() {
         weeks.push(shown.by_ref().take(7).collect());
