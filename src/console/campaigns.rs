@@ -117,6 +117,7 @@ fn id_of(text: &str) -> Answer<CampaignId> {
 }
 
 /// What may be done with a campaign, by its state and who looks.
+#[expect(clippy::struct_excessive_bools, reason = "each is a control that is shown or not")]
 struct May {
     start: bool,
     approve: bool,
@@ -200,9 +201,7 @@ struct CampaignPart {
     name: String,
     progress: ProgressPart,
     may: May,
-    needs_approval: bool,
     is_begun: bool,
-    is_over: bool,
     from: String,
     terms: Vec<(&'static str, String)>,
     facts: Vec<(&'static str, String)>,
@@ -237,9 +236,7 @@ pub async fn show(
     let part = CampaignPart {
         id: id.0,
         progress: ProgressPart::of(&campaign, reader),
-        needs_approval: campaign.needs_approval && campaign.approved_by.is_none(),
         is_begun: campaign.state.is_begun(),
-        is_over: campaign.state.is_over(),
         from: campaign.filter.as_ref().map_or("a list".into(), |filter| format!("what matches {filter}")),
         terms: told.terms(),
         facts: told.facts(zone),

@@ -114,6 +114,7 @@ const STATES: [(&str, &str); 6] = [
 ];
 
 /// What may be done with an event, by its state and who looks.
+#[expect(clippy::struct_excessive_bools, reason = "each is a control that is shown or not")]
 struct May {
     cancel: bool,
     reschedule: bool,
