@@ -13,7 +13,7 @@ use crate::console::Shared;
 use crate::console::gate::Visitor;
 use crate::console::reader::Reader;
 use crate::domain::event::State as EventState;
-use crate::store::DueCounts;
+use crate::store::{DUE_COUNTED_MAX, DueCounts};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -75,6 +75,8 @@ struct CalendarPart {
     zone: &'static str,
     weeks: Vec<Vec<Day>>,
     is_empty: bool,
+    /// How many of a day are counted at most.
+    most: String,
 }
 
 /// The first day of a month.
@@ -113,6 +115,7 @@ pub async fn show(
         after: month.checked_add_months(Months::new(1)).map(link),
         zone: zone.name(),
         weeks,
+        most: reader.count(DUE_COUNTED_MAX.into()),
         is_empty: counts.iter().all(|counts| counts.total() == 0),
     };
     visitor.view(&format!("Calendar, {}", part.month), &part)

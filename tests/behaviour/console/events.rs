@@ -11,6 +11,7 @@ both_pairs!(
     events_are_listed_and_shown,
     an_event_is_cancelled_rescheduled_and_not_twice,
     events_of_children_are_asked_about,
+    a_family_that_changed_is_decided_about,
     what_failed_is_told_and_retried,
     a_month_counts_what_is_due_on_each_day,
 );
@@ -147,4 +148,24 @@ async fn a_month_counts_what_is_due_on_each_day(db: &TestDatabase) {
     assert_eq!(listed.matches("data-event=").count(), 1);
     assert!(text_of(&browser.page("/events/calendar")).contains("Nothing is due in these weeks"));
     browser.get("/events/calendar?month=x").is(422);
+}
+
+async fn a_family_that_changed_is_decided_about(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let event = scheduled(&program, "1001", "2099-12-01");
+    program.run(&["accounts", "link", "1003", "--parent", "1001"]).exits(0);
+    let mut browser = Browser::of(&served, Role::Operator);
+    assert!(browser.page("/events?state=to_decide").contains(&format!("data-event=\"{event}\"")));
+    let page = browser.page(&format!("/events/{event}"));
+    assert!(page.contains("id=\"to-decide\"") && page.contains("1003"), "{page}");
+    let path = format!("/events/{event}/decide");
+    browser.page(&path);
+    let undecided = browser.post(&path, &[]).is(422).text();
+    assert!(undecided.contains("id=\"children-error\""), "{undecided}");
+    let stranger = browser.post(&path, &[("child", "9999"), ("choice", "keep")]).is(422).text();
+    assert!(stranger.contains("id=\"children-error\""), "{stranger}");
+    browser.post(&path, &[("others", "keep")]).is(303);
+    assert!(!browser.page(&format!("/events/{event}")).contains("id=\"to-decide\""));
+    let nothing = browser.post(&path, &[("others", "keep")]).is(422).text();
+    assert!(text_of(&nothing).contains("There is nothing to decide"), "{nothing}");
 }
