@@ -10,7 +10,7 @@
 mod accounts;
 mod auth;
 mod call;
-mod campaigns;
+pub mod campaigns;
 mod disconnect;
 mod doctor;
 mod document;

@@ -3,13 +3,16 @@
 //! A request's way through it: the API's `request_id` gives it an id; [`pages_not_problems`] makes pages of what is not
 //! answered, and tells browsers to trust nothing but what is here; the [`gate`] says who asks, by a session of
 //! [`sign_in`], whether they may, and whether a form is one of ours; the handlers ([`accounts`], [`disconnect`],
-//! [`invoices`]) ask the same store as everything else. A [`page`] is a full view around a part; htmx asks for the part
+//! [`invoices`], [`events`], [`campaigns`]) ask the same store as everything else. A [`page`] is a full view around a part; htmx asks for the part
 //! alone. What the [`reader`] sees of dates and money is in their order. All works without JavaScript; [`assets`] are in
 //! the program.
 
 mod accounts;
 mod assets;
+mod campaigns;
+mod chart;
 mod disconnect;
+mod events;
 mod form;
 mod gate;
 mod invoices;
@@ -28,13 +31,15 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
 use url::Url;
 
-use self::gate::Gate;
+pub use self::campaigns::live::Listeners;
+use self::gate::{Gate, Work};
 use crate::api::Room;
 use crate::api::problem::{Problem, Told};
 use crate::api::request_id::{RequestId, caught};
 use crate::domain::token::Role;
 use crate::domain::user::SignInSecret;
 use crate::passwords::Passwords;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 
 /// What the pages are made from.
@@ -47,6 +52,9 @@ pub struct Console {
     /// How many failed executions end an event that is asked for here.
     pub failures_max: i32,
     pub public_url: Option<Url>,
+    /// Ends what would go on for as long as somebody looks.
+    pub stop: Shutdown,
+    pub listeners: Listeners,
 }
 
 type Shared = Arc<Console>;
@@ -56,11 +64,24 @@ struct Route {
     path: &'static str,
     role: Role,
     handler: MethodRouter<Shared>,
+    work: Work,
+}
+
+impl Route {
+    /// It looks at every account of a campaign.
+    fn of_cohort(self) -> Self {
+        Self { work: Work::Cohort, ..self }
+    }
+
+    fn with_file(self) -> Self {
+        Self { work: Work::File, ..self }
+    }
 }
 
 fn routes() -> Vec<Route> {
-    let viewer = |path, handler| Route { path, role: Role::Viewer, handler };
-    let operator = |path, handler| Route { path, role: Role::Operator, handler };
+    let viewer = |path, handler| Route { path, role: Role::Viewer, handler, work: Work::Usual };
+    let operator = |path, handler| Route { path, role: Role::Operator, handler, work: Work::Usual };
+    let approver = |path, handler| Route { path, role: Role::Approver, handler, work: Work::Usual };
     vec![
         viewer("/", get(async || Redirect::to("/accounts"))),
         viewer("/accounts", get(accounts::list)),
@@ -70,6 +91,20 @@ fn routes() -> Vec<Route> {
         viewer("/accounts/{number}/events", get(accounts::events)),
         viewer("/accounts/{number}/log", get(accounts::log)),
         viewer("/invoices/{number}", get(invoices::show)),
+        viewer("/events", get(events::list)),
+        viewer("/events/calendar", get(events::calendar::show)),
+        viewer("/events/{id}", get(events::show)),
+        operator("/events/{id}/{change}", get(events::change::ask).post(events::change::confirm)),
+        viewer("/campaigns", get(campaigns::list)),
+        operator("/campaigns/new", get(campaigns::new::ask).post(campaigns::new::make)).with_file(),
+        viewer("/campaigns/{id}", get(campaigns::show)),
+        viewer("/campaigns/{id}/live", get(campaigns::live::listen)),
+        viewer("/campaigns/{id}/dry-run", get(campaigns::dry_run::show)).of_cohort(),
+        viewer("/campaigns/{id}/blockers", get(campaigns::blockers)).of_cohort(),
+        viewer("/campaigns/{id}/report", get(campaigns::report)).of_cohort(),
+        approver("/campaigns/{id}/approve", post(campaigns::commands::approve)).of_cohort(),
+        operator("/campaigns/{id}/start", post(campaigns::commands::start)).of_cohort(),
+        operator("/campaigns/{id}/{command}", get(campaigns::commands::ask).post(campaigns::commands::confirm)),
         viewer("/sign-out", post(sign_in::sign_out)),
         viewer("/theme", post(sign_in::choose_theme)),
         operator("/accounts/{number}/disconnect", get(disconnect::window).post(disconnect::confirm)),
@@ -81,8 +116,8 @@ impl Console {
     pub fn pages(self) -> Router {
         let console = Arc::new(self);
         let mut all = Router::new();
-        for Route { path, role, handler } in routes() {
-            let gate = Gate { console: console.clone(), role };
+        for Route { path, role, handler, work } in routes() {
+            let gate = Gate { console: console.clone(), role, work };
             all = all.route(path, handler.route_layer(from_fn_with_state(gate, gate::admit)));
         }
         all.route("/sign-in", get(sign_in::show).post(sign_in::by_password))

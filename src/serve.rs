@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::cli::Role;
 use crate::clock::Clock;
 use crate::config::{Config, QueueUrl};
-use crate::console::Console;
+use crate::console::{Console, Listeners};
 use crate::health::Health;
 use crate::passwords::Passwords;
 use crate::queue::Queue;
@@ -155,6 +155,8 @@ impl Server {
             passwords: Passwords::new().map_err(|error| ServeError::Answers(std::io::Error::other(error)))?,
             failures_max: self.config.failures_max,
             public_url: self.config.public_url.clone(),
+            stop: self.stop.clone(),
+            listeners: Listeners::default(),
         }))
     }
 

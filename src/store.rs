@@ -389,6 +389,39 @@ pub trait Events: Send + Sync {
 
     /// Newest first.
     async fn events(&self, filter: &EventFilter, page: &Page) -> StoreResult<Paged<EventView>>;
+
+    /// How many events are due between each of these instants and the next, for a calendar: one answer less than there
+    /// are instants, which rise. Of each span the earliest [`DUE_COUNTED_MAX`] are counted.
+    async fn due_counts(&self, bounds: &[DateTime<Utc>]) -> StoreResult<Vec<DueCounts>>;
+}
+
+/// How many events of one span are counted at most.
+pub const DUE_COUNTED_MAX: u32 = 10_000;
+
+/// How many events of a span of time are in each state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueCounts(std::collections::BTreeMap<&'static str, i64>);
+
+impl DueCounts {
+    pub fn add(&mut self, state: State, count: i64) {
+        *self.0.entry(state.as_str()).or_default() += count;
+    }
+
+    #[must_use]
+    pub fn of(&self, state: State) -> i64 {
+        self.0.get(state.as_str()).copied().unwrap_or(0)
+    }
+
+    #[must_use]
+    pub fn total(&self) -> i64 {
+        self.0.values().sum()
+    }
+
+    /// There may be more than were counted.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.total() >= i64::from(DUE_COUNTED_MAX)
+    }
 }
 
 /// How long a queued event is left to the queue before it is published again: `base`, doubling with each dispatch, at

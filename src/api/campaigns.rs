@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use self::asked::{CampaignAsked, ChangeAsked, CohortAsked};
 pub use self::commands::{approve, command, command_whole};
-pub use self::outcome::read_whole;
+pub use self::outcome::{blockers_file, read_whole, report_file};
 use super::Shared;
 use super::accounts::{PartAsked, printable};
 use super::auth::Caller;

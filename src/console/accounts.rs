@@ -42,14 +42,6 @@ pub struct ListAsked {
 
 impl ListAsked {
     fn filter(&self) -> Answer<AccountFilter> {
-        let some = |text: &str| -> Answer<Option<String>> {
-            let text = text.trim();
-            if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
-                let detail = "Nothing here has control characters, or is as long as that; search for something else.";
-                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
-            }
-            Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
-        };
         Ok(AccountFilter {
             search: some(&self.search)?,
             status: some(&self.status)?,
@@ -90,8 +82,18 @@ impl ListAsked {
     }
 }
 
+/// What a filter's field asks for; nothing where it is empty.
+pub fn some(text: &str) -> Answer<Option<String>> {
+    let text = text.trim();
+    if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
+        let detail = "Nothing here has control characters, or is as long as that; search for something else.";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
 /// A cursor as a link has it.
-fn page_after(after: &str) -> Answer<Page> {
+pub fn page_after(after: &str) -> Answer<Page> {
     if after.chars().count() > AccountNumber::LENGTH_MAX || after.chars().any(char::is_control) {
         let detail = "This link does not lead to a part of the list; begin at its start.";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
@@ -100,7 +102,7 @@ fn page_after(after: &str) -> Answer<Page> {
 }
 
 /// The same of a list whose cursors are numbers.
-fn numbered_page_after(after: &str) -> Answer<Page> {
+pub fn numbered_page_after(after: &str) -> Answer<Page> {
     if !after.is_empty() && after.parse::<i64>().is_err() {
         return page_after("\u{0}");
     }
@@ -449,7 +451,7 @@ pub async fn events(
 }
 
 /// The date as it was given, where that is something else than an instant.
-fn planned(event: &EventView) -> Option<String> {
+pub fn planned(event: &EventView) -> Option<String> {
     let given = event.planned.planned_for.as_ref()?;
     Some(event.planned.zone.as_ref().map_or_else(|| given.clone(), |zone| format!("{given} in {zone}")))
 }

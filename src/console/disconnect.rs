@@ -8,16 +8,15 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::form::{Form, KEY_FIELD};
-use super::gate::{Ours, Place, Visitor};
+use super::gate::{self, Ours, Place, Visitor};
 use super::reader::{Moment, Reader};
-use super::{Console, Shared, accounts, page, words};
+use super::{Console, Shared, accounts, words};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
@@ -271,7 +270,7 @@ impl WindowPart {
 }
 
 /// In its zone, and in UTC.
-fn meaning(on: DateTime<Utc>, zone: Tz, reader: Reader) -> (Moment, Moment) {
+pub fn meaning(on: DateTime<Utc>, zone: Tz, reader: Reader) -> (Moment, Moment) {
     (reader.moment_in(on, zone), reader.moment_in(on, Tz::UTC))
 }
 
@@ -333,10 +332,8 @@ pub async fn confirm(
         digest: Some(digest.to_owned()),
         children,
     };
-    // In a task of its own, which a browser that goes away does not stop half-way.
     let store = console.store.clone();
-    let asking = tokio::spawn(async move { store.request(&request).await }.in_current_span());
-    let event = match asking.await.map_err(|_| Problem::bug())? {
+    let event = match gate::to_the_end(async move { store.request(&request).await }).await? {
         Ok(Requested::Created(event) | Requested::BroughtForward(event) | Requested::UnderWay(event)) => Some(event),
         Ok(Requested::AlreadyDisconnected { event, .. }) => event,
         Err(StoreError::Refused(refusal)) => {
@@ -352,10 +349,7 @@ pub async fn confirm(
     }
     let done = event.map(|event| format!("?done={event}")).unwrap_or_default();
     let to = format!("{}{done}", accounts::path_of(&account));
-    if visitor.asked.is_part {
-        return Ok((StatusCode::NO_CONTENT, [(page::REDIRECT, to)]).into_response());
-    }
-    Ok(Redirect::to(&to).into_response())
+    Ok(visitor.leads_to(&to))
 }
 
 /// Waits for an outcome as long as somebody does. What is not there by then, the account's page says.

@@ -1,8 +1,17 @@
 //! Forms as they come: taken in whole and within bounds, and only from our own pages.
 
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::sync::Arc;
+
 use axum::body::{Body, HttpBody};
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use url::{Url, form_urlencoded};
 
 use crate::api::problem::{Answer, Problem};
@@ -10,51 +19,95 @@ use crate::api::problem::{Answer, Problem};
 /// The longest form, in bytes: a choice for each of some thousands of children fits.
 const FORM_MAX: usize = 512 * 1024;
 
+/// The longest form with a file, in bytes: a million accounts are some 20 MB.
+const UPLOAD_MAX: usize = 256 * 1024 * 1024;
+
+/// How many parts of a file wait for the disk.
+const PARTS_AHEAD: usize = 4;
+
 /// The field of each form that shows whose it is, and the header that htmx sends it in.
 pub const KEY_FIELD: &str = "form_key";
 const KEY_HEADER: &str = "x-form-key";
 
 /// The fields of a form, in their order.
 #[derive(Debug, Clone, Default)]
-pub struct Form(Vec<(String, String)>);
+pub struct Form {
+    fields: Vec<(String, String)>,
+    /// What was chosen as a file. It is in no folder, and gone once nobody has it open.
+    file: Option<Arc<File>>,
+}
 
 impl Form {
     /// # Errors
     /// Too long, broken off, or of another type.
-    pub async fn received(headers: &HeaderMap, body: Body) -> Answer<Self> {
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
+    pub async fn received(headers: &HeaderMap, body: Body, takes_file: bool) -> Answer<Self> {
+        let whole = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = whole.split(';').next().unwrap_or_default().trim();
+        if takes_file && kind.eq_ignore_ascii_case("multipart/form-data") {
+            return Self::in_parts(whole, body).await;
+        }
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             let detail = "This takes a form as a browser sends it.";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
-        let too_long = || {
-            let detail = format!("The form is longer than {FORM_MAX} bytes; nothing was done.");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-        };
         if body.size_hint().lower() > FORM_MAX as u64 {
-            return Err(too_long());
+            return Err(too_long(FORM_MAX));
         }
-        let bytes = Limited::new(body, FORM_MAX).collect().await.map_err(|_| too_long())?.to_bytes();
+        let bytes = Limited::new(body, FORM_MAX).collect().await.map_err(|_| too_long(FORM_MAX))?.to_bytes();
         let fields = form_urlencoded::parse(&bytes).into_owned().collect();
-        Ok(Self(fields))
+        Ok(Self { fields, file: None })
+    }
+
+    /// With a file, which is written down as it comes.
+    async fn in_parts(kind: &str, body: Body) -> Answer<Self> {
+        if body.size_hint().lower() > UPLOAD_MAX as u64 {
+            return Err(too_long(UPLOAD_MAX));
+        }
+        let request = Request::builder().header(header::CONTENT_TYPE, kind);
+        let mut request = request.body(Body::new(Limited::new(body, UPLOAD_MAX))).map_err(|_| Problem::bug())?;
+        // Its own limit stands around the body already.
+        DefaultBodyLimit::disable().apply(&mut request);
+        let mut parts = Multipart::from_request(request, &()).await.map_err(|_| broken())?;
+        let (mut form, mut left) = (Self::default(), FORM_MAX);
+        while let Some(mut part) = parts.next_field().await.map_err(|error| unreadable(&error))? {
+            let name = part.name().unwrap_or_default().to_owned();
+            if part.file_name().is_some() {
+                let file = spooled(part).await?;
+                // A file that was not chosen comes as an empty one.
+                form.file = form.file.or(file.map(Arc::new));
+                continue;
+            }
+            let mut text = Vec::new();
+            while let Some(bytes) = part.chunk().await.map_err(|error| unreadable(&error))? {
+                left = left.checked_sub(bytes.len()).ok_or_else(|| too_long(FORM_MAX))?;
+                text.extend_from_slice(&bytes);
+            }
+            left = left.checked_sub(name.len() + 1).ok_or_else(|| too_long(FORM_MAX))?;
+            form.fields.push((name, String::from_utf8_lossy(&text).into_owned()));
+        }
+        Ok(form)
+    }
+
+    /// The file that was chosen.
+    pub fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
     }
 
     /// What a field holds; nothing where it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| known == name)?;
+        let found = self.fields.iter().find(|(known, _)| known == name)?;
         Some(found.1.trim()).filter(|text| !text.is_empty())
     }
 
     /// As it was typed, blanks too.
     pub fn exactly(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text.as_str())
+        self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text.as_str())
     }
 
     /// The fields whose names begin so, by the rest of their names. What is empty is left out.
     pub fn beginning<'f>(&'f self, prefix: &'f str) -> impl Iterator<Item = (&'f str, &'f str)> {
         let rest = move |(name, text): &'f (String, String)| Some((name.strip_prefix(prefix)?, text.trim()));
-        self.0.iter().filter_map(rest).filter(|(_, text)| !text.is_empty())
+        self.fields.iter().filter_map(rest).filter(|(_, text)| !text.is_empty())
     }
 
     /// Whether it comes from a page that was made for whoever has this key.
@@ -72,6 +125,48 @@ impl Form {
             "This form is not one of your session, so nothing was done. Load the page again, then send it again.";
         Err(Problem::new(StatusCode::FORBIDDEN, "form_key", detail))
     }
+}
+
+/// Writes a part to a file without a name, in a thread that may wait for the disk. Nothing where it is empty.
+async fn spooled(mut part: Field<'_>) -> Answer<Option<File>> {
+    let (sender, mut pieces) = mpsc::channel::<Bytes>(PARTS_AHEAD);
+    let writing = spawn_blocking(move || {
+        let (mut file, mut length) = (tempfile::tempfile()?, 0);
+        while let Some(piece) = pieces.blocking_recv() {
+            length += piece.len();
+            file.write_all(&piece)?;
+        }
+        file.rewind()?;
+        Ok::<_, std::io::Error>((length > 0).then_some(file))
+    });
+    while let Some(piece) = part.chunk().await.map_err(|error| unreadable(&error))? {
+        if sender.send(piece).await.is_err() {
+            break; // it can't be written; why, is told below
+        }
+    }
+    drop(sender);
+    match writing.await {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(error)) => {
+            let detail = format!("The file can't be kept until it is read: {error}. Nothing was done.");
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail))
+        }
+        Err(_) => Err(Problem::bug()),
+    }
+}
+
+fn too_long(limit: usize) -> Problem {
+    let detail = format!("The form is longer than {limit} bytes; nothing was done.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+fn broken() -> Problem {
+    let detail = "The form broke off, or is none; nothing was done. Send it again.";
+    Problem::new(StatusCode::BAD_REQUEST, "invalid", detail)
+}
+
+fn unreadable(error: &MultipartError) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE { too_long(UPLOAD_MAX) } else { broken() }
 }
 
 /// Refuses what another site makes a browser send.
@@ -122,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_form_of_another_session_is_refused() {
-        let form = Form(vec![(KEY_FIELD.into(), "mine".into())]);
+        let form = Form { fields: vec![(KEY_FIELD.into(), "mine".into())], file: None };
         assert!(form.check_key(&HeaderMap::new(), "mine").is_ok());
         assert!(form.check_key(&HeaderMap::new(), "yours").is_err());
         assert!(Form::default().check_key(&HeaderMap::new(), "").is_err(), "no key is none");

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use super::form::{self, Form};
 use super::page::Asked;
@@ -27,10 +27,34 @@ const LOOKUP_MAX: Duration = Duration::from_secs(5);
 /// How long a page may take.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
+/// The same for one that looks at every account of a campaign.
+const COHORT_TIME_MAX: Duration = Duration::from_mins(10);
+
 #[derive(Clone)]
 pub struct Gate {
     pub console: Shared,
     pub role: Role,
+    pub work: Work,
+}
+
+/// How much a page may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    Usual,
+    /// It looks at every account of a campaign.
+    Cohort,
+    /// It does, and its form may bring a file.
+    File,
+}
+
+impl Work {
+    fn is_long(self) -> bool {
+        self != Self::Usual
+    }
+
+    fn time_max(self) -> Duration {
+        if self.is_long() { COHORT_TIME_MAX } else { TIME_MAX }
+    }
 }
 
 /// Who asks, in a session that is good, and how they want to see it.
@@ -66,6 +90,14 @@ impl Place {
     }
 }
 
+/// A write in a task of its own, which a browser that goes away does not stop half-way.
+///
+/// # Errors
+/// It panicked, which is a bug.
+pub async fn to_the_end<T: Send + 'static>(write: impl Future<Output = T> + Send + 'static) -> Answer<T> {
+    tokio::spawn(write.in_current_span()).await.map_err(|_| Problem::bug())
+}
+
 /// The layer.
 pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     gate.admit(request, next).await.unwrap_or_else(IntoResponse::into_response)
@@ -95,8 +127,9 @@ impl Gate {
         }
         if is_write {
             let (mut parts, body) = request.into_parts();
-            let received = tokio::time::timeout(TIME_MAX, Form::received(&parts.headers, body)).await;
-            let form = received.map_err(|_| too_slow())??;
+            let (limit, takes_file) = (self.work.time_max(), self.work == Work::File);
+            let received = tokio::time::timeout(limit, Form::received(&parts.headers, body, takes_file)).await;
+            let form = received.map_err(|_| too_slow(limit))??;
             form.check_key(&parts.headers, &secret.form_key())?;
             parts.extensions.insert(Ours(form));
             request = Request::from_parts(parts, Body::empty());
@@ -108,19 +141,19 @@ impl Gate {
         let visitor = Visitor { user, secret, asked };
         request.extensions_mut().insert(visitor);
         let answered = async {
-            let place = Place(Arc::new(Mutex::new(Some(self.console.room.take(false).await?))));
+            let place = Place(Arc::new(Mutex::new(Some(self.console.room.take(self.work.is_long()).await?))));
             request.extensions_mut().insert(place.clone());
             let response = next.run(request).await;
             place.leave();
             Ok::<_, Problem>(response)
         };
-        tokio::time::timeout(TIME_MAX, answered).await.map_err(|_| too_slow())?
+        let limit = self.work.time_max();
+        tokio::time::timeout(limit, answered).await.map_err(|_| too_slow(limit))?
     }
 }
 
-fn too_slow() -> Problem {
-    let detail =
-        format!("It took longer than {} s. Look whether it happened before you do it again.", TIME_MAX.as_secs());
+fn too_slow(limit: Duration) -> Problem {
+    let detail = format!("It took longer than {} s. Look whether it happened before you do it again.", limit.as_secs());
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)
 }
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::assets::{PATHS, Paths};
 use super::gate::Visitor;
@@ -110,6 +110,14 @@ impl Visitor {
     /// As for [`Asked::view`].
     pub fn view(&self, title: &str, part: &dyn askama::DynTemplate) -> Answer<Response> {
         self.asked.view(title, Some(self), part)
+    }
+
+    /// Leads on to a page, after something was done.
+    pub fn leads_to(&self, to: &str) -> Response {
+        if self.asked.is_part {
+            return (StatusCode::NO_CONTENT, [(REDIRECT, to)]).into_response();
+        }
+        Redirect::to(to).into_response()
     }
 }
 

@@ -44,6 +44,11 @@ impl Reader {
         date.format_localized("%x", self.locale).to_string()
     }
 
+    /// `December 2026`.
+    pub fn month(self, month: NaiveDate) -> String {
+        month.format_localized("%B %Y", self.locale).to_string()
+    }
+
     /// In a zone that the page names elsewhere, such as in the head of a column.
     pub fn moment(self, at: DateTime<Utc>, zone: Tz) -> Moment {
         Moment { iso: iso(at), shown: at.with_timezone(&zone).format_localized("%x %H:%M", self.locale).to_string() }
@@ -56,6 +61,18 @@ impl Reader {
         Moment { iso, shown: format!("{shown} {} (UTC{offset})", zone.name()) }
     }
 
+    /// One for each currency; nothing where there is none.
+    pub fn sums(self, sums: &[Money]) -> String {
+        let shown: Vec<_> = sums.iter().map(|sum| self.money(*sum)).collect();
+        if shown.is_empty() { "nothing".into() } else { shown.join(" + ") }
+    }
+
+    /// How many there are of something.
+    pub fn count(self, count: i64) -> String {
+        let locale = self.locale;
+        grouped(&count.max(0).to_string(), locale_match!(locale => LC_NUMERIC::THOUSANDS_SEP))
+    }
+
     /// With the currency by its code, on the side where the reader's own stands.
     pub fn money(self, money: Money) -> String {
         let locale = self.locale;
@@ -66,13 +83,7 @@ impl Reader {
         let amount = money.amount();
         let (whole, decimals) = amount.split_once('.').map_or((amount.as_str(), None), |(w, d)| (w, Some(d)));
         let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("\u{2212}", digits));
-        let mut shown = String::from(sign);
-        for (i, digit) in digits.chars().enumerate() {
-            if i > 0 && (digits.len() - i).is_multiple_of(3) {
-                shown.push_str(separator);
-            }
-            shown.push(digit);
-        }
+        let mut shown = format!("{sign}{}", grouped(digits, separator));
         if let Some(decimals) = decimals {
             shown.push_str(point);
             shown.push_str(decimals);
@@ -84,6 +95,18 @@ impl Reader {
             format!("{shown}\u{a0}{}", money.currency.code())
         }
     }
+}
+
+/// Digits in groups of three.
+fn grouped(digits: &str, separator: &str) -> String {
+    let mut shown = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            shown.push_str(separator);
+        }
+        shown.push(digit);
+    }
+    shown
 }
 
 fn iso(at: DateTime<Utc>) -> String {

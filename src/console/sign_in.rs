@@ -157,7 +157,7 @@ fn no_random(error: String) -> Problem {
 /// A form from before any session.
 async fn form_before(console: &Console, headers: &HeaderMap, body: Body) -> Answer<Form> {
     form::check_site(headers, console.public_url.as_ref())?;
-    let form = Form::received(headers, body).await?;
+    let form = Form::received(headers, body, false).await?;
     form.check_key(headers, cookie(headers, BEFORE).unwrap_or_default())?;
     Ok(form)
 }

@@ -1,6 +1,7 @@
 //! What the rules refuse, for people who have a page before them and no command line.
 
 use crate::api::problem::Problem;
+use crate::domain::event::State as EventState;
 use crate::domain::refusal::{Refusal, instant};
 use crate::store::StoreError;
 
@@ -33,14 +34,69 @@ pub fn refusal(refusal: &Refusal) -> String {
             "A disconnect leads to the status `{name}`, which is missing or activates accounts. An admin has to change \
              the setting first."
         ),
-        other => {
-            let text = other.to_string();
-            let mut letters = text.chars();
-            letters
-                .next()
-                .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + ".")
+        Refusal::UndecidedEvents { events, .. } => {
+            let named = events.iter().map(|(event, account)| format!("event {event} of {account}"));
+            format!(
+                "Events of children were made with this one: {}. Choose whether the same happens to them.",
+                some_of(&named.collect::<Vec<_>>())
+            )
         }
+        Refusal::NothingToDecide { event, .. } => {
+            format!("There is nothing to decide about the family of event {event}.")
+        }
+        Refusal::EventEnded { event, account, wanted, state, .. } => {
+            let how = match state {
+                EventState::Completed => "it is completed",
+                EventState::Cancelled => "it was cancelled, and the account keeps its service",
+                EventState::Failed => "it failed; retry it first",
+                EventState::Scheduled | EventState::Queued => "it is open still",
+            };
+            format!("Event {event} of account {account} can't be {wanted}: {how}.")
+        }
+        Refusal::UnknownCampaign { campaign } => format!("There is no campaign {campaign}."),
+        Refusal::CampaignState { campaign, wanted, state } => {
+            format!("Campaign {campaign} {}, so it can't be {wanted}.", state.in_words())
+        }
+        Refusal::EmptyCohort { why } => format!("{}, so no campaign was made.", capital(why)),
+        Refusal::EveryoneSelected { accounts } => format!(
+            "The filter selects every one of the {accounts} connected accounts. If all of them are to be disconnected, \
+             say so below."
+        ),
+        Refusal::CampaignNotApproved { campaign, accounts, limit } => format!(
+            "Campaign {campaign} has {accounts} accounts, more than {limit}: somebody else than its maker, with the role \
+             approver, has to approve it first."
+        ),
+        Refusal::StaleDryRun { campaign, changes } => {
+            format!(
+                "Campaign {campaign} has changed since this was shown, so nothing was done: {}.",
+                changes.join("; ")
+            )
+        }
+        Refusal::CampaignBlocked { campaign, accounts, children } => format!(
+            "Campaign {campaign} can't be started before somebody has decided what is to become of the children of \
+             {accounts} of its accounts: {}. Make it anew with a choice for children.",
+            some_of(children)
+        ),
+        Refusal::NobodyLeft { campaign } => {
+            format!("Campaign {campaign} has nobody to disconnect: all of its accounts would be left out.")
+        }
+        other => capital(&other.to_string()) + ".",
     }
+}
+
+/// A sentence's first letter.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// How many a sentence names; the others are counted.
+const NAMED_MAX: usize = 5;
+
+fn some_of(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let named = all.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 /// The same as a page of its own.

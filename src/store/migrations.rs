@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -46,6 +46,12 @@ const STEPS: [Step; 5] = [
         name: "console",
         postgres: include_str!("../../migrations/postgres/0005_console.sql"),
         sqlite: include_str!("../../migrations/sqlite/0005_console.sql"),
+    },
+    Step {
+        version: 6,
+        name: "calendar",
+        postgres: include_str!("../../migrations/postgres/0006_calendar.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0006_calendar.sql"),
     },
 ];
 

@@ -9,6 +9,7 @@
 
 mod account_import;
 mod accounts;
+mod calendar;
 mod campaigns;
 mod changes;
 mod debit_import;

@@ -1,6 +1,8 @@
 //! The console as people use it, in a browser without JavaScript: pages, forms, cookies.
 
+mod campaigns;
 mod disconnect;
+mod events;
 mod sign_in;
 
 use std::collections::BTreeMap;
@@ -301,7 +303,7 @@ async fn names_that_look_like_html_are_shown_as_they_are(db: &TestDatabase) {
 }
 
 /// Every route of the console with its role, where an answer does nothing.
-const ROUTES: [(&str, &str, Role); 12] = [
+const ROUTES: [(&str, &str, Role); 28] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/accounts", Role::Viewer),
     ("GET", "/accounts/{number}", Role::Viewer),
@@ -313,6 +315,22 @@ const ROUTES: [(&str, &str, Role); 12] = [
     ("POST", "/theme", Role::Viewer),
     ("GET", "/accounts/{number}/disconnect", Role::Operator),
     ("POST", "/accounts/{number}/disconnect", Role::Operator),
+    ("GET", "/events", Role::Viewer),
+    ("GET", "/events/calendar", Role::Viewer),
+    ("GET", "/events/{id}", Role::Viewer),
+    ("GET", "/events/{id}/{change}", Role::Operator),
+    ("POST", "/events/{id}/{change}", Role::Operator),
+    ("GET", "/campaigns", Role::Viewer),
+    ("GET", "/campaigns/new", Role::Operator),
+    ("POST", "/campaigns/new", Role::Operator),
+    ("GET", "/campaigns/{id}", Role::Viewer),
+    ("GET", "/campaigns/{id}/live", Role::Viewer),
+    ("GET", "/campaigns/{id}/dry-run", Role::Viewer),
+    ("GET", "/campaigns/{id}/blockers", Role::Viewer),
+    ("GET", "/campaigns/{id}/report", Role::Viewer),
+    ("POST", "/campaigns/{id}/approve", Role::Approver),
+    ("POST", "/campaigns/{id}/start", Role::Operator),
+    ("GET", "/campaigns/{id}/{command}", Role::Operator),
     ("POST", "/sign-out", Role::Viewer),
 ];
 
@@ -320,13 +338,17 @@ async fn every_page_asks_for_its_role(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
     let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/console.rs")).unwrap();
     for line in source.lines().map(str::trim) {
-        for (role, before) in [(Role::Viewer, "viewer(\""), (Role::Operator, "operator(\"")] {
+        for (role, before) in
+            [(Role::Viewer, "viewer(\""), (Role::Operator, "operator(\""), (Role::Approver, "approver(\"")]
+        {
             let Some(path) = line.strip_prefix(before).and_then(|rest| rest.split('"').next()) else { continue };
             assert!(ROUTES.iter().any(|(_, known, needed)| *known == path && *needed == role), "{path} is not tested");
         }
     }
     for (method, path, needed) in ROUTES {
-        let path = path.replace("{number}", "1003");
+        // No event and no campaign has this number.
+        let path = path.replace("{number}", "1003").replace("{id}", "7");
+        let path = path.replace("{change}", "cancel").replace("{command}", "pause");
         let nobody = form(served.bare_request(method, &path), &[]).answer();
         if method == "GET" {
             let to = nobody.is(303).header("location").unwrap().to_owned();

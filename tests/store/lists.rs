@@ -4,12 +4,12 @@ use disconnectd::domain::account::{AccountFilter, AccountOrder};
 use disconnectd::domain::event::{Change, State};
 use disconnectd::domain::overview::Overview;
 use disconnectd::domain::refusal::Refusal;
-use disconnectd::store::{EventFilter, Page, Paged, StoreResult};
+use disconnectd::store::{DueCounts, EventFilter, Page, Paged, StoreResult};
 
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit, number};
-use crate::support::scenario::{clerk, refusal};
+use crate::support::scenario::{clerk, refusal, request};
 
 both_engines!(
     accounts_are_filtered_by_everything_given,
@@ -25,6 +25,7 @@ both_engines!(
     a_sum_that_no_number_can_hold_does_not_fail_a_list,
     an_overview_is_read_in_one_view,
     events_are_counted_by_state_with_their_lag,
+    a_calendar_counts_what_is_due_between_instants,
 );
 
 /// Follows the cursors to the end, two at a time.
@@ -261,4 +262,23 @@ async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
     assert_eq!((counts.scheduled, counts.queued, counts.completed), (2, 1, 1));
     assert_eq!((counts.failed, counts.cancelled, counts.overdue), (0, 0, 1));
     assert!((89.0..150.0).contains(&counts.lag_seconds), "{}", counts.lag_seconds);
+}
+
+async fn a_calendar_counts_what_is_due_between_instants(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
+    for (number, when) in [("A-1", "2126-12-01"), ("A-2", "2126-12-01T23:59:59Z"), ("A-3", "2126-12-02T00:00:00Z")] {
+        db.store.request(&request(number, when)).await.unwrap();
+    }
+    let cancelled = db.scheduled("A-4").await;
+    db.store.change(cancelled, &Change::CANCEL, &clerk(), None).await.unwrap();
+    let bounds =
+        ["2126-11-30", "2126-12-01", "2126-12-02", "2126-12-03"].map(|day| format!("{day}T00:00:00Z").parse().unwrap());
+    let counts = db.store.due_counts(&bounds).await.unwrap();
+    let totals: Vec<_> = counts.iter().map(DueCounts::total).collect();
+    assert_eq!(totals, [0, 3, 1], "an instant belongs to the span that it begins");
+    assert_eq!((counts[1].of(State::Scheduled), counts[1].of(State::Cancelled)), (2, 1));
+    assert!(!counts[1].is_cut());
+    for none in [&bounds[..1], &[]] {
+        assert!(db.store.due_counts(none).await.unwrap().is_empty());
+    }
 }

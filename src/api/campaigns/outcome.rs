@@ -31,7 +31,7 @@ use crate::domain::campaign::dry_run::DryRun;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::{CampaignId, CampaignView};
 use crate::export::{BlockerWriter, Format, ReportWriter, Rows as _, Summary};
-use crate::store::StoreResult;
+use crate::store::{Store, StoreResult};
 
 /// All of it looks at every account.
 pub fn read_whole() -> OpenApiRouter<Shared> {
@@ -131,11 +131,15 @@ async fn list_blockers(
     Asked(asked): Asked<FormatAsked>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let (campaign, format) = (CampaignId(campaign), asked.format(&headers));
+    blockers_file(&*api.store, CampaignId(campaign), asked.format(&headers)).await
+}
+
+/// The same, for whoever asks.
+pub async fn blockers_file(store: &dyn Store, campaign: CampaignId, format: Format) -> Answer<Response> {
     // An unknown one is a problem, and not an empty list.
-    api.store.campaign(campaign).await?;
+    store.campaign(campaign).await?;
     let (sender, mut chunks) = mpsc::channel::<Vec<Blocker>>(CHUNKS_AHEAD);
-    let spooled = spooled(api.store.blockers(campaign, sender), move |out| {
+    let spooled = spooled(store.blockers(campaign, sender), move |out| {
         let mut writer = BlockerWriter::begin(format, campaign, out)?;
         while let Some(chunk) = chunks.blocking_recv() {
             writer.rows(&chunk, out)?;
@@ -172,10 +176,14 @@ async fn show_report(
     Asked(asked): Asked<FormatAsked>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let (campaign, format) = (CampaignId(campaign), asked.format(&headers));
-    let view = api.store.campaign(campaign).await?;
+    report_file(&*api.store, CampaignId(campaign), asked.format(&headers)).await
+}
+
+/// The same, for whoever asks.
+pub async fn report_file(store: &dyn Store, campaign: CampaignId, format: Format) -> Answer<Response> {
+    let view = store.campaign(campaign).await?;
     let (sender, mut chunks) = mpsc::channel::<Vec<ReportRow>>(CHUNKS_AHEAD);
-    let spooled = spooled(api.store.report(campaign, sender), move |out| {
+    let spooled = spooled(store.report(campaign, sender), move |out| {
         let mut writer = ReportWriter::begin(format, &view, out)?;
         while let Some(chunk) = chunks.blocking_recv() {
             writer.rows(&chunk, out)?;

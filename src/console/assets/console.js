@@ -41,15 +41,29 @@ dialog.addEventListener("close", () => {
 
 // A date or a zone was changed: show what it means.
 document.addEventListener("change", (event) => {
-  const form = event.target.closest("#disconnect-form");
-  if (!form) return;
+  const form = event.target.closest("#disconnect-form, #change-form");
+  if (!form?.querySelector("#show")) return;
   if (["date", "time", "zone"].includes(event.target.name)) {
-    form.elements.namedItem("when").value = "date";
+    const when = form.elements.namedItem("when");
+    if (when) when.value = "date";
     if (form.elements.namedItem("date").value) form.querySelector("#show").click();
   }
   // Those below a child are asked about when it is to be disconnected too.
-  if (event.target.name.startsWith("child:") || event.target.name === "others") form.querySelector("#show").click();
+  if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) form.querySelector("#show").click();
 });
+
+// A campaign that runs: its progress is told as it goes on. What comes is a part of our own pages.
+const live = document.querySelector("[data-live]");
+if (live) {
+  const source = new EventSource(live.dataset.live);
+  source.addEventListener("progress", (event) => { live.innerHTML = event.data; });
+  source.addEventListener("end", (event) => {
+    source.close();
+    live.innerHTML = event.data;
+    // There are other things to do with it now; but nobody is torn from a dialog.
+    if (!dialog.open) location.reload();
+  });
+}
 
 // Menus: one at a time, by arrow keys, closed by Escape or by looking elsewhere.
 document.addEventListener("toggle", (event) => {

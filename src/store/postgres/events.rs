@@ -1,17 +1,18 @@
 //! Disconnect events, as people ask for them and see them.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
-use super::{PostgresStore, VERB_LIMIT, accounts, changes, decisions, requests, rows, within};
+use super::{PostgresStore, VERB_LIMIT, accounts, calendar, changes, decisions, requests, rows, within};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::dispositions::Dispositions;
 use crate::domain::event::{Change, EventId, EventView, State};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
-use crate::store::{EventFilter, Events, Page, Paged, Requested, StoreResult};
+use crate::store::{DueCounts, EventFilter, Events, Page, Paged, Requested, StoreResult};
 
 #[async_trait]
 impl Events for PostgresStore {
@@ -56,6 +57,10 @@ impl Events for PostgresStore {
 
     async fn events(&self, filter: &EventFilter, page: &Page) -> StoreResult<Paged<EventView>> {
         within(VERB_LIMIT, list(self, filter, page)).await
+    }
+
+    async fn due_counts(&self, bounds: &[DateTime<Utc>]) -> StoreResult<Vec<DueCounts>> {
+        within(VERB_LIMIT, calendar::due_counts(self, bounds)).await
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::accounts::pattern;
 use super::failure::{failure, unreadable};
 use super::rows::{at, currency, cursor, get, json, limit, number, optional_word, shown, word};
-use super::{SqliteStore, decisions};
+use super::{SqliteStore, calendar, decisions};
 use crate::domain::account::AccountNumber;
 use crate::domain::actor::Actor;
 use crate::domain::calendar::Planned;
@@ -20,7 +21,7 @@ use crate::domain::invoice::{InvoiceNumber, InvoiceSummary};
 use crate::domain::money::Money;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
-use crate::store::{EventFilter, Events, Page, Paged, Requested, StoreError, StoreResult};
+use crate::store::{DueCounts, EventFilter, Events, Page, Paged, Requested, StoreError, StoreResult};
 
 #[async_trait]
 impl Events for SqliteStore {
@@ -66,6 +67,10 @@ impl Events for SqliteStore {
         let mut tx = self.read().await?;
         let found = found(&mut tx, filter, page).await?;
         Ok(Paged::cut(views(&mut tx, &found).await?, page.limit, |view| view.id.to_string()))
+    }
+
+    async fn due_counts(&self, bounds: &[DateTime<Utc>]) -> StoreResult<Vec<DueCounts>> {
+        calendar::due_counts(&mut *self.read().await?, bounds).await
     }
 }
 
