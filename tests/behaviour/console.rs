@@ -25,7 +25,7 @@ both_pairs!(
     dates_and_money_are_in_the_readers_order,
 );
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// Somebody's browser: it keeps cookies, and remembers the key of the last page's form.
 struct Browser<'s> {
@@ -137,7 +137,7 @@ impl TestDatabase {
 }
 
 /// A family of two, one that owes nothing, and a user of each role.
-async fn with_users(db: &TestDatabase) -> (Program, Served) {
+pub async fn with_users(db: &TestDatabase) -> (Program, Served) {
     let program = with_a_family(db).await;
     db.users_of_all_roles().await;
     let served = program.serve(&[]);
