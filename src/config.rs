@@ -520,6 +520,7 @@ mod tests {
             database_url: Some("postgres://u:secret@h/d".into()),
             queue_url: Some("amqp://u:secret@h".into()),
             http_listen: Some("127.0.0.1:0".into()),
+            public_url: None,
             token: Some(Secret("dct_secret".into())),
         };
         let config = Config::resolve(File::default(), "", &environment).unwrap();

@@ -3,11 +3,12 @@
 //! The claim commits before anything is published. Confirmed: nothing to write. Refused: the events are released.
 //! Unknown: nothing, since their `next_at` brings them back (DESIGN 3).
 //!
-//! Three loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, and what campaigns
-//! need done beside.
+//! Four loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, what campaigns need
+//! done beside, and the campaigns that templates make.
 
 mod campaigns;
 mod singles;
+mod templates;
 mod upkeep;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ enum Loop {
     Singles,
     Campaigns,
     Upkeep,
+    Templates,
 }
 
 pub struct Scheduler {
@@ -58,7 +60,7 @@ impl Scheduler {
     pub async fn run(self, stop: Shutdown) {
         let enlisted = Notify::new();
         let rounds = |of| self.rounds(of, &stop, &enlisted);
-        tokio::join!(rounds(Loop::Singles), rounds(Loop::Campaigns), rounds(Loop::Upkeep));
+        tokio::join!(rounds(Loop::Singles), rounds(Loop::Campaigns), rounds(Loop::Upkeep), rounds(Loop::Templates));
     }
 
     /// Does what the loop does again and again: each round answers how long there will be nothing to do. Whatever wakes it
@@ -76,6 +78,7 @@ impl Scheduler {
                 Loop::Singles => self.dispatch_singles(stop).await,
                 Loop::Campaigns => self.dispatch_campaigns(stop).await,
                 Loop::Upkeep => self.keep_up(stop, enlisted).await,
+                Loop::Templates => self.make_recurring(stop).await,
             };
             let next = match round {
                 Ok(next) => next,

@@ -38,6 +38,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each role is there or not, whatever the others are")]
 pub struct Roles {
     pub scheduler: bool,
     pub worker: bool,

@@ -20,7 +20,10 @@ create table campaign_templates (
     last_note         text,
     created_at        timestamptz not null default clock_timestamp(),
     created_by        text not null,
-    created_from      text not null
+    created_from      text not null,
+    -- Who approved it, took that back, or switched it on or off the last time.
+    changed_at        timestamptz,
+    changed_by        text
 );
 create index campaign_templates_next on campaign_templates (next_at) where next_at is not null;
 
@@ -116,6 +119,9 @@ create index disconnect_events_campaign on disconnect_events (campaign_id, id) w
 -- What campaigns have in flight: bounded by in_flight_max.
 create index disconnect_events_in_flight on disconnect_events (campaign_id, next_at)
     where state = 'queued' and campaign_id is not null;
+-- What was brought forward, and is asked for by itself.
+create index disconnect_events_forward on disconnect_events (campaign_id)
+    where lane = 0 and campaign_id is not null and state in ('scheduled', 'queued');
 -- What failed at least once, and is not done.
 create index disconnect_events_troubled on disconnect_events (campaign_id, state)
     where campaign_id is not null and failures > 0 and state in ('scheduled', 'queued', 'failed');
@@ -136,6 +142,20 @@ create table campaign_tallies (
 );
 create index campaign_tallies_campaign on campaign_tallies (campaign_id);
 
+-- Who did what with a campaign. What became of its accounts is in theirs.
+create table campaign_log (
+    id          bigint generated always as identity primary key,
+    campaign_id bigint not null references campaigns,
+    at          timestamptz not null,
+    kind        text not null,
+    message     text not null,
+    actor       text not null,
+    source      text not null
+);
+create index campaign_log_campaign on campaign_log (campaign_id, id);
+
 -- Rule 4, for campaigns too.
+create trigger campaign_log_keep before delete or update on campaign_log for each row execute function refuse_change();
+create trigger campaign_log_keep_all before truncate on campaign_log for each statement execute function refuse_change();
 create trigger campaigns_keep before delete on campaigns for each row execute function refuse_change();
 create trigger campaigns_keep_all before truncate on campaigns for each statement execute function refuse_change();

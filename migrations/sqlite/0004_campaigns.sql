@@ -20,7 +20,10 @@ create table campaign_templates (
     last_note         text,
     created_at        text not null default (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
     created_by        text not null,
-    created_from      text not null
+    created_from      text not null,
+    -- Who approved it, took that back, or switched it on or off the last time.
+    changed_at        text,
+    changed_by        text
 ) strict;
 create index campaign_templates_next on campaign_templates (next_at) where next_at is not null;
 
@@ -112,6 +115,9 @@ create index disconnect_events_campaign on disconnect_events (campaign_id, id) w
 -- What campaigns have in flight: bounded by in_flight_max.
 create index disconnect_events_in_flight on disconnect_events (campaign_id, next_at)
     where state = 'queued' and campaign_id is not null;
+-- What was brought forward, and is asked for by itself.
+create index disconnect_events_forward on disconnect_events (campaign_id)
+    where lane = 0 and campaign_id is not null and state in ('scheduled', 'queued');
 -- What failed at least once, and is not done.
 create index disconnect_events_troubled on disconnect_events (campaign_id, state)
     where campaign_id is not null and failures > 0 and state in ('scheduled', 'queued', 'failed');
@@ -132,7 +138,26 @@ create table campaign_tallies (
 ) strict;
 create index campaign_tallies_campaign on campaign_tallies (campaign_id);
 
+-- Who did what with a campaign. What became of its accounts is in theirs.
+create table campaign_log (
+    id          integer primary key autoincrement,
+    campaign_id integer not null references campaigns,
+    at          text not null,
+    kind        text not null,
+    message     text not null,
+    actor       text not null,
+    source      text not null
+) strict;
+create index campaign_log_campaign on campaign_log (campaign_id, id);
+
 -- Rule 4, for campaigns too.
+create trigger campaign_log_keep before delete on campaign_log
+begin select raise(abort, 'disconnectd keeps all history: delete of campaign_log is refused'); end;
+create trigger campaign_log_keep_written before update on campaign_log
+begin select raise(abort, 'disconnectd keeps all history: update of campaign_log is refused'); end;
+create trigger campaign_log_keep_replaced before insert on campaign_log
+when exists (select 1 from campaign_log where id = new.id)
+begin select raise(abort, 'disconnectd keeps all history: replace of campaign_log is refused'); end;
 create trigger campaigns_keep before delete on campaigns begin
     select raise(abort, 'disconnectd keeps all history: delete of campaigns is refused');
 end;

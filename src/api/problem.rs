@@ -107,6 +107,8 @@ impl From<Refusal> for Problem {
             Refusal::PastDate { .. }
             | Refusal::SelfLink { .. }
             | Refusal::EmptyCohort { .. }
+            | Refusal::CohortTooLarge { .. }
+            | Refusal::NeverFires { .. }
             | Refusal::EveryoneSelected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             // Another token may do it.
             Refusal::OwnApproval { .. } | Refusal::OwnTemplateApproval { .. } => StatusCode::FORBIDDEN,
@@ -122,6 +124,7 @@ impl From<Refusal> for Problem {
             Refusal::StaleDigest { changes, .. } | Refusal::StaleDryRun { changes, .. } => {
                 problem.with("changes", changes)
             }
+            Refusal::NeverFires { .. } => problem.with("field", "cron"),
             Refusal::CampaignState { state, .. } => problem.with("state", state.as_str()),
             Refusal::CampaignBlocked { accounts, children, .. } => {
                 problem.with("accounts", accounts).with("children", children)

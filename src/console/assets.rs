@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::api::problem::Problem;
@@ -43,9 +45,9 @@ pub static PATHS: LazyLock<Paths> = LazyLock::new(|| {
 
 impl Asset {
     fn file(&self) -> String {
-        let hash = Sha256::digest(self.content);
-        let start: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("{start}-{}", self.name)
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(self.content));
+        // 72 bits tell our own versions apart; nobody else makes any.
+        format!("{}-{}", hash.get(..12).unwrap_or(&hash), self.name)
     }
 }
 

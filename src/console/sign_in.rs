@@ -212,8 +212,6 @@ pub async fn show_link(
     let part = LinkPart { secret: &secret, key: &key, key_field: KEY_FIELD };
     let mut response = Asked::of(&headers, &uri).view("Sign in", None, &part)?;
     response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, 3_600, false));
-    // The link is a secret until it is used.
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }
 
@@ -223,14 +221,12 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     let form = form_before(&console, &parts.headers, body).await?;
     let _until_it_is_answered = console.room.take(false).await?;
     let link = SignInSecret::presented(form.get("secret").unwrap_or_default());
-    match begin(&console, &parts.headers, Proof::Link(link.hash()), "/accounts").await? {
-        Some(signed_in) => Ok(signed_in),
-        None => {
-            let message = "This link is used, or too old. Ask for another one.".to_owned();
-            let page = sign_in_page(&console, &asked, &Said { message: Some(message), name: "", next: "" })?;
-            Ok((StatusCode::UNAUTHORIZED, page).into_response())
-        }
+    if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), "/accounts").await? {
+        return Ok(signed_in);
     }
+    let message = "This link is used, or too old. Ask for another one.".to_owned();
+    let page = sign_in_page(&console, &asked, &Said { message: Some(message), name: "", next: "" })?;
+    Ok((StatusCode::UNAUTHORIZED, page).into_response())
 }
 
 /// Begins a session and leads on. A new secret each time: one that was there before is worth nothing.

@@ -11,6 +11,7 @@
 
 pub mod cohort;
 pub mod dry_run;
+pub mod log;
 pub mod progress;
 pub mod report;
 pub mod template;

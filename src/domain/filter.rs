@@ -62,7 +62,7 @@ pub struct Candidate<'a> {
     pub oldest_debit: Option<NaiveDate>,
     /// Where it is served now.
     pub address: Option<&'a str>,
-    /// The date in `zone`.
+    /// The date in the company's zone.
     pub today: NaiveDate,
 }
 

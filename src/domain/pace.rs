@@ -62,10 +62,16 @@ impl Pace {
         (granted, paid_until + self.cost(granted.into()))
     }
 
-    /// When the next one may go: `now`, or later.
+    /// How many may go at once: a second's worth, at least one.
     #[must_use]
-    pub fn next(&self, at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
-        now.max(paid_until(at, now) - self.owed())
+    pub fn burst(&self) -> u32 {
+        self.burst
+    }
+
+    /// When the next `n` may go at once, of at most the burst: `now`, or later.
+    #[must_use]
+    pub fn next(&self, at: Option<DateTime<Utc>>, now: DateTime<Utc>, n: u32) -> DateTime<Utc> {
+        now.max(paid_until(at, now) + self.cost(n.saturating_sub(1).into()) - self.owed())
     }
 
     /// How long it is from the first to the last of `n` that go as soon as they may.
@@ -113,7 +119,7 @@ mod tests {
     fn one_a_minute_goes_once_a_minute() {
         let (granted, state) = pace(1).take(None, now(), 10);
         assert_eq!(granted, 1);
-        let next = pace(1).next(Some(state), now());
+        let next = pace(1).next(Some(state), now(), 1);
         assert_eq!(next, now() + TimeDelta::seconds(60));
         assert_eq!(pace(1).take(Some(state), next - TimeDelta::microseconds(1), 1).0, 0);
         assert_eq!(pace(1).take(Some(state), next, 10).0, 1);
@@ -131,7 +137,7 @@ mod tests {
     fn a_clock_that_was_set_back_stops_nobody_for_long() {
         let state = Some(now() + TimeDelta::hours(1));
         assert_eq!(pace(60).take(state, now(), 1).0, 0);
-        assert!(pace(60).next(state, now()) <= now() + TimeDelta::minutes(2));
+        assert!(pace(60).next(state, now(), 1) <= now() + TimeDelta::minutes(2));
     }
 
     #[test]
@@ -189,7 +195,7 @@ mod tests {
                 prop_assert!(granted > 0, "`next` said that one may go");
                 gone += granted;
                 state = Some(next);
-                now = pace.next(state, now);
+                now = pace.next(state, now, 1);
             }
             prop_assert!(gone <= n && gone >= n - n / 1_000, "{gone} of {n}");
         }
@@ -201,7 +207,7 @@ mod tests {
                 now += TimeDelta::microseconds(after_us);
                 state = Some(pace.take(state, now, wanted).1);
             }
-            let next = pace.next(state, now);
+            let next = pace.next(state, now, 1);
             let early = next - TimeDelta::microseconds(early_us);
             prop_assert_eq!(pace.take(state, next, 1).0, 1);
             prop_assert!(next == now || early < now || pace.take(state, early, 1).0 == 0);
@@ -217,7 +223,7 @@ mod tests {
                 if left == 0 {
                     break;
                 }
-                at = pace.next(state, at);
+                at = pace.next(state, at, 1);
             }
             prop_assert_eq!(at - now(), pace.duration(n.into()));
         }

@@ -171,6 +171,12 @@ pub enum Refusal {
     #[error("nothing of campaign {campaign} has failed")]
     NothingFailed { campaign: CampaignId },
 
+    #[error("the cron expression `{cron}` never fires; give one that does")]
+    NeverFires { cron: String },
+
+    #[error("a campaign has at most {max} accounts; make several")]
+    CohortTooLarge { max: u64 },
+
     #[error("there is no campaign template {template}; `disconnectd campaign template list` shows them")]
     UnknownTemplate { template: TemplateId },
 
@@ -258,6 +264,8 @@ impl Refusal {
             Self::CampaignBlocked { .. } => "campaign_blocked",
             Self::NobodyLeft { .. } => "nobody_left",
             Self::NothingFailed { .. } => "nothing_failed",
+            Self::NeverFires { .. } => "never_fires",
+            Self::CohortTooLarge { .. } => "cohort_too_large",
             Self::UnknownTemplate { .. } => "unknown_template",
             Self::TemplateExists { .. } => "template_exists",
             Self::UnknownToken { .. } => "unknown_token",

@@ -1,4 +1,5 @@
-//! The store port for campaigns. Locks: a campaign's row comes before accounts, and accounts before events.
+//! The store port for campaigns. Locks: a campaign's row comes before events. Whoever makes or brings back events of many
+//! accounts (members that are enlisted, a retry) takes a lock of its own before accounts, and so never meets another.
 //!
 //! A claim and every command hold the campaign's row (on PostgreSQL `for no key update`: it keeps out other claims and
 //! commands, and lets the foreign keys of workers' rows pass). So when a pause answers, nothing of it will begin.
@@ -14,6 +15,7 @@ use super::{Page, Paged, Redispatch, Rows, StoreResult};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::{BadRows, Blocker, MemberRow};
 use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision, State};
@@ -79,18 +81,22 @@ pub struct Claimed {
     pub notes: Vec<(CampaignId, String)>,
 }
 
-/// What a step of the upkeep did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a step of the upkeep did. There may be more where it did something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Upkeep {
-    /// Members that became events or were left out; events of aborted campaigns that were cancelled.
+    /// Members that became events or were left out.
     pub enlisted: u64,
+    /// Events of aborted campaigns.
     pub cancelled: u64,
-    /// Campaigns that templates made, each with a sentence for the log.
-    pub notes: Vec<String>,
-    /// Whether there is more to do at once.
-    pub more: bool,
-    /// How long until the next tick of a template.
-    pub next_tick: Option<Duration>,
+}
+
+/// What came of looking for a template's tick.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ticked {
+    /// One was due: what came of it, in a sentence for the log.
+    pub note: Option<String>,
+    /// How long until the next one of any template. Zero: it is due, and somebody may have it in hand.
+    pub next: Option<Duration>,
 }
 
 /// How many members one transaction enlists, and how many events of an aborted campaign it cancels: some hundred
@@ -173,6 +179,9 @@ pub trait Campaigns: Send + Sync {
     /// or nobody listens.
     async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()>;
 
+    /// Who did what with it. Oldest first.
+    async fn campaign_log(&self, campaign: CampaignId, page: &Page) -> StoreResult<Paged<Entry>>;
+
     /// # Errors
     /// [`crate::domain::refusal::Refusal::TemplateExists`].
     async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView>;
@@ -201,7 +210,10 @@ pub trait CampaignDispatch: Send + Sync {
     async fn claim_campaigns(&self, limit: u32, in_flight_max: u32, redispatch: Redispatch) -> StoreResult<Claimed>;
 
     /// One step of what campaigns need done beside the claim: enlists up to [`ENLIST_MAX`] members of running campaigns,
-    /// cancels as many events that aborted campaigns left, and makes the campaign of a template's tick that is due. Any
-    /// number of schedulers may run it at once.
-    async fn upkeep(&self, failures_max: i32) -> StoreResult<Upkeep>;
+    /// and cancels as many events that aborted campaigns left. Any number of schedulers may run it at once.
+    async fn upkeep(&self) -> StoreResult<Upkeep>;
+
+    /// Makes the campaign of one template's tick that is due, in one transaction; it takes as long as the template's
+    /// filter does. Each tick makes one at most, whatever number of schedulers run it. Dropped, it has made none.
+    async fn tick(&self, failures_max: i32) -> StoreResult<Ticked>;
 }

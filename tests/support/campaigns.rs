@@ -16,7 +16,7 @@ use disconnectd::domain::filter::Filter;
 use disconnectd::domain::import::Problem;
 use disconnectd::domain::retry::{FailedAttempt, Verdict};
 use disconnectd::domain::settings::SettingKey;
-use disconnectd::store::campaigns::{Claimed, Cohort, Commanded, Made, Making};
+use disconnectd::store::campaigns::{Claimed, Cohort, Commanded, Made, Making, Upkeep};
 use disconnectd::store::{Rows, Store, StoreError, StoreResult};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -266,11 +266,12 @@ impl TestDatabase {
         let mut notes = Vec::new();
         loop {
             assert!(Instant::now() < deadline, "the upkeep never ends: {notes:?}");
-            let upkeep = self.store.upkeep(FAILURES_MAX).await.unwrap();
-            notes.extend(upkeep.notes);
-            if !upkeep.more {
+            let upkeep = self.store.upkeep().await.unwrap();
+            let ticked = self.store.tick(FAILURES_MAX).await.unwrap();
+            if upkeep == Upkeep::default() && ticked.note.is_none() {
                 return notes;
             }
+            notes.extend(ticked.note);
         }
     }
 

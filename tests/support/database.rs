@@ -15,12 +15,13 @@ use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
 /// Every table that the migrations make.
-pub const TABLES: [&str; 24] = [
+pub const TABLES: [&str; 25] = [
     "account_groups",
     "account_log",
     "account_statuses",
     "accounts",
     "address_assignments",
+    "campaign_log",
     "campaign_members",
     "campaign_tallies",
     "campaign_templates",

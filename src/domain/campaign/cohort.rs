@@ -1,6 +1,6 @@
 //! The cohort: who is in a campaign, and whether a member can become an event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -11,7 +11,7 @@ use super::Terms;
 use crate::domain::account::{AccountId, AccountNumber};
 use crate::domain::calendar::{Planned, When};
 use crate::domain::dispositions::Disposition;
-use crate::domain::event::EventId;
+use crate::domain::event::{EventId, Outcome, State};
 use crate::domain::import::Problem;
 use crate::domain::money::Currency;
 use crate::domain::settings::Settings;
@@ -64,6 +64,41 @@ impl MemberDate {
         }
         Ok(Self { due_at: Some(due_at), planned })
     }
+}
+
+/// The place in a cohort of an account whose children were taken in with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where it was taken in itself: whose child it is.
+    pub parent: Option<AccountId>,
+    /// `None`: it is to become one still, or was left out.
+    pub event: Option<(State, Option<Outcome>)>,
+    /// Whether the filter selects it now; asked only while its event is open.
+    pub matches: bool,
+}
+
+/// Whether the place of `account` stands, so that its children go whatever the filter says of them. Where its own turn is
+/// still to come, it is asked as it will be itself: in a batch, and with several workers, a child may come first.
+#[must_use]
+pub fn stands<S: std::hash::BuildHasher>(places: &HashMap<AccountId, Place, S>, account: AccountId) -> bool {
+    let mut next = Some(account);
+    // A family has no cycle, and a cohort each account once; what says otherwise ends all the same.
+    for _ in 0..=places.len() {
+        let Some(place) = next.and_then(|account| places.get(&account)) else { return true };
+        match place.event {
+            Some((_, Some(Outcome::NoLongerEligible))) => return false,
+            Some((state, _)) if state.is_open() => {}
+            _ => return true,
+        }
+        if place.matches {
+            return true;
+        }
+        next = match place.parent {
+            None => return false,
+            parent => parent,
+        };
+    }
+    true
 }
 
 /// What is wrong with the rows of a list, all of them counted and the first ones kept. Nothing was made.

@@ -51,6 +51,8 @@ pub enum Step {
     Claim { at_most: u32 },
     /// Nothing before this instant; `None`: not by the clock, but when something of it changes.
     Wait { until: Option<DateTime<Utc>> },
+    /// Its window has closed: what is queued goes back, since workers ask for no window.
+    TakeBack,
     /// It pauses by itself, for this reason.
     Pause { cause: PauseCause, note: String },
     /// Nothing is left.
@@ -91,32 +93,51 @@ impl Running {
         if self.enlisted >= self.accounts && !self.has_open {
             return Step::Complete;
         }
-        let opens = match &self.window {
-            None => now,
-            Some(window) => match window.next_open(now) {
-                None => return Step::Wait { until: None },
-                Some(at) => at,
-            },
-        };
+        if let Some(window) = &self.window {
+            let opens = window.next_open(now);
+            if opens != Some(now) {
+                return match self.queued {
+                    0 => Step::Wait { until: opens.and_then(|opens| Some(opens.max(self.next_at?))) },
+                    _ => Step::TakeBack,
+                };
+            }
+        }
         // Nothing is scheduled: it is all in flight, or to be enlisted still.
         let Some(next_at) = self.next_at else {
-            return Step::Wait { until: (self.queued > 0).then(|| now + LOOK_AGAIN) };
+            return self.wait((self.queued > 0).then(|| now + LOOK_AGAIN), now);
         };
-        let at = opens.max(next_at);
-        if at > now {
-            return Step::Wait { until: Some(at) };
+        if next_at > now {
+            return self.wait(Some(next_at), now);
         }
-        match &self.pace {
-            None => Step::Claim { at_most: u32::MAX },
-            Some(pace) => match pace.take(self.pace_at, now, u32::MAX).0 {
-                0 => Step::Wait { until: Some(pace.next(self.pace_at, now)) },
-                at_most => Step::Claim { at_most },
-            },
+        let Some(pace) = &self.pace else { return Step::Claim { at_most: u32::MAX } };
+        // Some at a time, since each claim writes to the campaign's row; of a second's worth nothing is lost by that. And
+        // no more are in flight at once: what gathers while the workers are away would all go when they are back.
+        let at_once = (pace.burst() / 4).max(1);
+        let room = pace.burst().saturating_sub(u32::try_from(self.queued).unwrap_or(u32::MAX));
+        let (granted, _) = pace.take(self.pace_at, now, u32::MAX);
+        if granted < at_once {
+            self.wait(Some(pace.next(self.pace_at, now, at_once)), now)
+        } else if room < at_once {
+            self.wait(Some(now + LOOK_AGAIN), now)
+        } else {
+            Step::Claim { at_most: granted.min(room) }
         }
     }
 
+    /// No longer than until its window closes over what is in flight.
+    fn wait(&self, until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Step {
+        let closes = self.window.as_ref().filter(|_| self.queued > 0).and_then(|window| window.closes_at(now));
+        Step::Wait { until: until.into_iter().chain(closes).min() }
+    }
+
+    /// In trouble when it was last resumed, of which those that recovered since no longer count.
+    #[must_use]
+    pub fn still_troubled_before(&self) -> i64 {
+        self.troubled_before.min(self.troubled)
+    }
+
     fn too_many_failures(&self) -> Option<String> {
-        let (tried, troubled) = (self.tried - self.tried_before, self.troubled - self.troubled_before);
+        let (tried, troubled) = (self.tried - self.tried_before, self.troubled - self.still_troubled_before());
         let is_too_many = tried >= TRIED_MIN && troubled * 100 > tried * i64::from(self.pause_percent);
         is_too_many.then(|| {
             format!(
@@ -242,6 +263,51 @@ mod tests {
         let resumed = Running { tried_before: 20, troubled_before: 3, ..troubled };
         assert!(matches!(resumed.step(now()), Step::Claim { .. }));
         assert!(matches!(Running { tried: 40, troubled: 6, ..resumed }.step(now()), Step::Pause { .. }));
+    }
+
+    #[test]
+    fn those_that_recover_after_a_resume_hide_no_new_failures() {
+        let resumed = Running { tried: 60, troubled: 30, tried_before: 60, troubled_before: 30, ..running() };
+        let recovered = Running { troubled: 0, ..resumed };
+        assert_eq!(recovered.still_troubled_before(), 0);
+        let later =
+            Running { tried: 360, troubled: 59, troubled_before: recovered.still_troubled_before(), ..recovered };
+        assert!(matches!(later.step(now()), Step::Pause { cause: PauseCause::Failures, .. }));
+    }
+
+    #[test]
+    fn what_is_queued_goes_back_when_the_window_closes() {
+        let office =
+            Window::parse("mon-sun 09:00-17:00", chrono_tz::UTC, &std::collections::BTreeSet::new()).unwrap().unwrap();
+        let at = |time: &str| format!("2026-12-01T{time}Z").parse::<DateTime<Utc>>().unwrap();
+        let running = Running { window: Some(office), next_at: Some(at("10:00:00")), queued: 3, ..running() };
+        assert_eq!(running.step(at("16:59:59")), Step::Claim { at_most: u32::MAX });
+        assert_eq!(running.step(at("17:00:00")), Step::TakeBack);
+        let none = Running { queued: 0, ..running.clone() };
+        assert_eq!(none.step(at("17:00:00")), Step::Wait { until: Some(at("09:00:00") + TimeDelta::days(1)) });
+        let tomorrow = Some(at("10:00:00") + TimeDelta::days(1));
+        let rest = Running { next_at: tomorrow, ..running };
+        assert_eq!(rest.step(at("12:00:00")), Step::Wait { until: Some(at("17:00:00")) }, "it looks when it closes");
+        assert_eq!(Running { queued: 0, ..rest }.step(at("12:00:00")), Step::Wait { until: tomorrow });
+    }
+
+    #[test]
+    fn a_paced_one_claims_some_at_a_time_and_has_a_seconds_worth_in_flight_at_most() {
+        let paced = Running { pace: Some(Pace::per_minute(6_000).unwrap()), ..running() };
+        assert_eq!(paced.step(now()), Step::Claim { at_most: 100 });
+        assert_eq!(Running { queued: 60, ..paced.clone() }.step(now()), Step::Claim { at_most: 40 });
+        let full = Running { queued: 90, ..paced.clone() };
+        assert_eq!(full.step(now()), Step::Wait { until: Some(now() + LOOK_AGAIN) }, "the workers are behind");
+        // All was let through a moment ago: the next ones go when a quarter of the burst may.
+        let (_, pace_at) = Pace::per_minute(6_000).unwrap().take(None, now(), 100);
+        let Step::Wait { until: Some(until) } = (Running { pace_at: Some(pace_at), ..paced.clone() }).step(now())
+        else {
+            panic!("nothing may go yet")
+        };
+        let wait = until - now();
+        assert!((TimeDelta::milliseconds(240)..TimeDelta::milliseconds(260)).contains(&wait), "{wait}");
+        let next = Running { pace_at: Some(pace_at), ..paced };
+        assert_eq!(next.step(until), Step::Claim { at_most: 25 });
     }
 
     #[test]

@@ -159,7 +159,8 @@ impl Reconciling {
                 amount: Money::new(*amount, *currency),
             })
             .collect();
-        // Between the dry run and the moment that each became an event, or still to become one.
+        // Between the dry run and the moment that each became an event, or is to become one still. Of those that were left
+        // out meanwhile nothing else tells what they owed.
         let mut rest: BTreeMap<Currency, i64> = self.expected.clone();
         for sum in &dry_run {
             *rest.entry(sum.currency).or_default() -= sum.minor;
@@ -168,13 +169,15 @@ impl Reconciling {
             for (currency, amount) in rest.into_iter().filter(|(_, amount)| *amount != 0) {
                 let waiting = self.accounts.get(MemberOutcome::Waiting.as_str()).copied().unwrap_or(0);
                 let why = if waiting > 0 {
-                    "not begun: no event yet, or changed between the dry run and the start"
+                    "not begun, left out, or changed between the dry run and its turn"
                 } else {
-                    "changed between the dry run and the start"
+                    "left out or changed between the dry run and its turn"
                 };
+                let left_out = self.accounts.get(MemberOutcome::LeftOut.as_str()).copied().unwrap_or(0);
+                let left_out_since = agreed.map_or(0, |agreed| left_out - agreed.left_out).max(0);
                 differences.push(Difference {
                     why: why.into(),
-                    accounts: waiting,
+                    accounts: waiting + left_out_since,
                     amount: Money::new(amount, currency),
                 });
             }
@@ -191,9 +194,12 @@ impl Reconciling {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plural = if self.accounts == 1 { "" } else { "s" };
-        write!(f, "{} ({} account{plural}): {}", self.why, self.accounts, self.amount)
+        write!(f, "{} ({} account{}): {}", self.why, self.accounts, plural(self.accounts), self.amount)
     }
+}
+
+pub(super) fn plural(count: i64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 impl Reconciliation {
@@ -204,7 +210,7 @@ impl Reconciliation {
         if self.adds_up {
             return format!("the final invoices come to {invoiced}, as the dry run said");
         }
-        if self.dry_run.is_empty() {
+        if self.differences.is_empty() {
             return format!("the final invoices come to {invoiced}");
         }
         let why: Vec<_> = self.differences.iter().map(Difference::to_string).collect();

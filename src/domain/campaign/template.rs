@@ -58,6 +58,9 @@ pub struct TemplateView {
     pub last_campaign_id: Option<CampaignId>,
     pub created_at: DateTime<Utc>,
     pub created_by: String,
+    /// Who approved it, took that back, or switched it on or off the last time.
+    pub changed_at: Option<DateTime<Utc>>,
+    pub changed_by: Option<String>,
 }
 
 /// What a person does with a template.
@@ -78,7 +81,7 @@ pub enum TemplateCommand {
 pub struct Tick {
     /// The tick that the campaign is for: the last one that has passed.
     pub tick_at: DateTime<Utc>,
-    /// How many passed before it without a campaign.
+    /// How many passed before it without a campaign; [`MISSED_MAX`] means that or more.
     pub missed: u32,
     pub next_at: Option<DateTime<Utc>>,
 }
@@ -96,6 +99,9 @@ pub fn tick(cron: &Cron, zone: Tz, next_at: DateTime<Utc>, now: DateTime<Utc>) -
     {
         tick_at = next;
         missed += 1;
+    }
+    if missed == MISSED_MAX {
+        tick_at = cron.last_until_in(now, zone).unwrap_or(tick_at);
     }
     Some(Tick { tick_at, missed, next_at: cron.next_after_in(now, zone) })
 }

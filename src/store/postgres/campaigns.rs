@@ -15,8 +15,10 @@ mod enlist;
 mod families;
 mod filling;
 mod leftovers;
+mod log;
 mod members;
 mod report;
+mod retry;
 mod selection;
 mod stored;
 mod templates;
@@ -34,11 +36,12 @@ use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, within};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
 use crate::store::campaigns::{
-    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Upkeep,
+    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, Upkeep,
 };
 use crate::store::{Page, Paged, Redispatch, StoreResult};
 
@@ -113,6 +116,13 @@ impl Campaigns for PostgresStore {
         Ok(report::stream(self, campaign, &to).await?)
     }
 
+    async fn campaign_log(&self, campaign: CampaignId, page: &Page) -> StoreResult<Paged<Entry>> {
+        let mut view = self.begin_view().await?;
+        let entries = within(VERB_LIMIT, log::list(&mut view, campaign, page)).await?;
+        view.rollback().await;
+        Ok(entries)
+    }
+
     async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {
         let view = within(VERB_LIMIT, templates::create(self, template)).await?;
         self.hint();
@@ -145,8 +155,12 @@ impl CampaignDispatch for PostgresStore {
         within(VERB_LIMIT, claim::claim(self, limit, in_flight_max, redispatch)).await
     }
 
-    async fn upkeep(&self, failures_max: i32) -> StoreResult<Upkeep> {
-        Ok(upkeep::step(self, failures_max).await?)
+    async fn upkeep(&self) -> StoreResult<Upkeep> {
+        Ok(upkeep::step(self).await?)
+    }
+
+    async fn tick(&self, failures_max: i32) -> StoreResult<Ticked> {
+        Ok(templates::tick(self, failures_max).await?)
     }
 }
 

@@ -151,11 +151,9 @@ async fn ask_filters(db: &mut PgConnection, found: &[PgRow], events: &mut [Event
             asked.push(event.id.0);
         }
     }
-    if asked.is_empty() {
-        return Ok(());
-    }
+    let Some(now) = events.first().map(|event| event.now).filter(|_| !asked.is_empty()) else { return Ok(()) };
     let campaigns: Vec<i64> = campaigns.into_iter().collect();
-    let mut eligible = campaigns::eligible(db, &campaigns, &asked).await?;
+    let mut eligible = campaigns::eligible(db, &campaigns, &asked, now).await?;
     for event in events {
         event.eligibility = eligible.remove(&event.id);
     }

@@ -262,7 +262,9 @@ async fn mark_demo(store: &PostgresStore, id: Option<&str>) -> Result<(), Failur
 
 /// Everything that the migrations make, by name: the schema may hold other things, and privileges of its own.
 const DROP: &str = "/* demo: drop everything of ours */
-    drop table if exists console_sessions, sign_in_links, sign_in_attempts, users, campaign_tallies, campaign_members, campaigns, campaign_templates, family_decisions, account_log, invoice_lines, debits, invoices, disconnect_events,
+    drop table if exists console_sessions, sign_in_links, sign_in_attempts, users, campaign_log, campaign_tallies,
+        campaign_members, campaigns, campaign_templates, family_decisions, account_log, invoice_lines, debits, invoices,
+        disconnect_events,
         address_assignments, serviceable_addresses, account_groups, groups, accounts, account_statuses, settings,
         installation, tokens, idempotency_keys, _sqlx_migrations;
     drop sequence if exists invoice_numbers;

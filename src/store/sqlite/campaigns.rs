@@ -9,8 +9,11 @@ mod eligibility;
 mod enlist;
 mod families;
 mod leftovers;
+mod log;
 mod members;
 mod report;
+mod retry;
+mod selection;
 mod stored;
 mod templates;
 mod upkeep;
@@ -26,11 +29,12 @@ use super::SqliteStore;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
 use crate::store::campaigns::{
-    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Upkeep,
+    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, Upkeep,
 };
 use crate::store::{Page, Paged, Redispatch, StoreResult};
 
@@ -91,7 +95,10 @@ impl Campaigns for SqliteStore {
     async fn command_campaign(&self, campaign: CampaignId, command: &Command, by: &Actor) -> StoreResult<Commanded> {
         let commanded = match command {
             Command::Start => self.start(campaign, None, by).await,
-            _ => self.command(campaign, command, by).await,
+            Command::Retry => self.retry(campaign, by).await,
+            Command::Pause { .. } | Command::Resume | Command::Abort { .. } => {
+                self.command(campaign, command, by).await
+            }
         };
         self.hints.hint();
         commanded
@@ -100,6 +107,11 @@ impl Campaigns for SqliteStore {
     async fn report(&self, campaign: CampaignId, to: mpsc::Sender<Vec<ReportRow>>) -> StoreResult<()> {
         let mut tx = self.read().await?;
         report::report(&mut tx, campaign, &to).await
+    }
+
+    async fn campaign_log(&self, campaign: CampaignId, page: &Page) -> StoreResult<Paged<Entry>> {
+        let mut tx = self.read().await?;
+        log::list(&mut tx, campaign, page).await
     }
 
     async fn create_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {
@@ -136,7 +148,11 @@ impl CampaignDispatch for SqliteStore {
         self.claim_lanes(limit, in_flight_max, redispatch).await
     }
 
-    async fn upkeep(&self, failures_max: i32) -> StoreResult<Upkeep> {
-        self.keep_up(failures_max).await
+    async fn upkeep(&self) -> StoreResult<Upkeep> {
+        self.keep_up().await
+    }
+
+    async fn tick(&self, failures_max: i32) -> StoreResult<Ticked> {
+        self.tick_templates(failures_max).await
     }
 }

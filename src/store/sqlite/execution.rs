@@ -184,7 +184,7 @@ async fn run(
     let mut events = rows.iter().map(|row| event(row, now)).collect::<StoreResult<Vec<Event>>>()?;
     let of_campaigns: Vec<EventId> = events.iter().filter(|it| it.campaign.is_some()).map(|it| it.id).collect();
     if !of_campaigns.is_empty() {
-        let mut eligible = eligible(connection, &of_campaigns).await?;
+        let mut eligible = eligible(connection, &of_campaigns, now).await?;
         for event in &mut events {
             event.eligibility = eligible.remove(&event.id);
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chrono::{Datelike as _, TimeDelta};
+use chrono::{Datelike as _, TimeDelta, Weekday};
 use chrono_tz::Tz;
 use disconnectd::domain::campaign::{CampaignId, State, Terms};
 use disconnectd::domain::event;
 use disconnectd::domain::window::Window;
-use disconnectd::store::Redispatch;
+use disconnectd::store::{Executed, Redispatch};
 use tokio::time::Instant;
 
 use crate::support::campaigns::{claim_of, draft_on, list, member, members, numbered, terms};
@@ -24,6 +24,8 @@ both_engines!(
     in_flight_max_is_never_exceeded,
     two_campaigns_come_to_share_what_may_be_in_flight,
     a_pace_lets_no_more_than_so_many_a_minute_through,
+    a_paced_campaign_has_no_more_in_flight_than_may_go_at_once,
+    what_is_queued_when_the_window_closes_goes_back,
     in_a_closed_window_nothing_is_claimed_and_next_says_when_it_opens,
     single_disconnects_are_claimed_apart_from_campaigns,
     a_redispatch_needs_no_room_and_no_pace,
@@ -119,7 +121,9 @@ async fn a_pace_lets_no_more_than_so_many_a_minute_through(db: &TestDatabase) {
     let numbers = numbered("A", 300);
     db.accounts(numbers.iter().map(|number| account(number))).await;
     let slow = db.started_on(Terms { per_minute: Some(30), ..terms() }, &numbers[..5]).await;
-    assert_eq!(db.claimed(500).await.len(), 1);
+    let first = db.claimed(500).await;
+    assert_eq!(first.len(), 1);
+    db.disconnect(&first).await;
     let next = db.claim_campaigns(500).await;
     assert_eq!(next.orders, []);
     let wait = next.next.unwrap();
@@ -140,12 +144,57 @@ async fn a_pace_lets_no_more_than_so_many_a_minute_through(db: &TestDatabase) {
     let begun = db.store.now().await.unwrap();
     let mut claimed = 0;
     for _ in 0..20 {
-        claimed += db.claimed(500).await.len();
+        let orders = db.claimed(500).await;
+        claimed += orders.len();
+        // No more than a hundred are in flight: the workers keep up.
+        db.disconnect(&orders).await;
         let elapsed = (db.store.now().await.unwrap() - begun).num_microseconds().unwrap();
         let at_most = 100 + usize::try_from(elapsed).unwrap() / 10_168 + 1;
         assert!(claimed >= 100 && claimed <= at_most, "{claimed} in {elapsed} microseconds, at most {at_most}");
     }
-    assert_eq!(db.queued_of(fast).await, i64::try_from(claimed).unwrap());
+    assert_eq!(db.counts(fast).await.disconnected, i64::try_from(claimed).unwrap());
+}
+
+/// What gathered while the workers were away would all go at once when they are back.
+async fn a_paced_campaign_has_no_more_in_flight_than_may_go_at_once(db: &TestDatabase) {
+    let numbers = numbered("A", 5);
+    db.accounts(numbers.iter().map(|number| account(number))).await;
+    let id = db.started_on(Terms { per_minute: Some(60), ..terms() }, &numbers).await;
+    let orders = db.claimed(500).await;
+    assert_eq!(orders.len(), 1);
+    let minute_passes = async || {
+        let long_ago = db.instant(-60);
+        db.sql(&format!("update campaigns set pace_at = {long_ago}")).await;
+    };
+    minute_passes().await;
+    assert_eq!(db.claimed(500).await, [], "the workers are away");
+    db.disconnect(&orders).await;
+    assert_eq!(db.claimed(500).await.len(), 1);
+    assert_eq!(db.queued_of(id).await, 1);
+}
+
+/// Workers ask for no window, so nothing may be left for them to find when it has closed.
+async fn what_is_queued_when_the_window_closes_goes_back(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2"].map(account)).await;
+    let window = |day: Weekday| format!("{} 00:00-24:00 UTC", day.to_string().to_lowercase());
+    let today = db.store.now().await.unwrap().weekday();
+    let id = db.started_on(Terms { window: Some(window(today)), ..terms() }, ["A-1", "A-2"]).await;
+    let orders = db.claimed(500).await;
+    assert_eq!(orders.len(), 2);
+    // Midnight comes, and nobody had heard of them for long.
+    let tomorrow = Terms { window: Some(window(today.succ())), ..terms() };
+    let tomorrow = serde_json::to_string(&tomorrow).unwrap();
+    let long_ago = db.instant(-3_600);
+    db.sql(&format!("update campaigns set terms = '{tomorrow}'")).await;
+    db.sql(&format!("update disconnect_events set next_at = {long_ago} where state = 'queued'")).await;
+    let claimed = db.claim_campaigns(500).await;
+    assert_eq!(claimed.orders, []);
+    assert!(claimed.notes[0].1.contains("took 2 back"), "{:?}", claimed.notes);
+    assert_eq!(db.queued_of(id).await, 0);
+    for executed in db.disconnect(&orders).await {
+        assert!(matches!(executed, Executed::Stale { .. }), "{executed:?}: whoever comes with it now");
+    }
+    assert_eq!(db.counts(id).await.disconnected, 0);
 }
 
 async fn in_a_closed_window_nothing_is_claimed_and_next_says_when_it_opens(db: &TestDatabase) {

@@ -6,17 +6,18 @@ use disconnectd::domain::campaign::{Command, PauseCause, State, Terms};
 use disconnectd::domain::event;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::retry::Verdict;
-use disconnectd::store::Executed;
+use disconnectd::store::campaigns::Upkeep;
+use disconnectd::store::{Executed, Page};
 
 use crate::support::both_engines;
 use crate::support::campaigns::{boss, draft_on, list, member, members, numbered, terms};
 use crate::support::database::TestDatabase;
 use crate::support::rows::account;
-use crate::support::scenario::{clerk, outcome_of, refusal};
+use crate::support::scenario::{clerk, outcome_of, refusal, request};
 
 both_engines!(
     a_pause_takes_back_what_is_queued_and_counts_exactly,
-    a_paused_campaign_says_who_paused_it_and_why,
+    a_paused_campaign_says_why_and_its_log_who,
     a_resume_goes_on_where_the_pause_stopped,
     an_abort_ends_it_for_good_and_its_open_events_are_cancelled,
     an_abort_of_a_paused_one_cancels_dates_to_come_and_both_lanes,
@@ -24,6 +25,7 @@ both_engines!(
     an_abort_stops_what_is_not_enlisted_yet,
     a_command_that_does_not_fit_its_state_is_refused,
     a_retry_brings_back_what_failed_and_the_campaign_runs_again,
+    a_retry_takes_back_what_was_brought_forward_and_failed,
     a_retry_leaves_out_accounts_with_another_open_event,
     a_retry_of_nothing_is_refused,
 );
@@ -55,7 +57,7 @@ async fn a_pause_takes_back_what_is_queued_and_counts_exactly(db: &TestDatabase)
     assert_eq!(db.number(&dispatches).await, 0);
 }
 
-async fn a_paused_campaign_says_who_paused_it_and_why(db: &TestDatabase) {
+async fn a_paused_campaign_says_why_and_its_log_who(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
     let id = db.started(["A-1"]).await;
     let note = Some("the crew is stuck".to_owned());
@@ -67,6 +69,21 @@ async fn a_paused_campaign_says_who_paused_it_and_why(db: &TestDatabase) {
     let resumed = db.resume(id).await.campaign;
     assert_eq!((resumed.state, resumed.pause_cause, resumed.pause_note), (State::Running, None, None));
     assert_eq!(db.resume(id).await.campaign.state, State::Running, "it is so already");
+    db.store.command_campaign(id, &Command::Abort { note: None }, &clerk()).await.unwrap();
+    let log = db.store.campaign_log(id, &Page { after: None, limit: 10 }).await.unwrap().items;
+    let log: Vec<_> = log.iter().map(|entry| (entry.actor.as_str(), entry.message.as_str())).collect();
+    let (clerk, boss) = (clerk().name, boss().name);
+    assert_eq!(
+        log,
+        [
+            (clerk.as_str(), "made of 1 account from a list"),
+            (&clerk, "started: 1 account to disconnect, final invoices of nothing"),
+            (&boss, "paused: the crew is stuck"),
+            (&boss, "resumed"),
+            (&clerk, "aborted"),
+        ],
+        "what changed nothing is not told"
+    );
 }
 
 async fn a_resume_goes_on_where_the_pause_stopped(db: &TestDatabase) {
@@ -116,8 +133,7 @@ async fn an_abort_ends_it_for_good_and_its_open_events_are_cancelled(db: &TestDa
         let account = db.account(number).await;
         assert_eq!((account.open_event, account.disconnected_at), (None, None));
     }
-    let nothing = db.store.upkeep(3).await.unwrap();
-    assert_eq!((nothing.cancelled, nothing.more), (0, false));
+    assert_eq!(db.store.upkeep().await.unwrap(), Upkeep::default());
     assert_eq!(db.abort(id).await.events, 0, "it was so already");
 }
 
@@ -217,6 +233,22 @@ async fn a_retry_brings_back_what_failed_and_the_campaign_runs_again(db: &TestDa
     db.disconnect(&again).await;
     db.run_campaigns().await;
     assert_eq!((db.campaign_state(id).await, db.counts(id).await.disconnected), (State::Completed, 3));
+}
+
+/// One that was brought forward is the campaign's again, and stops with it.
+async fn a_retry_takes_back_what_was_brought_forward_and_failed(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2"].map(account)).await;
+    let id = db.started(["A-1", "A-2"]).await;
+    db.store.request(&request("A-1", "now")).await.unwrap();
+    let own = db.event_of(id, "A-1").await;
+    let orders = db.claim(10).await;
+    db.fail_orders(&orders, Verdict::GiveUp).await;
+    db.pause(id).await;
+    assert_eq!(db.command(id, Command::Retry).await.events, 1);
+    assert_eq!(db.claim(10).await, [], "the campaign is paused");
+    db.abort(id).await;
+    db.upkeep().await;
+    assert_eq!(db.state(own).await, event::State::Cancelled);
 }
 
 async fn a_retry_leaves_out_accounts_with_another_open_event(db: &TestDatabase) {

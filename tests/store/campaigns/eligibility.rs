@@ -179,21 +179,30 @@ async fn children_taken_in_with_their_parent_are_not_asked_for_the_filter(db: &T
     assert_eq!(db.counts(id).await.disconnected, 2);
 }
 
+/// Whoever comes first: one after the other, all in one batch, the youngest first.
 async fn a_child_stays_where_its_parent_is_no_longer_eligible(db: &TestDatabase) {
-    db.accounts([account("P").groups(&["tower"]), account("C").parent("P").email("c@b.c"), account("other")]).await;
+    let child = |number: String, parent: String| account(&number).parent(&parent).email("c@b.c");
+    let families = (0..3).flat_map(|n| {
+        let parent = account(&format!("P{n}")).groups(&["tower"]);
+        [parent, child(format!("C{n}"), format!("P{n}")), child(format!("G{n}"), format!("C{n}"))]
+    });
+    db.accounts(families.chain([account("other")])).await;
     let (mut draft, cohort) = filtered("x", "group = tower");
     draft.terms.children = Some(Disposition::Disconnect);
     let id = db.made(&draft, cohort).await.id;
     db.start(id).await;
-    db.accounts([account("P").groups(&["fiber"])]).await;
-    // One after the other, since the child is there because of its parent.
-    for number in ["P", "C"] {
-        let orders = db.claimed(1).await;
-        assert_eq!(db.accounts_of(&orders).await, [number]);
-        assert_eq!(outcome_of(&db.disconnect(&orders).await[0]), Some(Outcome::NoLongerEligible), "{number}");
+    db.accounts((0..3).map(|n| account(&format!("P{n}")).groups(&["fiber"]))).await;
+    let orders = db.claimed(500).await;
+    let numbers = db.accounts_of(&orders).await;
+    let order = |number: &str| orders[numbers.iter().position(|it| it == number).unwrap()];
+    for batch in [&["P0"][..], &["C0"], &["G0"], &["P1", "C1", "G1"], &["G2"], &["C2"], &["P2"]] {
+        let orders: Vec<_> = batch.iter().map(|number| order(number)).collect();
+        for executed in db.disconnect(&orders).await {
+            assert_eq!(outcome_of(&executed), Some(Outcome::NoLongerEligible), "{batch:?}");
+        }
     }
     db.run_campaigns().await;
-    assert_eq!(db.account("C").await.disconnected_at, None);
+    assert_eq!(db.number("select count(*) from accounts where disconnected_at is not null").await, 0);
 }
 
 async fn one_that_a_person_brought_forward_is_its_own(db: &TestDatabase) {

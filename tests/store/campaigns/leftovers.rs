@@ -6,6 +6,7 @@ use disconnectd::domain::dispositions::{Choice, Dispositions};
 use disconnectd::domain::event::{EventId, Outcome, State};
 use disconnectd::domain::request::DisconnectRequest;
 use disconnectd::store::Requested;
+use disconnectd::store::campaigns::{ENLIST_MAX, Upkeep};
 
 use crate::support::both_engines;
 use crate::support::campaigns::numbered;
@@ -89,14 +90,14 @@ async fn another_campaign_takes_the_accounts_over(db: &TestDatabase) {
 }
 
 async fn many_leftovers_are_cancelled_in_batches(db: &TestDatabase) {
-    const COUNT: u32 = 2 * disconnectd::store::campaigns::ENLIST_MAX + 100;
+    const COUNT: u32 = 2 * ENLIST_MAX + 100;
     db.many_accounts("N", COUNT).await;
     let id = db.started((1..=COUNT).map(|n| format!("N{n}"))).await;
     db.abort(id).await;
     let mut batches = Vec::new();
     loop {
-        let upkeep = db.store.upkeep(3).await.unwrap();
-        if upkeep.cancelled == 0 && !upkeep.more {
+        let upkeep = db.store.upkeep().await.unwrap();
+        if upkeep == Upkeep::default() {
             break;
         }
         batches.push(upkeep.cancelled);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use disconnectd::domain::campaign::{CampaignId, Command, Counts, State};
 use disconnectd::domain::event::Change;
 use disconnectd::domain::refusal::Refusal;
+use disconnectd::store::campaigns::Upkeep;
 use disconnectd::store::{Requested, Store, StoreError};
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
@@ -15,7 +16,7 @@ use crate::store::races::again_while_busy;
 use crate::support::campaigns::{boss, claim_of, numbered};
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::rows::{account, debit};
-use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, disconnect, request};
+use crate::support::scenario::{REDISPATCH, clerk, disconnect, request};
 use crate::support::{SOON, both_engines, wait_until};
 
 both_engines!(
@@ -155,7 +156,7 @@ async fn when_an_abort_answers_nothing_of_it_begins(db: &TestDatabase) {
         crew.comes_round().await;
         assert_eq!(db.done_of(id).await, done, "round {round}: something of it went on after the abort");
         wait_until(SOON, "the single one is disconnected", async || db.event(event).await.outcome.is_some()).await;
-        again_while_busy!(db.store.upkeep(FAILURES_MAX)).unwrap();
+        again_while_busy!(db.store.upkeep()).unwrap();
         let counts = db.counts(id).await;
         assert_eq!((counts.disconnected, counts.cancelled, counts.scheduled), (done, 60 - done, 0));
     }
@@ -241,8 +242,8 @@ async fn requests_race_with_the_upkeep_for_leftovers(db: &TestDatabase) {
         };
         let upkeep = tokio::spawn(async move {
             loop {
-                let upkeep = again_while_busy!(stores[1].upkeep(FAILURES_MAX)).unwrap();
-                if !upkeep.more {
+                let upkeep = again_while_busy!(stores[1].upkeep()).unwrap();
+                if upkeep == Upkeep::default() {
                     return;
                 }
             }

@@ -7,7 +7,7 @@ use disconnectd::domain::campaign::{CampaignId, CampaignView, State, Terms};
 use disconnectd::domain::filter::Filter;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::store::Page;
-use disconnectd::store::campaigns::CampaignFilter;
+use disconnectd::store::campaigns::{CampaignFilter, Ticked};
 use futures_util::future::join_all;
 
 use crate::support::both_engines;
@@ -26,6 +26,8 @@ both_engines!(
     its_maker_can_not_approve_it,
     one_that_is_too_large_waits,
     one_that_is_blocked_waits,
+    the_last_tick_of_all_makes_its_campaign_too,
+    one_that_can_not_be_read_is_switched_off,
     an_empty_cohort_makes_none,
     a_template_that_is_switched_off_makes_none,
     each_tick_selects_anew,
@@ -93,9 +95,9 @@ async fn a_template_shows_what_it_was_made_with_and_when_it_makes_the_next(db: &
     let expected = new.cron.next_after_in(before, chrono_tz::Europe::Berlin);
     assert_eq!(view.next_at, expected, "three o'clock in Berlin");
     assert_eq!(db.template(view.id).await, view);
-    let upkeep = db.store.upkeep(FAILURES_MAX).await.unwrap();
-    assert!(upkeep.notes.is_empty() && !upkeep.more);
-    let waits = TimeDelta::from_std(upkeep.next_tick.unwrap()).unwrap();
+    let ticked = db.store.tick(FAILURES_MAX).await.unwrap();
+    assert_eq!(ticked.note, None);
+    let waits = TimeDelta::from_std(ticked.next.unwrap()).unwrap();
     let next_in = expected.unwrap() - before;
     assert!(waits <= next_in && waits > next_in - TimeDelta::seconds(60), "{waits}, not {next_in}");
 }
@@ -143,13 +145,11 @@ async fn eight_at_once_make_one_campaign(db: &TestDatabase) {
             tokio::spawn(async move {
                 let mut notes = 0;
                 loop {
-                    match store.upkeep(FAILURES_MAX).await {
-                        Ok(upkeep) => {
-                            notes += upkeep.notes.len();
-                            if !upkeep.more {
-                                return notes;
-                            }
-                        }
+                    match store.tick(FAILURES_MAX).await {
+                        Ok(ticked) if ticked.note.is_some() => notes += 1,
+                        // Otherwise somebody has it in hand.
+                        Ok(ticked) if ticked.next.is_some_and(|next| !next.is_zero()) => return notes,
+                        Ok(_) => tokio::task::yield_now().await,
                         Err(error) => {
                             assert!(error.is_transient() && !error.to_string().contains("deadlock"), "{error}");
                         }
@@ -218,15 +218,51 @@ async fn one_that_is_too_large_waits(db: &TestDatabase) {
 async fn one_that_is_blocked_waits(db: &TestDatabase) {
     db.unpaid(&["P"]).await;
     db.accounts([account("C").parent("P")]).await;
+    db.unpaid(&["Q"]).await;
+    db.approval_over(1).await;
     let undecided = Terms { children: None, ..terms() };
     let id = db.new_template(&NewTemplate { terms: undecided, ..template("Unpaid") }).await;
     db.command_of(id, TemplateCommand::Approve).await;
     db.tick(id, 5).await;
     db.upkeep().await;
     let campaign = db.made_by(id).await.remove(0);
-    assert_eq!((campaign.state, campaign.counts.waiting), (State::Draft, 1));
+    // The standing approval is of what may start, and not of what somebody makes of it later.
+    assert_eq!((campaign.state, &campaign.approved_by), (State::AwaitingApproval, &None));
+    assert_eq!(campaign.counts.waiting, 2);
     assert!(db.template(id).await.last_note.is_some());
     assert_eq!(db.upkeep().await, Vec::<String>::new(), "it is not tried again and again");
+}
+
+async fn the_last_tick_of_all_makes_its_campaign_too(db: &TestDatabase) {
+    db.unpaid(&["A-1"]).await;
+    let once = Cron::parse_user("0 0 3 1 12 * 2099").unwrap();
+    let id = db.new_template(&NewTemplate { cron: once, ..template("Unpaid") }).await;
+    // Its one date has come.
+    db.sql(&format!("update campaign_templates set cron = '0 0 3 1 12 * 2025' where id = {id}")).await;
+    db.tick(id, 5).await;
+    db.upkeep().await;
+    assert_eq!(db.made_by(id).await.len(), 1);
+    assert_eq!(db.template(id).await.next_at, None, "it never fires again");
+    let never = Cron::parse_user("0 2 30 2 *").unwrap();
+    let refused = refusal(db.store.create_template(&NewTemplate { cron: never, ..template("Never") }).await);
+    assert_eq!(refused, Refusal::NeverFires { cron: "0 2 30 2 *".into() });
+    let refused = refusal(db.store.command_template(id, TemplateCommand::SwitchOn, &boss()).await);
+    assert_eq!(refused, Refusal::NeverFires { cron: "0 0 3 1 12 * 2025".into() });
+}
+
+/// A template that a newer program wrote holds up no other.
+async fn one_that_can_not_be_read_is_switched_off(db: &TestDatabase) {
+    db.unpaid(&["A-1"]).await;
+    let unreadable = db.new_template(&template("Newer")).await;
+    let good = db.new_template(&template("Unpaid")).await;
+    db.sql(&format!("update campaign_templates set terms = '{{\"children\": 7}}' where id = {unreadable}")).await;
+    db.tick(unreadable, 10).await;
+    db.tick(good, 5).await;
+    db.upkeep().await;
+    assert_eq!(db.made_by(good).await.len(), 1);
+    let off = format!("select last_note from campaign_templates where id = {unreadable} and next_at is null");
+    assert!(db.texts(&off).await[0].contains("switched off"));
+    db.is_broken_on_purpose();
 }
 
 async fn an_empty_cohort_makes_none(db: &TestDatabase) {
@@ -239,7 +275,7 @@ async fn an_empty_cohort_makes_none(db: &TestDatabase) {
     assert_eq!(view.last_campaign_id, None);
     assert!(view.last_note.is_some() && view.last_tick_at.is_some(), "{view:?}");
     assert!(view.next_at.unwrap() > db.store.now().await.unwrap());
-    assert!(!db.store.upkeep(FAILURES_MAX).await.unwrap().more);
+    assert_eq!(db.store.tick(FAILURES_MAX).await.unwrap().note, None);
 }
 
 async fn a_template_that_is_switched_off_makes_none(db: &TestDatabase) {
@@ -247,8 +283,7 @@ async fn a_template_that_is_switched_off_makes_none(db: &TestDatabase) {
     let id = db.new_template(&each_minute("Unpaid")).await;
     db.tick(id, 5).await;
     assert_eq!(db.command_of(id, TemplateCommand::SwitchOff).await.next_at, None);
-    let upkeep = db.store.upkeep(FAILURES_MAX).await.unwrap();
-    assert_eq!((upkeep.notes.len(), upkeep.next_tick), (0, None));
+    assert_eq!(db.store.tick(FAILURES_MAX).await.unwrap(), Ticked::default());
     assert_eq!(db.made_by(id).await.len(), 0);
     let on = db.command_of(id, TemplateCommand::SwitchOn).await;
     assert!(on.next_at.unwrap() > db.store.now().await.unwrap() - TimeDelta::seconds(60), "from the next tick on");

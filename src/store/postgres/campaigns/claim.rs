@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 
-use super::commands::pause;
+use super::commands::{pause, take_back};
 use super::counts;
+use super::log as campaign_log;
 use super::stored::{Stored, stored_sql};
-use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::progress::{Demand, Running, Step, lanes, share_out};
+use crate::domain::campaign::{CampaignId, PauseCause, log};
 use crate::domain::event::{Attempt, EventId, Order};
 use crate::domain::pace::Pace;
 use crate::domain::refusal::Refusal;
-use crate::store::Redispatch;
 use crate::store::campaigns::Claimed;
 use crate::store::postgres::failure::{Failure, expect_rows};
 use crate::store::postgres::{PostgresStore, installation};
+use crate::store::{Redispatch, StoreError};
 
 /// What could be claimed if it were not locked, or if there were room for it, is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -43,10 +44,8 @@ pub(super) async fn claim(
         tx.rollback().await;
         return Ok(claimed);
     }
-    let ids: Vec<i64> = running.iter().map(|campaign| campaign.id.0).collect();
-    claimed.orders = dispatch_again(&mut tx, &ids, limit, redispatch).await?;
-    let mut claim = Claim { db: &mut tx, redispatch, claimed };
-    claim.of(running, &ids, limit, in_flight_max).await?;
+    let mut claim = Claim { db: &mut tx, redispatch, claimed, has_taken_back: false };
+    claim.of(running, limit, in_flight_max).await?;
     let mut claimed = claim.claimed;
     tx.commit().await?;
     if !claimed.orders.is_empty() {
@@ -63,8 +62,28 @@ async fn begin(db: &mut PgConnection) -> Result<bool, Failure> {
         .await?)
 }
 
+/// A running campaign, or why it can't go on: what can't be read of one stops no other.
+struct Locked {
+    id: CampaignId,
+    stored: Result<Stored, String>,
+}
+
+impl Locked {
+    fn of(row: &PgRow) -> Result<Self, Failure> {
+        Ok(Self { id: CampaignId(row.try_get("id")?), stored: readable(Stored::of(row))? })
+    }
+}
+
+fn readable<T>(read: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
+    match read.map_err(StoreError::from) {
+        Ok(read) => Ok(Ok(read)),
+        Err(StoreError::Rejected(error)) => Ok(Err(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The running campaigns, under the locks of their rows, and whether those are all.
-async fn lock(db: &mut PgConnection) -> Result<(Vec<Stored>, bool), Failure> {
+async fn lock(db: &mut PgConnection) -> Result<(Vec<Locked>, bool), Failure> {
     // Not waited for: a pause of one campaign must not hold up the others.
     let found = sqlx::query(stored_sql!(
         "campaigns: lock the running ones",
@@ -72,7 +91,7 @@ async fn lock(db: &mut PgConnection) -> Result<(Vec<Stored>, bool), Failure> {
     ))
     .fetch_all(&mut *db)
     .await?;
-    let running = found.iter().map(Stored::of).collect::<Result<Vec<_>, _>>()?;
+    let running = found.iter().map(Locked::of).collect::<Result<Vec<_>, _>>()?;
     let all: i64 = sqlx::query_scalar(
         "/* campaigns: count the running ones */ select count(*) from campaigns where state = 'running'",
     )
@@ -122,6 +141,7 @@ struct Claim<'a> {
     db: &'a mut PgConnection,
     redispatch: Redispatch,
     claimed: Claimed,
+    has_taken_back: bool,
 }
 
 /// One that may claim.
@@ -133,25 +153,52 @@ struct Ready {
 }
 
 impl Claim<'_> {
-    async fn of(&mut self, running: Vec<Stored>, ids: &[i64], limit: u32, in_flight_max: u32) -> Result<(), Failure> {
-        let (facts, in_flight, now) = facts(self.db, running, ids).await?;
-        let mut ready = Vec::new();
-        for (facts, queued, again_at) in facts {
-            counts::fold(self.db, facts.id).await?;
-            self.wait_until(again_at, now);
-            match facts.step(now) {
-                Step::Claim { at_most } => ready.push(Ready { facts, queued, at_most }),
-                Step::Wait { until } => self.wait_until(until, now),
-                Step::Pause { cause, note } => {
-                    pause(self.db, facts.id, cause, Some(&note)).await?;
-                    self.claimed.notes.push((facts.id, format!("paused by itself: {note}")));
+    async fn of(&mut self, running: Vec<Locked>, limit: u32, in_flight_max: u32) -> Result<(), Failure> {
+        let (facts, in_flight, now) = facts(self.db, running).await?;
+        let (mut ready, mut again) = (Vec::new(), Vec::new());
+        for Facts { id, running, queued, again_at } in facts {
+            counts::fold(self.db, id).await?;
+            let step = match &running {
+                Ok(running) => {
+                    forget_recovered(self.db, running).await?;
+                    running.step(now)
                 }
-                Step::Complete => {
-                    complete(self.db, facts.id).await?;
-                    self.claimed.notes.push((facts.id, "is complete".into()));
+                Err(error) => Step::Pause { cause: PauseCause::Failures, note: error.clone() },
+            };
+            match (step, running) {
+                (Step::Claim { at_most }, Ok(running)) => {
+                    again.push(id.0);
+                    self.wait_until(again_at, now);
+                    ready.push(Ready { facts: running, queued, at_most });
                 }
+                (Step::Wait { until }, _) => {
+                    again.push(id.0);
+                    self.wait_until(again_at, now);
+                    self.wait_until(until, now);
+                }
+                // A worker locks its events by their ids, whatever campaigns they are of. Whoever waited for those of one
+                // campaign and holds those of another could wait for ever.
+                (Step::Pause { .. } | Step::TakeBack, _) if self.has_taken_back => self.wait(LOOK_AGAIN),
+                (Step::Pause { cause, note }, _) => {
+                    self.has_taken_back = true;
+                    pause(self.db, id, cause, Some(&note), &log::itself()).await?;
+                    self.claimed.notes.push((id, format!("paused by itself: {note}")));
+                }
+                (Step::TakeBack, _) => {
+                    self.has_taken_back = true;
+                    let events = take_back(self.db, id).await?;
+                    self.claimed.notes.push((id, format!("took {events} back from the queue: its window has closed")));
+                    self.wait(LOOK_AGAIN);
+                }
+                (Step::Complete, _) => {
+                    complete(self.db, id).await?;
+                    self.claimed.notes.push((id, "is complete".into()));
+                }
+                (Step::Claim { .. }, Err(_)) => {}
             }
         }
+        // Behind what was taken back, which waits for workers: these locks wait for nobody.
+        self.claimed.orders = dispatch_again(self.db, &again, limit, self.redispatch).await?;
         let demands: Vec<Demand> =
             ready.iter().map(|ready| Demand { queued: ready.queued, at_most: ready.at_most }).collect();
         let grants = share_out(in_flight_max, in_flight, limit, &demands);
@@ -235,27 +282,57 @@ async fn complete(db: &mut PgConnection, campaign: CampaignId) -> Result<(), Fai
         "/* campaigns: complete */ update campaigns set state = 'completed', ended_at = clock_timestamp() where id = $1",
     )
     .bind(campaign.0)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    expect_rows("campaigns to complete", 1, completed.rows_affected())
+    expect_rows("campaigns to complete", 1, completed.rows_affected())?;
+    campaign_log::write(db, campaign, log::completed(), &log::itself()).await
 }
 
-/// Each with what is queued of its lanes, and when the first of that is dispatched again.
-type Facts = Vec<(Running, u32, Option<DateTime<Utc>>)>;
+/// Those in trouble at the last resume that have recovered since would hide as many new failures.
+async fn forget_recovered(db: &mut PgConnection, campaign: &Running) -> Result<(), Failure> {
+    if campaign.still_troubled_before() == campaign.troubled_before {
+        return Ok(());
+    }
+    let written =
+        sqlx::query("/* campaigns: forget recovered */ update campaigns set troubled_before = $2 where id = $1")
+            .bind(campaign.id.0)
+            .bind(campaign.still_troubled_before())
+            .execute(db)
+            .await?;
+    expect_rows("campaigns that recover", 1, written.rows_affected())
+}
+
+/// A running campaign as it is found.
+struct Facts {
+    id: CampaignId,
+    running: Result<Running, String>,
+    /// Of its lanes, and when the first of that is dispatched again.
+    queued: u32,
+    again_at: Option<DateTime<Utc>>,
+}
 
 /// And what all campaigns have in flight, and the database's now.
-async fn facts(
-    db: &mut PgConnection,
-    running: Vec<Stored>,
-    ids: &[i64],
-) -> Result<(Facts, u32, DateTime<Utc>), Failure> {
+async fn facts(db: &mut PgConnection, running: Vec<Locked>) -> Result<(Vec<Facts>, u32, DateTime<Utc>), Failure> {
     let settings = installation::settings(db).await?;
-    let mut counted = counts::of(db, ids).await?;
+    let ids: Vec<i64> = running.iter().map(|campaign| campaign.id.0).collect();
+    let mut counted = counts::of(db, &ids).await?;
     let (in_flight, now) = in_flight(db).await?;
     let mut facts = Vec::with_capacity(running.len());
-    for stored in running {
-        let counts = counted.remove(&stored.id).ok_or(Refusal::UnknownCampaign { campaign: stored.id })?.counts;
-        let window = stored.window(&settings)?;
+    for Locked { id, stored } in running {
+        let counts = counted.remove(&id).ok_or(Refusal::UnknownCampaign { campaign: id })?.counts;
+        let queued = in_flight.iter().find(|(campaign, _)| *campaign == id.0).map_or(0, |(_, queued)| *queued);
+        let read = match stored {
+            Ok(stored) => readable(stored.window(&settings))?.map(|window| (stored, window)),
+            Err(error) => Err(error),
+        };
+        let in_lanes = u32::try_from(queued).unwrap_or(u32::MAX);
+        let (stored, window) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                facts.push(Facts { id, running: Err(error), queued: in_lanes, again_at: None });
+                continue;
+            }
+        };
         let lanes = lanes(stored.id, stored.terms.canary, stored.canary_passed);
         let found = sqlx::query(
             "/* campaigns: lanes */
@@ -277,7 +354,6 @@ async fn facts(
         .bind(&lanes)
         .fetch_one(&mut *db)
         .await?;
-        let queued = in_flight.iter().find(|(campaign, _)| *campaign == stored.id.0).map_or(0, |(_, queued)| *queued);
         let running = Running {
             id: stored.id,
             accounts: stored.accounts,
@@ -297,7 +373,7 @@ async fn facts(
             has_open: found.try_get("has_open")?,
             next_at: found.try_get("next_at")?,
         };
-        facts.push((running, u32::try_from(queued).unwrap_or(u32::MAX), found.try_get("again_at")?));
+        facts.push(Facts { id, running: Ok(running), queued: in_lanes, again_at: found.try_get("again_at")? });
     }
     let in_flight: i64 = in_flight.iter().map(|(_, queued)| queued).sum();
     Ok((facts, u32::try_from(in_flight).unwrap_or(u32::MAX), now))

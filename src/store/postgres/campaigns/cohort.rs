@@ -6,9 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::filling::{Filled, Filling};
+use super::log as campaign_log;
 use super::stored::{self, Stored, json};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::BadRows;
+use crate::domain::campaign::log;
 use crate::domain::campaign::template::TemplateId;
 use crate::domain::campaign::{CampaignId, Draft, Revision, State, Terms};
 use crate::domain::dispositions::Disposition;
@@ -71,6 +73,8 @@ pub(super) async fn make(
         expect_rows("campaigns to count", 1, done.rows_affected())
     };
     within(VERB_LIMIT, counted).await?;
+    let told = log::made(filled.accounts, draft.filter.as_ref().map(Filter::text));
+    within(VERB_LIMIT, campaign_log::write(db, campaign, told, &draft.by)).await?;
     Ok(Ok(campaign))
 }
 
@@ -188,6 +192,8 @@ pub(super) async fn change(
     let view = async {
         if changed.is_new(&stored, &filled) {
             changed.write(&mut tx, campaign, &filled, state(filled.accounts, &settings)).await?;
+            let told = log::changed(stored.revision + 1, filled.accounts);
+            campaign_log::write(&mut tx, campaign, told, by).await?;
         }
         stored::view(&mut tx, campaign).await
     };
@@ -196,7 +202,8 @@ pub(super) async fn change(
     Ok(Made::Campaign(Box::new(view)))
 }
 
-/// The list stays as it is, and its members' dates. Children come or go as the terms say.
+/// The list stays as it is, and its members' dates. Children come or go where the terms say otherwise than before; those
+/// who became children since are not added to what is frozen.
 async fn refill(
     db: &mut PgConnection,
     stored: &Stored,
@@ -221,8 +228,7 @@ async fn refill(
     }
     let mut filling = Filling::new(db, stored.id, of, making);
     filling.read_again().await?;
-    if are_in {
-        // Also those that came since.
+    if are_in && !were_in {
         filling.add_children().await?;
     }
     Ok(filling.end())

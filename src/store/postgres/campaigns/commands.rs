@@ -2,14 +2,11 @@
 
 use sqlx::postgres::PgConnection;
 
-use super::stored::{self, Stored, json};
-use super::{counts, dry_run, enlist, leftovers, lock_masses};
-use crate::domain::account::LogKind;
+use super::stored::{self, json};
+use super::{counts, dry_run, enlist, log as campaign_log, retry};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::campaign::dry_run::DryRun;
-use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition};
-use crate::domain::event::EventId;
-use crate::domain::story;
+use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, Transition, log};
 use crate::store::StoreError;
 use crate::store::campaigns::{Commanded, ENLIST_AT_START, ENLIST_MAX};
 use crate::store::postgres::failure::{Failure, expect_rows};
@@ -47,10 +44,11 @@ pub(super) async fn approve(
         )
         .bind(campaign.0)
         .bind(&by.name)
-        .bind(json(&DryRun { is_approved: true, ..tried.dry_run })?)
+        .bind(json(&DryRun { is_approved: true, ..tried.dry_run.clone() })?)
         .execute(&mut *tx)
         .await?;
         expect_rows("campaigns to approve", 1, approved.rows_affected())?;
+        campaign_log::write(&mut tx, campaign, log::approved(&tried.dry_run), by).await?;
         let view = stored::view(&mut tx, campaign).await?;
         tx.commit().await?;
         return Ok(view);
@@ -118,9 +116,10 @@ pub(super) async fn run(
     .bind(&by.name)
     .bind(by.source.as_str())
     .bind(json(agreed)?)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    expect_rows("campaigns to start", 1, started.rows_affected())
+    expect_rows("campaigns to start", 1, started.rows_affected())?;
+    campaign_log::write(db, campaign, log::started(agreed), by).await
 }
 
 /// It has started, whatever comes of this: the upkeep goes on with it.
@@ -145,8 +144,10 @@ pub(super) async fn command(
     command: &Command,
     by: &Actor,
 ) -> Result<Commanded, Failure> {
-    if *command == Command::Start {
-        return Box::pin(start(store, campaign, None, by)).await;
+    match command {
+        Command::Start => return Box::pin(start(store, campaign, None, by)).await,
+        Command::Retry => return Box::pin(retry::retry(store, campaign, by)).await,
+        Command::Pause { .. } | Command::Resume | Command::Abort { .. } => {}
     }
     let mut tx = store.begin().await?;
     match obey(&mut tx, campaign, command, by).await {
@@ -164,26 +165,24 @@ pub(super) async fn command(
     }
 }
 
-/// Answers how many events were taken back, are being cancelled, or are tried again.
+/// Answers how many events were taken back, or are being cancelled.
 async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by: &Actor) -> Result<i64, Failure> {
-    if *command == Command::Retry {
-        lock_masses(db).await?;
-    }
     let stored = stored::lock(db, campaign).await?;
     let settings = installation::settings(db).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
     match stored.facts(&settings, counts.failed).command(command)? {
-        Transition::Start | Transition::Nothing => Ok(0),
-        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref()).await,
+        // A start and a retry have ways of their own.
+        Transition::Start | Transition::Retry | Transition::Nothing => Ok(0),
+        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref(), by).await,
         Transition::Resume { canary_passed } => {
             resume(db, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
+            campaign_log::write(db, campaign, log::resumed(), by).await?;
             Ok(0)
         }
         Transition::Abort => {
             let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
             abort(db, campaign, note, by).await
         }
-        Transition::Retry => retry(db, &stored, by).await,
     }
 }
 
@@ -193,6 +192,7 @@ pub(super) async fn pause(
     campaign: CampaignId,
     cause: PauseCause,
     note: Option<&str>,
+    by: &Actor,
 ) -> Result<i64, Failure> {
     let paused = sqlx::query(
         "/* campaign: pause */
@@ -204,12 +204,13 @@ pub(super) async fn pause(
     .execute(&mut *db)
     .await?;
     expect_rows("campaigns to pause", 1, paused.rows_affected())?;
+    campaign_log::write(db, campaign, log::paused(note), by).await?;
     take_back(db, campaign).await
 }
 
 /// What is queued of its lanes goes back to `scheduled`. It waits for the workers that have some of them under way, and
 /// leaves out what they ended. No claim comes between: the campaign's row is held.
-async fn take_back(db: &mut PgConnection, campaign: CampaignId) -> Result<i64, Failure> {
+pub(super) async fn take_back(db: &mut PgConnection, campaign: CampaignId) -> Result<i64, Failure> {
     let taken = sqlx::query(
         "/* campaign: take back */
          update disconnect_events
@@ -265,103 +266,19 @@ async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, 
     .execute(&mut *db)
     .await?;
     expect_rows("campaigns to abort", 1, aborted.rows_affected())?;
+    campaign_log::write(db, campaign, log::aborted(note), by).await?;
     take_back(db, campaign).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
-    // Those that were brought forward go on by themselves. No `=`: of its events most are not in lane 0.
+    // Those that were brought forward go on by themselves.
     let forward: i64 = sqlx::query_scalar(
         "/* campaign: brought forward */
          select count(*) from disconnect_events
-          where lane = 0 and state in ('scheduled', 'queued') and campaign_id is not distinct from $1",
+          where lane = 0 and state in ('scheduled', 'queued') and campaign_id = $1",
     )
     .bind(campaign.0)
     .fetch_one(db)
     .await?;
     Ok(counts.scheduled + counts.queued - forward)
-}
-
-/// Under the locks of masses and of the campaign's row. Answers how many events are tried again.
-async fn retry(db: &mut PgConnection, stored: &Stored, by: &Actor) -> Result<i64, Failure> {
-    let campaign = stored.id;
-    sqlx::raw_sql("/* campaign retry: do not wait long */ set local lock_timeout = '2s'").execute(&mut *db).await?;
-    let accounts: Vec<i64> = sqlx::query_scalar(
-        "/* campaign retry: lock accounts */
-         select id from accounts
-          where id = any(array(select account_id from disconnect_events
-                                where campaign_id = $1 and failures > 0 and state = 'failed'))
-          order by id for update",
-    )
-    .bind(campaign.0)
-    .fetch_all(&mut *db)
-    .await?;
-    leftovers::cancel_leftovers(db, &accounts, by, None).await?;
-    let retried: Vec<Retried> = sqlx::query_as(
-        "/* campaign retry: events */
-         update disconnect_events
-            set state = 'scheduled', failures = 0, dispatches = 0, next_at = clock_timestamp(), ended_at = null
-          where id = any(array(
-                    select e.id from disconnect_events e
-                     where e.campaign_id = $1 and e.failures > 0 and e.state = 'failed'
-                       -- Of an account that was locked, and has no other.
-                       and e.account_id = any($2)
-                       and (select true from disconnect_events o
-                             where o.account_id = e.account_id and o.state in ('scheduled', 'queued') limit 1) is null
-                     order by e.id
-                       for update of e))
-         returning id, account_id, reason",
-    )
-    .bind(campaign.0)
-    .bind(&accounts)
-    .fetch_all(&mut *db)
-    .await?;
-    if retried.is_empty() {
-        return Ok(0);
-    }
-    log_retried(db, campaign, &retried, by).await?;
-    let counts = counts::of_one(db, campaign).await?.counts;
-    let begins_again = stored.state == State::Completed;
-    let retried_campaign = sqlx::query(
-        "/* campaign retry: campaign */
-         update campaigns
-            set tried_before = $2, troubled_before = $3, state = case when $4 then 'running' else state end,
-                ended_at = case when $4 then null else ended_at end
-          where id = $1",
-    )
-    .bind(campaign.0)
-    .bind(counts.tried())
-    .bind(counts.troubled())
-    .bind(begins_again)
-    .execute(db)
-    .await?;
-    expect_rows("campaigns to retry", 1, retried_campaign.rows_affected())?;
-    Ok(i64::try_from(retried.len()).unwrap_or(i64::MAX))
-}
-
-/// An event, its account, and why it was asked for.
-type Retried = (i64, i64, Option<String>);
-
-async fn log_retried(
-    db: &mut PgConnection,
-    campaign: CampaignId,
-    retried: &[Retried],
-    by: &Actor,
-) -> Result<(), Failure> {
-    let written = sqlx::query(
-        "/* campaign retry: log */
-         insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
-         select l.account_id, clock_timestamp(), $5, l.message, $6, $7, l.event_id, l.reason
-           from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as l (event_id, account_id, message, reason)
-          order by l.event_id",
-    )
-    .bind(retried.iter().map(|(event, _, _)| *event).collect::<Vec<_>>())
-    .bind(retried.iter().map(|(_, account, _)| *account).collect::<Vec<_>>())
-    .bind(retried.iter().map(|(event, _, _)| story::campaign_retried(EventId(*event), campaign)).collect::<Vec<_>>())
-    .bind(retried.iter().map(|(_, _, reason)| reason.as_deref()).collect::<Vec<_>>())
-    .bind(LogKind::Retried.as_str())
-    .bind(&by.name)
-    .bind(by.source.as_str())
-    .execute(db)
-    .await?;
-    expect_rows("log entries", retried.len(), written.rows_affected())
 }
 
 /// Who starts a campaign by a standing approval.

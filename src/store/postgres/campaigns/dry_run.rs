@@ -3,10 +3,10 @@
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 
-use super::members::{self, PAGE};
+use super::members::{self, Member, PAGE};
 use super::stored::{self, Stored};
 use crate::domain::campaign::CampaignId;
-use crate::domain::campaign::cohort::{Blocker, BlockerKind, MemberAccount, MemberFacts};
+use crate::domain::campaign::cohort::{Blocker, BlockerKind, MemberAccount};
 use crate::domain::campaign::dry_run::{Adding, DryRun, DryRunOf};
 use crate::domain::dispositions::Disposition;
 use crate::domain::refusal::Refusal;
@@ -104,7 +104,8 @@ impl Tried {
     }
 }
 
-/// All blockers, in the order of the cohort; ends when nobody listens any more.
+/// All blockers, in the order of the cohort; ends when nobody listens any more. Of members whose turn has come: why they
+/// were left out.
 pub(super) async fn blockers(
     store: &PostgresStore,
     campaign: CampaignId,
@@ -119,8 +120,14 @@ pub(super) async fn blockers(
         let page = within(VERB_LIMIT, members::page(&mut tx, campaign, after, PAGE)).await?;
         let Some(last) = page.last() else { break };
         after = last.facts.position;
-        let of_member = |facts: &MemberFacts| facts.blockers(&stored.terms, now);
-        let found: Vec<Blocker> = page.iter().flat_map(|member| of_member(&member.facts)).collect();
+        let mut found: Vec<Blocker> = Vec::new();
+        for Member { facts, left_out, .. } in page {
+            if let Some((kind, detail)) = left_out {
+                found.push(Blocker { account_number: facts.number, kind, effect: kind.effect(), detail });
+            } else if facts.position > stored.enlisted {
+                found.extend(facts.blockers(&stored.terms, now));
+            }
+        }
         if !found.is_empty() && to.send(found).await.is_err() {
             break;
         }

@@ -52,7 +52,8 @@ pub(super) async fn batch(store: &PostgresStore) -> StoreResult<u64> {
             // Paused meanwhile, or another process was quicker.
             Ok(0) => {}
             Ok(members) => return Ok(members),
-            Err(error @ StoreError::Conflict(_)) => held_up = Some(error),
+            // What can't be read of one stops no other; the claim pauses it.
+            Err(error @ (StoreError::Conflict(_) | StoreError::Rejected(_))) => held_up = Some(error),
             Err(error) => return Err(error),
         }
     }

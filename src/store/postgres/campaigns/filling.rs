@@ -131,9 +131,7 @@ impl<'a> Filling<'a> {
             members.push(NewMember { number: row.account.as_str(), account, parent: None, date, reason });
         }
         if self.accounts.cast_unsigned() + members.len() as u64 > MEMBERS_MAX {
-            let message = format!("a campaign has at most {MEMBERS_MAX} accounts; make several");
-            problems.push(Problem::new(list[0].line, "", message));
-            return Ok(());
+            return Err(Refusal::CohortTooLarge { max: MEMBERS_MAX }.into());
         }
         let first = self.accounts + 1;
         let taken = self.insert(&members).await?;
@@ -203,8 +201,7 @@ impl<'a> Filling<'a> {
                 members.push(NewMember { number, account: Some(account.id), parent: None, date, reason: None });
             }
             if self.accounts.cast_unsigned() + members.len() as u64 > MEMBERS_MAX {
-                let why = format!("the filter selects more than {MEMBERS_MAX} accounts");
-                return Err(Refusal::EmptyCohort { why }.into());
+                return Err(Refusal::CohortTooLarge { max: MEMBERS_MAX }.into());
             }
             within(VERB_LIMIT, self.insert_all(&members)).await?;
             (self.making.progress)(self.accounts.cast_unsigned());
@@ -250,8 +247,7 @@ impl<'a> Filling<'a> {
                 members.push(NewMember { number: &child.number, account, parent, date, reason });
             }
             if self.accounts.cast_unsigned() + members.len() as u64 > MEMBERS_MAX {
-                let why = format!("with the children of its accounts it has more than {MEMBERS_MAX}");
-                return Err(Refusal::EmptyCohort { why }.into());
+                return Err(Refusal::CohortTooLarge { max: MEMBERS_MAX }.into());
             }
             within(VERB_LIMIT, self.insert_all(&members)).await?;
             (self.making.progress)(self.accounts.cast_unsigned());

@@ -7,10 +7,10 @@ use super::leftovers::stands;
 use crate::domain::account::{AccountId, AccountNumber};
 use crate::domain::calendar::Planned;
 use crate::domain::campaign::CampaignId;
-use crate::domain::campaign::cohort::{MemberAccount, MemberFacts, OutsideChild};
+use crate::domain::campaign::cohort::{BlockerKind, MemberAccount, MemberFacts, OutsideChild};
 use crate::domain::event::EventId;
 use crate::store::postgres::failure::Failure;
-use crate::store::postgres::rows;
+use crate::store::postgres::rows::{self, unreadable};
 
 /// How many members a page has. It bounds the memory of whoever goes through a cohort.
 pub(super) const PAGE: i64 = 2_000;
@@ -20,6 +20,8 @@ pub(super) struct Member {
     pub(super) planned: Planned,
     /// Its own, from the list.
     pub(super) reason: Option<String>,
+    /// Why it was left out when its turn came.
+    pub(super) left_out: Option<(BlockerKind, String)>,
 }
 
 /// The next `limit` members behind position `after`; none where there are no more.
@@ -35,12 +37,13 @@ pub(super) async fn page(
 ) -> Result<Vec<Member>, Failure> {
     let found = sqlx::query(concat!(
         "/* members: a page */
-         select m.position, m.account_number, m.due_at, m.planned_for, m.zone, m.reason, a.id, a.disconnected_at,
-                a.currency, a.has_recipient, d.uninvoiced, d.debits,
+         select m.position, m.account_number, m.due_at, m.planned_for, m.zone, m.reason, m.left_out, m.left_out_note,
+                a.id, a.disconnected_at, a.currency, a.has_recipient, d.uninvoiced, d.debits,
                 (select true from address_assignments o
                   where o.account_id = a.id and o.assigned_until is null limit 1) is not null as has_address,
                 e.id as open_event, e.campaign_id as open_campaign
-           from (select position, account_number, account_id, due_at, planned_for, zone, reason
+           from (select position, account_number, account_id, due_at, planned_for, zone, reason, left_out,
+                        left_out_note
                    from campaign_members
                   where campaign_id = $1 and position > $2 and position <= $2 + $3
                   order by position
@@ -100,7 +103,14 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
         },
         planned: Planned { planned_for: row.try_get("planned_for")?, zone: row.try_get("zone")? },
         reason: row.try_get("reason")?,
+        left_out: left_out(row)?,
     })
+}
+
+fn left_out(row: &PgRow) -> Result<Option<(BlockerKind, String)>, Failure> {
+    let Some(kind) = row.try_get::<Option<&str>, _>("left_out")? else { return Ok(None) };
+    let kind = BlockerKind::parse(kind).ok_or_else(|| unreadable("blocker", kind))?;
+    Ok(Some((kind, row.try_get::<Option<String>, _>("left_out_note")?.unwrap_or_default())))
 }
 
 /// The connected children that are no members, by number.

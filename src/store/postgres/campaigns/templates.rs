@@ -7,14 +7,15 @@ use chrono_tz::Tz;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::log as campaign_log;
 use super::stored::{self, Stored, json};
-use super::{cohort, commands, dry_run, upkeep};
+use super::{cohort, commands, dry_run};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::calendar::Cron;
 use crate::domain::campaign::template::{self, NewTemplate, TemplateCommand, TemplateId, TemplateView, Tick};
-use crate::domain::campaign::{CampaignId, Draft};
+use crate::domain::campaign::{CampaignId, Draft, log};
 use crate::domain::refusal::Refusal;
-use crate::store::campaigns::{Cohort, Making};
+use crate::store::campaigns::{Cohort, Making, Ticked};
 use crate::store::postgres::failure::{Failure, expect_rows};
 use crate::store::postgres::rows::{self, id_cursor, unreadable};
 use crate::store::postgres::transaction::Transaction;
@@ -29,7 +30,7 @@ macro_rules! template_sql {
             $name,
             " */
              select t.id, t.name, t.filter, t.cron, t.zone, t.accounts_max, t.terms, t.approved_by, t.next_at,
-                    t.last_tick_at, t.last_note, t.created_at, t.created_by,
+                    t.last_tick_at, t.last_note, t.created_at, t.created_by, t.changed_at, t.changed_by,
                     (select max(c.id) from campaigns c where c.template_id = t.id) as last_campaign_id
                from campaign_templates t ",
             $rest
@@ -54,6 +55,8 @@ fn of(row: &PgRow) -> Result<TemplateView, Failure> {
         last_campaign_id: row.try_get::<Option<i64>, _>("last_campaign_id")?.map(CampaignId),
         created_at: row.try_get("created_at")?,
         created_by: row.try_get("created_by")?,
+        changed_at: row.try_get("changed_at")?,
+        changed_by: row.try_get("changed_by")?,
     })
 }
 
@@ -78,6 +81,7 @@ pub(super) async fn list(db: &mut PgConnection, page: &Page) -> Result<Paged<Tem
 pub(super) async fn create(store: &PostgresStore, template: &NewTemplate) -> Result<TemplateView, Failure> {
     let mut tx = store.begin().await?;
     let now = now(&mut tx).await?;
+    let first = first(&template.cron, now, template.zone)?;
     let id: Option<i64> = sqlx::query_scalar(
         "/* templates: create */
          insert into campaign_templates (name, filter, cron, zone, accounts_max, terms, next_at, created_by,
@@ -92,7 +96,7 @@ pub(super) async fn create(store: &PostgresStore, template: &NewTemplate) -> Res
     .bind(template.zone.name())
     .bind(template.accounts_max)
     .bind(json(&template.terms)?)
-    .bind(template.cron.next_after_in(now, template.zone))
+    .bind(first)
     .bind(&template.by.name)
     .bind(template.by.source.as_str())
     .fetch_optional(&mut *tx)
@@ -106,6 +110,10 @@ pub(super) async fn create(store: &PostgresStore, template: &NewTemplate) -> Res
 
 async fn now(db: &mut PgConnection) -> Result<DateTime<Utc>, Failure> {
     Ok(sqlx::query_scalar("/* templates: now */ select clock_timestamp()").fetch_one(db).await?)
+}
+
+fn first(cron: &Cron, after: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, Refusal> {
+    cron.next_after_in(after, zone).ok_or_else(|| Refusal::NeverFires { cron: cron.text().into() })
 }
 
 fn cron(text: &str) -> Result<Cron, Failure> {
@@ -132,15 +140,19 @@ pub(super) async fn command(
         TemplateCommand::Approve => (Some(by.name.clone()), found.next_at),
         TemplateCommand::Unapprove => (None, found.next_at),
         TemplateCommand::SwitchOff => (found.approved_by, None),
-        TemplateCommand::SwitchOn if found.next_at.is_some() => (found.approved_by, found.next_at),
-        TemplateCommand::SwitchOn => (found.approved_by, cron(&found.cron)?.next_after_in(now, found.zone)),
+        TemplateCommand::SwitchOn if found.next_at.is_some() => return Ok(found),
+        TemplateCommand::SwitchOn => (found.approved_by, Some(first(&cron(&found.cron)?, now, found.zone)?)),
     };
     let changed = sqlx::query(
-        "/* templates: command */ update campaign_templates set approved_by = $2, next_at = $3 where id = $1",
+        "/* templates: command */ 
+         update campaign_templates
+            set approved_by = $2, next_at = $3, changed_at = clock_timestamp(), changed_by = $4
+          where id = $1",
     )
     .bind(template.0)
     .bind(approved_by)
     .bind(next_at)
+    .bind(&by.name)
     .execute(&mut *tx)
     .await?;
     expect_rows("templates to command", 1, changed.rows_affected())?;
@@ -150,8 +162,14 @@ pub(super) async fn command(
     Ok(view)
 }
 
+/// See [`crate::store::campaigns::CampaignDispatch::tick`].
+pub(super) async fn tick(store: &PostgresStore, failures_max: i32) -> Result<Ticked, Failure> {
+    let note = make_due(store, failures_max).await?;
+    Ok(Ticked { note, next: within(VERB_LIMIT, next_tick(store)).await? })
+}
+
 /// How long until the next tick of any template.
-pub(super) async fn next_tick(store: &PostgresStore) -> Result<Option<Duration>, Failure> {
+async fn next_tick(store: &PostgresStore) -> Result<Option<Duration>, Failure> {
     let found: Option<f64> = sqlx::query_scalar(
         "/* templates: next tick */
          select extract(epoch from min(next_at) - clock_timestamp())::float8
@@ -159,7 +177,8 @@ pub(super) async fn next_tick(store: &PostgresStore) -> Result<Option<Duration>,
     )
     .fetch_one(&store.pool)
     .await?;
-    Ok(found.map(upkeep::seconds))
+    // Never negative; a tick thousands of years ahead still fits.
+    Ok(found.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
 }
 
 /// A template whose tick is due, under the lock of its row.
@@ -170,9 +189,16 @@ struct Due {
 
 /// The campaign of one tick that is due, made and where it may be started in one transaction. Answers a sentence for the
 /// log, where there was such a tick.
-pub(super) async fn tick(store: &PostgresStore, failures_max: i32) -> Result<Option<String>, Failure> {
+async fn make_due(store: &PostgresStore, failures_max: i32) -> Result<Option<String>, Failure> {
     let mut tx = within(VERB_LIMIT, store.begin()).await?;
-    let Some(due) = within(VERB_LIMIT, due(&mut tx)).await? else { return Ok(None) };
+    let due = match within(VERB_LIMIT, due(&mut tx)).await? {
+        Found::Due(due) => due,
+        Found::SwitchedOff(note) => {
+            within(VERB_LIMIT, tx.commit()).await?;
+            return Ok(Some(note));
+        }
+        Found::Nothing => return Ok(None),
+    };
     let made = within(BULK_LIMIT, make(&mut tx, &due, failures_max)).await;
     let note = match made {
         Ok(note) => note,
@@ -200,24 +226,50 @@ pub(super) async fn tick(store: &PostgresStore, failures_max: i32) -> Result<Opt
     Ok(sentence)
 }
 
+enum Found {
+    Due(Box<Due>),
+    /// It could not be read; with a sentence for the log.
+    SwitchedOff(String),
+    Nothing,
+}
+
 /// One that another process has in hand is passed over.
-async fn due(tx: &mut Transaction) -> Result<Option<Due>, Failure> {
+async fn due(tx: &mut Transaction) -> Result<Found, Failure> {
     let found = sqlx::query(template_sql!(
         "templates: a tick that is due",
         "where t.next_at <= statement_timestamp() order by t.next_at limit 1 for update of t skip locked"
     ))
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(found) = found else { return Ok(None) };
-    let template = of(&found)?;
-    let Some(next_at) = template.next_at else { return Ok(None) };
+    let Some(found) = found else { return Ok(Found::Nothing) };
+    let id = TemplateId(found.try_get("id")?);
+    let template = match of(&found).map_err(StoreError::from) {
+        Ok(template) => template,
+        // It would come up first again, for ever, and hold up all others.
+        Err(StoreError::Rejected(error)) => return switch_off(tx, id, &error).await,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(next_at) = template.next_at else { return Ok(Found::Nothing) };
     let now = now(tx).await?;
     let tick = match cron(&template.cron) {
         Ok(cron) => template::tick(&cron, template.zone, next_at, now),
         // Made by another program. It is over after this one, and `make` says why.
         Err(_) => Some(Tick { tick_at: next_at, missed: 0, next_at: None }),
     };
-    Ok(tick.map(|tick| Due { template, tick }))
+    Ok(tick.map_or(Found::Nothing, |tick| Found::Due(Box::new(Due { template, tick }))))
+}
+
+async fn switch_off(tx: &mut Transaction, template: TemplateId, error: &str) -> Result<Found, Failure> {
+    let note = format!("it was switched off: {error}");
+    let written = sqlx::query(
+        "/* templates: switch off */ update campaign_templates set next_at = null, last_note = $2 where id = $1",
+    )
+    .bind(template.0)
+    .bind(&note)
+    .execute(&mut **tx)
+    .await?;
+    expect_rows("templates to switch off", 1, written.rows_affected())?;
+    Ok(Found::SwitchedOff(format!("campaign template {template}: {note}")))
 }
 
 /// What came of it, in words.
@@ -275,8 +327,13 @@ fn name(template: &TemplateView, tick_at: DateTime<Utc>) -> String {
     format!("{name}{at}")
 }
 
-/// The standing approval counts as one of this cohort.
+/// The standing approval counts as one of this cohort, where it may be started.
 async fn start(tx: &mut Transaction, stored: Stored, approver: &str) -> Result<Result<(), Refusal>, Failure> {
+    let stored = Stored { approved_revision: Some(stored.revision), ..stored };
+    let tried = dry_run::of(tx, &stored).await?;
+    if let Err(refusal) = tried.check(&stored, None) {
+        return Ok(Err(refusal));
+    }
     let written = sqlx::query(
         "/* templates: approve a campaign */
          update campaigns
@@ -288,12 +345,9 @@ async fn start(tx: &mut Transaction, stored: Stored, approver: &str) -> Result<R
     .execute(&mut **tx)
     .await?;
     expect_rows("campaigns to approve", 1, written.rows_affected())?;
-    let stored = Stored { approved_revision: Some(stored.revision), ..stored };
-    let tried = dry_run::of(tx, &stored).await?;
-    if let Err(refusal) = tried.check(&stored, None) {
-        return Ok(Err(refusal));
-    }
-    commands::run(tx, stored.id, &tried.dry_run, &commands::standing(approver)).await?;
+    let by = commands::standing(approver);
+    campaign_log::write(tx, stored.id, log::approved(&tried.dry_run), &by).await?;
+    commands::run(tx, stored.id, &tried.dry_run, &by).await?;
     Ok(Ok(()))
 }
 

@@ -11,10 +11,11 @@ use super::super::dispatch::{last, steps};
 use super::super::failure::failure;
 use super::super::rows::{at, expect_rows, get, json};
 use super::super::settings;
-use super::commands::pause;
+use super::commands::{pause, take_back};
+use super::log as campaign_log;
 use super::{counts, stored};
 use crate::domain::campaign::progress::{Demand, Running, Step, lanes, share_out};
-use crate::domain::campaign::{CampaignId, Counts, PauseCause};
+use crate::domain::campaign::{CampaignId, Counts, PauseCause, log};
 use crate::domain::event::{Attempt, EventId, Order};
 use crate::domain::pace::Pace;
 use crate::domain::settings::Settings;
@@ -57,7 +58,7 @@ impl SqliteStore {
         let can_write = looked.iter().any(|lane| match lane.step(now) {
             Step::Wait { .. } => false,
             Step::Claim { .. } => in_flight(&looked) < in_flight_max,
-            Step::Pause { .. } | Step::Complete => true,
+            Step::Pause { .. } | Step::TakeBack | Step::Complete => true,
         });
         if !is_overdue && !can_write {
             let next = next(&mut tx, &looked, in_flight_max, now).await?;
@@ -68,7 +69,6 @@ impl SqliteStore {
         let mut tx = self.write().await?;
         let now = self.now();
         let mut claim = Claim { steps: steps(now, redispatch), now, claimed: Claimed::default() };
-        claim.dispatch_again(&mut tx, limit).await?;
         let lanes = lanes_of(&mut tx).await?;
         claim.claim(&mut tx, &lanes, limit, in_flight_max).await?;
         let lanes = lanes_of(&mut tx).await?;
@@ -87,21 +87,27 @@ struct Claim {
 }
 
 impl Claim {
-    /// What is queued and was not heard of for its time needs neither room nor pace.
-    async fn dispatch_again(&mut self, connection: &mut SqliteConnection, limit: u32) -> StoreResult<()> {
+    /// What is queued of these and was not heard of for its time needs neither room nor pace.
+    async fn dispatch_again(
+        &mut self,
+        connection: &mut SqliteConnection,
+        campaigns: &[i64],
+        limit: u32,
+    ) -> StoreResult<()> {
         let rows = sqlx::query(
             "/* claim campaigns: again */ update disconnect_events
                 set attempt = attempt + 1, dispatches = dispatches + 1, next_at = ?3 ->> min(dispatches, ?4)
-              where id in (select e.id from campaigns c
+              where id in (select e.id from json_each(?5) as c
                             cross join disconnect_events e indexed by disconnect_events_in_flight
-                               on e.campaign_id = c.id and e.state = 'queued' and e.next_at <= ?1
-                            where c.state = 'running' and e.lane <> 0 limit ?2)
+                               on e.campaign_id = c.value and e.state = 'queued' and e.next_at <= ?1
+                            where e.lane <> 0 limit ?2)
              returning id, attempt",
         )
         .bind(at(self.now))
         .bind(limit)
         .bind(json(&self.steps)?)
         .bind(last(&self.steps))
+        .bind(json(campaigns)?)
         .fetch_all(connection)
         .await
         .map_err(failure)?;
@@ -123,25 +129,36 @@ impl Claim {
         limit: u32,
         in_flight_max: u32,
     ) -> StoreResult<()> {
-        let mut asking = Vec::new();
+        let (mut asking, mut again) = (Vec::new(), Vec::new());
         for lane in lanes {
+            if let Ok(running) = &lane.running {
+                forget_recovered(connection, running).await?;
+            }
             match (lane.step(self.now), &lane.running) {
                 (Step::Claim { at_most }, Ok(running)) => {
+                    again.push(lane.id.0);
                     let due = due(connection, running, self.now, limit.min(at_most)).await?;
                     asking.push((running, Demand { queued: to_u32(running.queued), at_most: due }));
                 }
                 (Step::Pause { cause, note }, _) => {
-                    pause(connection, lane.id, cause, Some(&note), self.now).await?;
+                    pause(connection, lane.id, cause, Some(&note), &log::itself(), self.now).await?;
                     self.claimed.notes.push((lane.id, format!("paused by itself: {note}")));
                 }
                 (Step::Complete, _) => {
                     complete(connection, lane.id, self.now).await?;
                     self.claimed.notes.push((lane.id, "is complete".into()));
                 }
-                (Step::Wait { .. } | Step::Claim { .. }, _) => {}
+                (Step::TakeBack, _) => {
+                    let events = take_back(connection, lane.id, self.now).await?;
+                    let note = format!("took {events} back from the queue: its window has closed");
+                    self.claimed.notes.push((lane.id, note));
+                }
+                (Step::Wait { .. }, _) => again.push(lane.id.0),
+                (Step::Claim { .. }, Err(_)) => {}
             }
             counts::fold(connection, lane.id).await?;
         }
+        self.dispatch_again(connection, &again, limit).await?;
         let demands: Vec<Demand> = asking.iter().map(|(_, demand)| *demand).collect();
         let grants = share_out(in_flight_max, in_flight(lanes), limit, &demands);
         for ((running, _), grant) in asking.into_iter().zip(grants) {
@@ -311,10 +328,26 @@ async fn complete(connection: &mut SqliteConnection, campaign: CampaignId, now: 
     )
     .bind(campaign.0)
     .bind(at(now))
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "claim campaigns: complete")
+    expect_rows(&written, 1, "claim campaigns: complete")?;
+    campaign_log::write(connection, campaign, log::completed(), &log::itself(), now).await
+}
+
+/// Those in trouble at the last resume that have recovered since would hide as many new failures.
+async fn forget_recovered(connection: &mut SqliteConnection, campaign: &Running) -> StoreResult<()> {
+    if campaign.still_troubled_before() == campaign.troubled_before {
+        return Ok(());
+    }
+    let written =
+        sqlx::query("/* claim campaigns: forget recovered */ update campaigns set troubled_before = ?2 where id = ?1")
+            .bind(campaign.id.0)
+            .bind(campaign.still_troubled_before())
+            .execute(connection)
+            .await
+            .map_err(failure)?;
+    expect_rows(&written, 1, "claim campaigns: forget recovered")
 }
 
 /// When the first of what is queued in a running campaign's lanes is to be dispatched again.
@@ -342,7 +375,7 @@ async fn next(
     let until = lanes.iter().filter_map(|lane| match lane.step(now) {
         Step::Wait { until } => until,
         Step::Claim { .. } if is_full => Some(now + FULL),
-        Step::Claim { .. } | Step::Pause { .. } | Step::Complete => Some(now),
+        Step::Claim { .. } | Step::Pause { .. } | Step::TakeBack | Step::Complete => Some(now),
     });
     let until = until.chain(next_redispatch(connection).await?).min();
     Ok(until.map(|at| (at - now).to_std().unwrap_or(Duration::ZERO)))

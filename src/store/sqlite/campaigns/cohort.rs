@@ -13,8 +13,10 @@ use super::super::SqliteStore;
 use super::super::failure::{failure, unreadable};
 use super::super::rows::{at, expect_rows};
 use super::super::settings::settings;
+use super::log as campaign_log;
 use super::stored::{self, Stored};
 use crate::domain::actor::Actor;
+use crate::domain::campaign::log;
 use crate::domain::campaign::template::TemplateId;
 use crate::domain::campaign::{CampaignId, Draft, Revision, State, Terms};
 use crate::domain::dispositions::Disposition;
@@ -81,7 +83,8 @@ impl SqliteStore {
                     Building::BadRows(bad) => return Ok(Made::BadRows(bad)),
                 }
             }
-            None if takes_children(&before.terms) || takes_children(&terms) => {
+            // Who became a child since is not added to what is frozen.
+            None if takes_children(&before.terms) != takes_children(&terms) => {
                 Some(build::rebuild(&mut connection, campaign, &terms).await?)
             }
             None => None,
@@ -102,6 +105,8 @@ impl SqliteStore {
             let filter = filter.as_deref();
             let rewrite = Rewrite { name, terms: &terms, filter, failures_max, makers: &makers, built: built.as_ref() };
             write_revision(&mut tx, &found, &rewrite, &settings).await?;
+            let accounts = built.as_ref().map_or(found.accounts, |built| built.accounts);
+            campaign_log::write(&mut tx, campaign, log::changed(found.revision + 1, accounts), by, now).await?;
         }
         let view = stored::view(&mut tx, campaign, now).await?;
         tx.commit().await.map_err(failure)?;
@@ -161,6 +166,8 @@ pub async fn insert(
     .await
     .map_err(failure)?;
     copy(connection, id, built.accounts).await?;
+    let told = log::made(built.accounts, draft.filter.as_ref().map(Filter::text));
+    campaign_log::write(connection, CampaignId(id), told, &draft.by, now).await?;
     Ok(CampaignId(id))
 }
 

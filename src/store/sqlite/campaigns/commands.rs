@@ -5,19 +5,15 @@ use sqlx::SqliteConnection;
 
 use super::super::SqliteStore;
 use super::super::failure::failure;
-use super::super::rows::{at, expect_rows, get, json};
+use super::super::rows::{at, expect_rows};
 use super::super::settings::settings;
 use super::cohort::to_json;
-use super::leftovers::cancel_leftovers;
 use super::stored::{self, Stored};
-use super::{counts, dry_run, enlist, stands};
-use crate::domain::account::LogKind;
+use super::{counts, dry_run, enlist, log as campaign_log};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::dry_run::DryRun;
-use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition};
-use crate::domain::event::EventId;
+use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition, log};
 use crate::domain::settings::Settings;
-use crate::domain::story;
 use crate::store::campaigns::{Commanded, ENLIST_AT_START, ENLIST_MAX};
 use crate::store::{StoreError, StoreResult};
 
@@ -43,7 +39,7 @@ impl SqliteStore {
             let stored = stored::load(&mut tx, campaign).await?;
             stored.facts(&settings, 0).approve(by)?;
             if stored.revision == tried.revision {
-                approve(&mut tx, &stored, &agreed, &by.name, now).await?;
+                approve(&mut tx, &stored, &agreed, by, now).await?;
                 let view = stored::view(&mut tx, campaign, now).await?;
                 tx.commit().await.map_err(failure)?;
                 return Ok(view);
@@ -54,7 +50,6 @@ impl SqliteStore {
 
     /// The dry run is made before the lock is taken: over a large cohort it takes its time, and everybody would wait for
     /// it. What it is of, its revision says.
-
     pub(in super::super) async fn start(
         &self,
         campaign: CampaignId,
@@ -113,7 +108,7 @@ impl SqliteStore {
         Ok(enlisted)
     }
 
-    async fn seen(&self, campaign: CampaignId) -> StoreResult<CampaignView> {
+    pub(super) async fn seen(&self, campaign: CampaignId) -> StoreResult<CampaignView> {
         let mut tx = self.read().await?;
         stored::view(&mut tx, campaign, self.now()).await
     }
@@ -130,18 +125,18 @@ impl SqliteStore {
         let failed = counts::of_one(&mut tx, campaign).await?.failed;
         let settings = settings(&mut tx).await?;
         let events = match stored.facts(&settings, failed).command(command)? {
-            Transition::Pause { cause, note } => pause(&mut tx, campaign, cause, note.as_deref(), now).await?,
+            Transition::Pause { cause, note } => pause(&mut tx, campaign, cause, note.as_deref(), by, now).await?,
             Transition::Resume { canary_passed } => {
                 resume(&mut tx, campaign, canary_passed).await?;
+                campaign_log::write(&mut tx, campaign, log::resumed(), by, now).await?;
                 0
             }
             Transition::Abort => {
                 let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
                 abort(&mut tx, campaign, note, by, now).await?
             }
-            Transition::Retry => retry(&mut tx, &stored, by, now).await?,
-            // A start has a way of its own.
-            Transition::Start | Transition::Nothing => 0,
+            // A start and a retry have ways of their own.
+            Transition::Start | Transition::Retry | Transition::Nothing => 0,
         };
         let view = stored::view(&mut tx, campaign, now).await?;
         tx.commit().await.map_err(failure)?;
@@ -171,7 +166,7 @@ pub async fn approve(
     connection: &mut SqliteConnection,
     stored: &Stored,
     agreed: &DryRun,
-    by: &str,
+    by: &Actor,
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     let written = sqlx::query(
@@ -181,13 +176,14 @@ pub async fn approve(
     )
     .bind(stored.id.0)
     .bind(at(now))
-    .bind(by)
+    .bind(&by.name)
     .bind(to_json(&DryRun { is_approved: true, ..agreed.clone() })?)
     .bind(stored.revision)
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "campaign: approve")
+    expect_rows(&written, 1, "campaign: approve")?;
+    campaign_log::write(connection, stored.id, log::approved(agreed), by, now).await
 }
 
 /// From now on it runs.
@@ -208,10 +204,11 @@ pub async fn begin(
     .bind(at(now))
     .bind(&by.name)
     .bind(by.source.as_str())
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(failure)?;
-    expect_rows(&written, 1, "campaign: start")
+    expect_rows(&written, 1, "campaign: start")?;
+    campaign_log::write(connection, campaign, log::started(agreed), by, now).await
 }
 
 /// Answers how many events were taken back from the queue.
@@ -220,6 +217,7 @@ pub async fn pause(
     campaign: CampaignId,
     cause: PauseCause,
     note: Option<&str>,
+    by: &Actor,
     now: DateTime<Utc>,
 ) -> StoreResult<i64> {
     let written = sqlx::query(
@@ -233,12 +231,17 @@ pub async fn pause(
     .await
     .map_err(failure)?;
     expect_rows(&written, 1, "campaign: pause")?;
+    campaign_log::write(connection, campaign, log::paused(note), by, now).await?;
     take_back(connection, campaign, now).await
 }
 
 /// What is queued goes back: a worker that comes with it finds it not queued any more. What was brought forward is not
 /// the campaign's business any more.
-async fn take_back(connection: &mut SqliteConnection, campaign: CampaignId, now: DateTime<Utc>) -> StoreResult<i64> {
+pub async fn take_back(
+    connection: &mut SqliteConnection,
+    campaign: CampaignId,
+    now: DateTime<Utc>,
+) -> StoreResult<i64> {
     let taken = sqlx::query(
         "/* campaign: take back */ update disconnect_events indexed by disconnect_events_in_flight
             set state = 'scheduled', next_at = max(due_at, ?2), dispatches = 0
@@ -268,7 +271,7 @@ async fn resume(connection: &mut SqliteConnection, campaign: CampaignId, canary_
 }
 
 /// The share of failures counts from what there is now.
-async fn count_anew(connection: &mut SqliteConnection, campaign: CampaignId) -> StoreResult<()> {
+pub async fn count_anew(connection: &mut SqliteConnection, campaign: CampaignId) -> StoreResult<()> {
     let counts = counts::of_one(connection, campaign).await?;
     let written = sqlx::query(
         "/* campaign: count anew */ update campaigns set tried_before = ?2, troubled_before = ?3 where id = ?1",
@@ -304,6 +307,7 @@ async fn abort(
     .await
     .map_err(failure)?;
     expect_rows(&written, 1, "campaign: abort")?;
+    campaign_log::write(connection, campaign, log::aborted(note), by, now).await?;
     take_back(connection, campaign, now).await?;
     sqlx::query_scalar(
         "/* campaign: left open */ select count(*) from disconnect_events indexed by disconnect_events_lane
@@ -313,66 +317,4 @@ async fn abort(
     .fetch_one(connection)
     .await
     .map_err(failure)
-}
-
-/// Answers how many events are tried again: those whose account has no other open one.
-async fn retry(connection: &mut SqliteConnection, stored: &Stored, by: &Actor, now: DateTime<Utc>) -> StoreResult<i64> {
-    let accounts: Vec<i64> = sqlx::query_scalar(
-        "/* campaign: failed */ select account_id from disconnect_events indexed by disconnect_events_troubled
-          where campaign_id = ?1 and failures > 0 and state in ('scheduled', 'queued', 'failed') and state = 'failed'",
-    )
-    .bind(stored.id.0)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failure)?;
-    cancel_leftovers(connection, &accounts, by, stored.terms.reason.as_deref(), now).await?;
-    let retried = sqlx::query(concat!(
-        "/* campaign: retry */ update disconnect_events indexed by disconnect_events_troubled
-            set state = 'scheduled', next_at = ?2, ended_at = null, failures = 0, dispatches = 0
-          where campaign_id = ?1 and failures > 0 and state in ('scheduled', 'queued', 'failed') and state = 'failed'
-            and not exists (select 1 from disconnect_events o
-                             where o.account_id = disconnect_events.account_id and o.state in ('scheduled', 'queued')
-                               and ",
-        stands!("o"),
-        ") returning id, account_id, reason"
-    ))
-    .bind(stored.id.0)
-    .bind(at(now))
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(failure)?;
-    if retried.is_empty() {
-        return Ok(0);
-    }
-    let mut entries = Vec::with_capacity(retried.len());
-    for row in &retried {
-        let event = EventId(get(row, "id")?);
-        let reason: Option<String> = get(row, "reason")?;
-        entries.push((event.0, get::<i64, _>(row, "account_id")?, story::campaign_retried(event, stored.id), reason));
-    }
-    entries.sort_unstable_by_key(|entry| entry.0);
-    let written = sqlx::query(
-        "/* campaign: log retries */ insert into account_log
-                (account_id, at, kind, message, actor, source, event_id, reason)
-         select value ->> 1, ?2, ?3, value ->> 2, ?4, ?5, value ->> 0, value ->> 3 from json_each(?1) order by key",
-    )
-    .bind(json(&entries)?)
-    .bind(at(now))
-    .bind(LogKind::Retried.as_str())
-    .bind(&by.name)
-    .bind(by.source.as_str())
-    .execute(&mut *connection)
-    .await
-    .map_err(failure)?;
-    expect_rows(&written, entries.len(), "campaign: log retries")?;
-    sqlx::query(
-        "/* campaign: run again */ update campaigns set state = 'running', ended_at = null
-          where id = ?1 and state = 'completed'",
-    )
-    .bind(stored.id.0)
-    .execute(&mut *connection)
-    .await
-    .map_err(failure)?;
-    count_anew(connection, stored.id).await?;
-    i64::try_from(entries.len()).map_err(|error| StoreError::Rejected(error.to_string()))
 }

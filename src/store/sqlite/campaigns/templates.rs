@@ -3,6 +3,7 @@
 mod tick;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -22,6 +23,7 @@ impl SqliteStore {
     pub(in super::super) async fn add_template(&self, template: &NewTemplate) -> StoreResult<TemplateView> {
         let mut tx = self.write().await?;
         let now = self.now();
+        let first = first(&template.cron, now, template.zone)?;
         let exists: bool = sqlx::query_scalar(
             "/* template: exists */ select exists (select 1 from campaign_templates where name = ?1)",
         )
@@ -43,7 +45,7 @@ impl SqliteStore {
         .bind(template.zone.name())
         .bind(template.accounts_max)
         .bind(to_json(&template.terms)?)
-        .bind(template.cron.next_after_in(now, template.zone).map(at))
+        .bind(at(first))
         .bind(at(now))
         .bind(&template.by.name)
         .bind(template.by.source.as_str())
@@ -73,15 +75,19 @@ impl SqliteStore {
             TemplateCommand::SwitchOn if found.next_at.is_some() => return Ok(found),
             TemplateCommand::SwitchOn => {
                 let cron = Cron::parse_user(&found.cron).map_err(|error| unreadable(&error))?;
-                (found.approved_by, cron.next_after_in(self.now(), found.zone))
+                (found.approved_by, Some(first(&cron, self.now(), found.zone)?))
             }
         };
         let written = sqlx::query(
-            "/* template: change */ update campaign_templates set approved_by = ?2, next_at = ?3 where id = ?1",
+            "/* template: change */ update campaign_templates
+                set approved_by = ?2, next_at = ?3, changed_at = ?4, changed_by = ?5
+              where id = ?1",
         )
         .bind(template.0)
         .bind(approved_by)
         .bind(next_at.map(at))
+        .bind(at(self.now()))
+        .bind(&by.name)
         .execute(&mut *tx)
         .await
         .map_err(failure)?;
@@ -92,6 +98,10 @@ impl SqliteStore {
     }
 }
 
+fn first(cron: &Cron, after: DateTime<Utc>, zone: Tz) -> Result<DateTime<Utc>, Refusal> {
+    cron.next_after_in(after, zone).ok_or_else(|| Refusal::NeverFires { cron: cron.text().into() })
+}
+
 /// What a template is shown by; the condition and the order are to be added.
 macro_rules! templates_sql {
     ($name:literal, $rest:literal) => {
@@ -99,7 +109,7 @@ macro_rules! templates_sql {
             "/* ",
             $name,
             " */ select t.id, t.name, t.filter, t.cron, t.zone, t.accounts_max, t.terms, t.approved_by, t.next_at,
-                    t.last_tick_at, t.last_note, t.created_at, t.created_by,
+                    t.last_tick_at, t.last_note, t.created_at, t.created_by, t.changed_at, t.changed_by,
                     (select c.id from campaigns c where c.template_id = t.id
                       order by c.tick_at desc limit 1) as last_campaign_id
                from campaign_templates t ",
@@ -147,6 +157,8 @@ fn template_view(row: &SqliteRow) -> StoreResult<TemplateView> {
         last_campaign_id: get::<Option<i64>, _>(row, "last_campaign_id")?.map(CampaignId),
         created_at: get(row, "created_at")?,
         created_by: get(row, "created_by")?,
+        changed_at: get(row, "changed_at")?,
+        changed_by: get(row, "changed_by")?,
     })
 }
 

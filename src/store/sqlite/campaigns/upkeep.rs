@@ -20,12 +20,11 @@ struct Tasks {
     enlists: Option<CampaignId>,
     /// An aborted one that has events open.
     cancels: Option<CampaignId>,
-    next_tick: Option<DateTime<Utc>>,
 }
 
 impl SqliteStore {
     /// One step of each kind. The database is locked only where there is something to do, and for each step anew.
-    pub(in super::super) async fn keep_up(&self, failures_max: i32) -> StoreResult<Upkeep> {
+    pub(in super::super) async fn keep_up(&self) -> StoreResult<Upkeep> {
         let tasks = self.tasks().await?;
         let mut done = Upkeep::default();
         if let Some(campaign) = tasks.enlists {
@@ -34,13 +33,6 @@ impl SqliteStore {
         if let Some(campaign) = tasks.cancels {
             done.cancelled = self.cancel_some(campaign).await?;
         }
-        if tasks.next_tick.is_some_and(|at| at <= self.now()) {
-            done.notes.extend(self.tick(failures_max).await?);
-        }
-        let tasks = if tasks.is_idle(self.now()) { tasks } else { self.tasks().await? };
-        let now = self.now();
-        done.more = !tasks.is_idle(now);
-        done.next_tick = tasks.next_tick.map(|at| (at - now).to_std().unwrap_or_default());
         Ok(done)
     }
 
@@ -53,8 +45,7 @@ impl SqliteStore {
                     (select id from campaigns c where c.state = 'aborted'
                         and exists (select 1 from disconnect_events e indexed by disconnect_events_lane
                                      where e.lane in (c.id, -c.id) and e.state in ('scheduled', 'queued'))
-                      order by id limit 1) as cancels,
-                    (select min(next_at) from campaign_templates where next_at is not null) as next_tick",
+                      order by id limit 1) as cancels",
         )
         .fetch_one(&self.readers)
         .await
@@ -62,7 +53,6 @@ impl SqliteStore {
         Ok(Tasks {
             enlists: get::<Option<i64>, _>(&row, "enlists")?.map(CampaignId),
             cancels: get::<Option<i64>, _>(&row, "cancels")?.map(CampaignId),
-            next_tick: get(&row, "next_tick")?,
         })
     }
 
@@ -80,12 +70,6 @@ impl SqliteStore {
         written.write(&mut tx, &stored.ender(), stored.pause_note.as_deref(), now).await?;
         tx.commit().await.map_err(failure)?;
         Ok(count)
-    }
-}
-
-impl Tasks {
-    fn is_idle(&self, now: DateTime<Utc>) -> bool {
-        self.enlists.is_none() && self.cancels.is_none() && self.next_tick.is_none_or(|at| at > now)
     }
 }
 

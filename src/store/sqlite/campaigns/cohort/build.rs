@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, SqliteConnection};
 
 use super::super::super::failure::{failure, unreadable};
-use super::super::super::rows::{at, expect_rows, json, saturated};
+use super::super::super::rows::{at, expect_rows, json};
 use super::super::super::settings::settings;
 use super::super::members::read;
+use super::super::selection::{self, Account};
 use super::Built;
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
@@ -18,16 +19,15 @@ use crate::domain::campaign::cohort::{BadRows, COLUMNS, MemberDate, MemberRow};
 use crate::domain::campaign::dry_run::hex;
 use crate::domain::campaign::{CampaignId, Draft, Terms};
 use crate::domain::dispositions::Disposition;
-use crate::domain::filter::{Candidate, Filter};
+use crate::domain::filter::Filter;
 use crate::domain::import::Problem;
-use crate::domain::money::Currency;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::Settings;
 use crate::store::campaigns::{Cohort, MEMBERS_MAX, Making};
 use crate::store::{Rows, StoreError, StoreResult};
 
-/// How many accounts a filter is asked about together.
-const CANDIDATES: i64 = 2_000;
+/// How many members are read together.
+const TOGETHER: i64 = 2_000;
 
 /// What the members are made by, beside where they come from.
 pub struct Asked<'a> {
@@ -192,13 +192,13 @@ impl<'a> Members<'a> {
         sqlx::query("/* cohort: begin */ begin").execute(&mut *self.connection).await.map_err(failure)?;
         let (mut last, mut connected) = (0, 0_i64);
         loop {
-            let candidates = candidates(self.connection, last).await?;
-            let Some(end) = candidates.last() else { break };
-            last = end.0;
-            connected += i64::try_from(candidates.len()).unwrap_or(i64::MAX);
+            let accounts = selection::page(self.connection, last, &self.settings, self.now).await?;
+            let Some(end) = accounts.last() else { break };
+            last = end.id;
+            connected += i64::try_from(accounts.len()).unwrap_or(i64::MAX);
             let mut members = Vec::new();
-            for candidate in candidates {
-                members.extend(self.selected(candidate, filter)?);
+            for account in accounts {
+                members.extend(self.selected(account, filter)?);
             }
             self.add(&members).await?;
             (making.progress)(self.accounts);
@@ -217,28 +217,12 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    fn selected(&self, row: CandidateRow, filter: &Filter) -> StoreResult<Option<NewMember>> {
-        let (id, number, name, status, groups, parent, zone, currency, (high, low, oldest_debit), address) = row;
-        let own = own_zone(zone.as_deref())?;
-        let (number, parent) = (AccountNumber::from_stored(number), parent.map(AccountNumber::from_stored));
-        let candidate = Candidate {
-            number: &number,
-            name: &name,
-            status: &status,
-            groups: &groups,
-            parent: parent.as_ref(),
-            zone: own.unwrap_or(self.settings.company_zone),
-            currency: Currency::parse(&currency).map_err(|error| unreadable(&error))?,
-            balance: saturated(high, low),
-            oldest_debit,
-            address: address.as_deref(),
-            today: self.now.with_timezone(&self.settings.company_zone).date_naive(),
-        };
-        if !filter.matches(&candidate) {
+    fn selected(&self, account: Account, filter: &Filter) -> StoreResult<Option<NewMember>> {
+        if !filter.matches(&account.candidate()) {
             return Ok(None);
         }
-        let date = self.date(None, own).map_err(|why| self.past(own, why))?;
-        Ok(Some(member(number, Some(id), date, None, 0)))
+        let date = self.date(None, account.own_zone).map_err(|why| self.past(account.own_zone, why))?;
+        Ok(Some(member(account.number, Some(account.id), date, None, 0)))
     }
 
     fn date(&self, on: Option<When>, zone: Option<Tz>) -> Result<MemberDate, String> {
@@ -327,7 +311,7 @@ fn add(bad: &mut BadRows, problem: Problem, making: &Making<'_>) {
 
 fn limited(accounts: u64) -> StoreResult<()> {
     if accounts > MEMBERS_MAX {
-        return Err(StoreError::Rejected(format!("a campaign has at most {MEMBERS_MAX} accounts; split it")));
+        return Err(Refusal::CohortTooLarge { max: MEMBERS_MAX }.into());
     }
     Ok(())
 }
@@ -347,50 +331,6 @@ fn member(
     (number, account, due_at.map(at), planned.planned_for, planned.zone, reason, line)
 }
 
-/// Id, number, name, status, groups, parent, zone, currency, the balance in two halves and the oldest debit, address.
-type CandidateRow = (
-    i64,
-    String,
-    String,
-    String,
-    Vec<String>,
-    Option<String>,
-    Option<String>,
-    String,
-    (i64, i64, Option<NaiveDate>),
-    Option<String>,
-);
-
-/// The connected accounts behind an id, by id.
-async fn candidates(connection: &mut SqliteConnection, after: i64) -> StoreResult<Vec<CandidateRow>> {
-    // As one value: a row each takes longer than all else.
-    let rows: String = sqlx::query_scalar(
-        "/* cohort: candidates */
-         select json_group_array(json_array(a.id, a.number, a.name, s.name,
-                    json((select json_group_array(g.name) from account_groups m join groups g on g.id = m.group_id
-                           where m.account_id = a.id)),
-                    p.number, a.zone, a.currency,
-                    -- In halves of 32 bits, since sum() fails where an integer overflows.
-                    json((select json_array(coalesce(sum((d.amount >> 32) + (d.tax >> 32)), 0),
-                                coalesce(sum((d.amount & 4294967295) + (d.tax & 4294967295)), 0), min(d.charged_on))
-                            from debits d where d.account_id = a.id and d.invoice_id is null)),
-                    sa.address))
-           from (select * from accounts where id > ?1 and disconnected_at is null order by id limit ?2) as a
-           join account_statuses s on s.id = a.status_id
-           left join accounts p on p.id = a.parent_id
-           left join address_assignments h on h.account_id = a.id and h.assigned_until is null
-           left join serviceable_addresses sa on sa.id = h.address_id",
-    )
-    .bind(after)
-    .bind(CANDIDATES)
-    .fetch_one(connection)
-    .await
-    .map_err(failure)?;
-    let mut rows: Vec<CandidateRow> = read(&rows)?;
-    rows.sort_unstable_by_key(|row| row.0);
-    Ok(rows)
-}
-
 /// What tells this cohort from another: a hash over its members in order.
 async fn fingerprint(connection: &mut SqliteConnection) -> StoreResult<String> {
     let mut hash = Sha256::new();
@@ -402,7 +342,7 @@ async fn fingerprint(connection: &mut SqliteConnection) -> StoreResult<String> {
                from (select * from temp.members where position > ?1 order by position limit ?2)",
         )
         .bind(last)
-        .bind(CANDIDATES)
+        .bind(TOGETHER)
         .fetch_one(&mut *connection)
         .await
         .map_err(failure)?;

@@ -16,15 +16,27 @@ use crate::domain::campaign::template::{self, Made, TemplateId, TemplateView, Ti
 use crate::domain::campaign::{CampaignId, Command, Draft};
 use crate::domain::filter::Filter;
 use crate::domain::refusal::Refusal;
-use crate::store::campaigns::Cohort;
+use crate::store::campaigns::{Cohort, Ticked};
 use crate::store::{StoreError, StoreResult};
 
 /// The longest name of a campaign, in characters.
 const NAME_MAX: usize = 200;
 
 impl SqliteStore {
+    pub(in super::super) async fn tick_templates(&self, failures_max: i32) -> StoreResult<Ticked> {
+        let note = self.make_due(failures_max).await?;
+        let next: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "/* template: next */ select min(next_at) from campaign_templates where next_at is not null",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failure)?;
+        let now = self.now();
+        Ok(Ticked { note, next: next.map(|at| (at - now).to_std().unwrap_or_default()) })
+    }
+
     /// Makes the campaign of a template whose tick is due. Answers a sentence for the log.
-    pub(in super::super) async fn tick(&self, failures_max: i32) -> StoreResult<Option<String>> {
+    async fn make_due(&self, failures_max: i32) -> StoreResult<Option<String>> {
         let mut reader = self.reader().await?;
         let Some(id) = due(&mut reader, self.now()).await? else { return Ok(None) };
         let template = match view(&mut reader, id).await {
@@ -165,6 +177,7 @@ async fn start(
     now: DateTime<Utc>,
 ) -> StoreResult<()> {
     let by = template.approved_by.clone().ok_or_else(|| unreadable("a standing approval that is gone"))?;
+    let by = Actor::new(by, Source::Worker);
     let stored = stored::load(connection, id).await?;
     let settings = settings(connection).await?;
     let agreed = commands::agree(connection, &stored, &settings, None, now).await?;
@@ -172,5 +185,5 @@ async fn start(
     let stored = stored::load(connection, id).await?;
     stored.facts(&settings, 0).command(&Command::Start)?;
     let agreed = crate::domain::campaign::dry_run::DryRun { is_approved: true, ..agreed };
-    commands::begin(connection, id, &agreed, &Actor::new(by, Source::Worker), now).await
+    commands::begin(connection, id, &agreed, &by, now).await
 }
