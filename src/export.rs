@@ -78,6 +78,21 @@ pub struct Summary {
     pub sentence: String,
 }
 
+/// What writes rows that come in chunks. It was begun with a header; each call puts what is to come next into `out`.
+pub trait Rows {
+    type Row;
+    /// What it knows in the end.
+    type End;
+
+    /// # Errors
+    /// Those of `out`.
+    fn rows(&mut self, rows: &[Self::Row], out: &mut dyn Write) -> io::Result<()>;
+
+    /// # Errors
+    /// Those of `out`.
+    fn end(self, out: &mut dyn Write) -> io::Result<Self::End>;
+}
+
 /// Writes a report: a header, the rows in chunks, and the end, which knows how it adds up.
 ///
 /// As JSON it is one document, `{"campaign":{...},"rows":[...],"summary":{...}}`. As CSV it is the rows alone.
@@ -95,19 +110,20 @@ impl ReportWriter {
         let rows = RowWriter::begin(format, &REPORT_COLUMNS, |out| field(out, "campaign", campaign), "rows", out)?;
         Ok(Self { rows, adding: Reconciling::default(), agreed: campaign.agreed.clone() })
     }
+}
 
-    /// # Errors
-    /// Those of `out`.
-    pub fn rows(&mut self, rows: &[ReportRow], out: &mut dyn Write) -> io::Result<()> {
+impl Rows for ReportWriter {
+    type Row = ReportRow;
+    type End = Summary;
+
+    fn rows(&mut self, rows: &[ReportRow], out: &mut dyn Write) -> io::Result<()> {
         for row in rows {
             self.adding.add(row);
         }
         self.rows.write(rows, ReportLine::of, out)
     }
 
-    /// # Errors
-    /// Those of `out`.
-    pub fn end(self, out: &mut dyn Write) -> io::Result<Summary> {
+    fn end(self, out: &mut dyn Write) -> io::Result<Summary> {
         let reconciliation = self.adding.end(self.agreed.as_ref());
         let summary = Summary { sentence: reconciliation.sentence(), reconciliation };
         self.rows.end(|out| field(out, "summary", &summary), out)?;
@@ -128,16 +144,17 @@ impl BlockerWriter {
         let head = |out: &mut dyn Write| field(out, "campaign_id", &campaign);
         RowWriter::begin(format, &BLOCKER_COLUMNS, head, "blockers", out).map(Self)
     }
+}
 
-    /// # Errors
-    /// Those of `out`.
-    pub fn rows(&mut self, rows: &[Blocker], out: &mut dyn Write) -> io::Result<()> {
+impl Rows for BlockerWriter {
+    type Row = Blocker;
+    type End = ();
+
+    fn rows(&mut self, rows: &[Blocker], out: &mut dyn Write) -> io::Result<()> {
         self.0.write(rows, BlockerLine::of, out)
     }
 
-    /// # Errors
-    /// Those of `out`.
-    pub fn end(self, out: &mut dyn Write) -> io::Result<()> {
+    fn end(self, out: &mut dyn Write) -> io::Result<()> {
         self.0.end(|_| Ok(()), out)
     }
 }

@@ -176,8 +176,9 @@ async fn received(request: Request, brings: Brings) -> Answer<Received> {
     let is_spooled = brings.is_spooled(&parts.headers);
     let limit = if is_spooled { FILE_MAX } else { JSON_MAX };
     // What is announced as too long is not even begun with.
+    let too_large = || too_large(limit, brings == Brings::FileOrJson && !is_spooled);
     if body.size_hint().lower() > limit as u64 {
-        return Err(too_large(limit));
+        return Err(too_large());
     }
     let body = Limited::new(body, limit);
     let body = if is_spooled {
@@ -186,7 +187,7 @@ async fn received(request: Request, brings: Brings) -> Answer<Received> {
         parts.extensions.insert(Spooled(Arc::new(file)));
         Bytes::new()
     } else {
-        let bytes = body.collect().await.map_err(|error| unreadable(&*error, limit))?.to_bytes();
+        let bytes = body.collect().await.map_err(|error| unreadable(&*error, too_large))?.to_bytes();
         hash.update(&bytes);
         bytes
     };
@@ -207,7 +208,7 @@ async fn spooled(mut body: Limited<Body>, mut hash: Sha256) -> Answer<(File, Sha
         Ok::<_, std::io::Error>((file, hash))
     });
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| unreadable(&*error, FILE_MAX))?;
+        let frame = frame.map_err(|error| unreadable(&*error, || too_large(FILE_MAX, false)))?;
         if let Ok(part) = frame.into_data()
             && sender.send(part).await.is_err()
         {
@@ -227,15 +228,17 @@ pub fn no_room(error: &std::io::Error) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", detail)
 }
 
-fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
+fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), too_large: impl FnOnce() -> Problem) -> Problem {
     if error.is::<LengthLimitError>() {
-        return too_large(limit);
+        return too_large();
     }
     Problem::invalid("body", format!("it broke off: {error}"))
 }
 
-fn too_large(limit: usize) -> Problem {
-    let detail = format!("the body is longer than {limit} bytes; send less at once");
+/// `as_file`: the same may come as a file, which may be longer.
+fn too_large(limit: usize, as_file: bool) -> Problem {
+    let instead = if as_file { "a longer list comes as text/csv" } else { "send less at once" };
+    let detail = format!("the body is longer than {limit} bytes; {instead}");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 

@@ -20,18 +20,22 @@ use self::asked::{CampaignAsked, ChangeAsked, CohortAsked};
 pub use self::commands::{approve, command, command_whole};
 pub use self::outcome::read_whole;
 use super::Shared;
-use super::accounts::printable;
+use super::accounts::{PartAsked, printable};
 use super::auth::Caller;
 use super::extract::{Asked, Brought, Id, Told, numbered_page};
 use super::problem::{Answer, Problem};
 use crate::domain::campaign::cohort::BadRows;
+use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::template::TemplateId;
 use crate::domain::campaign::{CampaignId, CampaignView, State as CampaignState};
 use crate::store::Paged;
 use crate::store::campaigns::{CampaignFilter, Made, Making};
 
 pub fn read() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(list_campaigns)).routes(routes!(show_campaign))
+    OpenApiRouter::default()
+        .routes(routes!(list_campaigns))
+        .routes(routes!(show_campaign))
+        .routes(routes!(list_campaign_log))
 }
 
 /// With a list of accounts, in the document or as a file.
@@ -108,6 +112,24 @@ async fn show_campaign(State(api): State<Shared>, Id(campaign): Id) -> Answer<Js
     Ok(Json(api.store.campaign(CampaignId(campaign)).await?))
 }
 
+/// Show what was done with a campaign, oldest first: when, what, by whom.
+///
+/// What became of its accounts is in their logs, and in the report.
+#[utoipa::path(
+    get,
+    path = "/api/v1/campaigns/{id}/log",
+    tag = "campaigns",
+    params(CampaignInPath, PartAsked),
+    responses((status = 200, description = "A part of the log.", body = Paged<Entry>))
+)]
+async fn list_campaign_log(
+    State(api): State<Shared>,
+    Id(campaign): Id,
+    Asked(asked): Asked<PartAsked>,
+) -> Answer<Json<Paged<Entry>>> {
+    Ok(Json(api.store.campaign_log(CampaignId(campaign), &numbered_page(asked.limit, asked.after)?).await?))
+}
+
 const LIST_EXAMPLE: &str = "\
 account_number,date,reason
 1001,2099-12-01,moved away
@@ -116,13 +138,14 @@ account_number,date,reason
 
 /// Make a campaign: a cohort of accounts, frozen, and the terms that they are disconnected on. It does nothing yet.
 ///
-/// The cohort is what a filter matches at this moment (`where`), or a list: in the document (`accounts`, up to 10,000),
-/// or as a CSV file of up to 5,000,000 rows with the header `account_number,date,reason`, of which the first alone must
+/// The cohort is what a filter matches at this moment (`where`), or a list: in the document (`accounts`, up to 10,000 in
+/// at most 1 MiB), or as a CSV file of up to 5,000,000 rows with the header `account_number,date,reason`, of which the first alone must
 /// be there. With a file, everything else stands in the query. All rows or none: a list with bad rows is answered with
 /// 422, and the `report` names them.
 ///
 /// Next, `GET /api/v1/campaigns/{id}/dry-run` shows what it would do. A campaign of more accounts than the setting
-/// `campaign_approval_over` then has to be approved by somebody else before it can be started.
+/// `campaign_approval_over` then has to be approved by somebody else before it can be started. An approval is for the cohort
+/// and the terms; that the figures are those that were seen, a start with the dry run's digest sees to.
 #[utoipa::path(
     post,
     path = "/api/v1/campaigns",

@@ -207,7 +207,13 @@ const COMMON: [Common; 11] = [
         description: "A rule says no, as things are; or a call with the same Idempotency-Key is under way.",
         header: None,
     },
-    Common { status: "413", name: "TooLarge", when: When::Written, description: "The body is too long.", header: None },
+    Common {
+        status: "413",
+        name: "TooLarge",
+        when: When::Written,
+        description: "The body is too long: a document has at most 1 MiB, and a file (text/csv) 1 GiB.",
+        header: None,
+    },
     Common {
         status: "415",
         name: "UnsupportedMediaType",

@@ -3,9 +3,11 @@
 mod commands;
 mod create;
 mod dry_run;
+mod log;
 mod problems;
 mod report;
 mod show;
+mod sink;
 mod template;
 mod terms;
 mod watch;
@@ -29,7 +31,8 @@ The usual way:
   disconnectd campaign report 1 --output leavers-report.csv
 
 More accounts than the setting campaign_approval_over (`disconnectd settings show`) take somebody else's approval \
-before the start: disconnectd campaign approve.")]
+before the start: disconnectd campaign approve. An approval is for the accounts and the terms; that the figures are those \
+that were seen, `campaign start --digest` sees to.")]
 pub enum CampaignCommand {
     Create(Box<create::CreateArgs>),
     Change(Box<create::ChangeArgs>),
@@ -73,6 +76,7 @@ Its failed events are due again at once; a campaign that was complete runs again
         #[arg(value_name = "ID", value_parser = values::campaign_id)]
         campaign: CampaignId,
     },
+    Log(log::LogArgs),
     Watch(watch::WatchArgs),
     Report(report::ReportArgs),
     List(show::ListArgs),
@@ -86,7 +90,9 @@ impl CampaignCommand {
     #[must_use]
     pub fn role(&self) -> Role {
         match self {
-            Self::DryRun(_) | Self::Show { .. } | Self::Watch(_) | Self::Report(_) | Self::List(_) => Role::Viewer,
+            Self::DryRun(_) | Self::Show { .. } | Self::Log(_) | Self::Watch(_) | Self::Report(_) | Self::List(_) => {
+                Role::Viewer
+            }
             Self::Approve(_) => Role::Approver,
             Self::Create(_)
             | Self::Change(_)
@@ -120,6 +126,7 @@ pub async fn run(command: CampaignCommand, session: &Session) -> Result<Exit, Cl
         CampaignCommand::Abort(args) => commands::abort(args, session).await,
         CampaignCommand::Retry { campaign } => commands::command(campaign, &Command::Retry, session).await,
         CampaignCommand::Show { campaign } => show::show(campaign, session).await,
+        CampaignCommand::Log(args) => log::run(args, session).await,
         CampaignCommand::Watch(args) => watch::run(args, session).await,
         CampaignCommand::Report(args) => report::run(args, session).await,
         CampaignCommand::List(args) => show::list(args, session).await,

@@ -187,25 +187,31 @@ async fn instant_of(when: Option<When>, session: &Session) -> Result<Option<Date
 }
 
 fn listed(events: &[EventView], width: Option<u16>) -> String {
-    let columns = [
-        Column::Right("EVENT"),
-        Column::Left("ACCOUNT"),
+    let has_campaigns = events.iter().any(|event| event.campaign_id.is_some());
+    let mut columns = vec![Column::Right("EVENT"), Column::Left("ACCOUNT")];
+    if has_campaigns {
+        columns.push(Column::Right("CAMPAIGN"));
+    }
+    columns.extend([
         Column::Left("STATE"),
         Column::Firm("DUE (UTC)"),
         Column::Firm("ENDED (UTC)"),
         Column::Right("FINAL INVOICE"),
         Column::Left("NOTE"),
-    ];
+    ]);
     let rows = events.iter().map(|event| {
-        [
-            event.id.to_string(),
-            event.account_number.to_string(),
+        let mut row = vec![event.id.to_string(), event.account_number.to_string()];
+        if has_campaigns {
+            row.push(event.campaign_id.map(|campaign| campaign.to_string()).unwrap_or_default());
+        }
+        row.extend([
             state(event),
             instant(&event.due_at),
             event.ended_at.as_ref().map(instant).unwrap_or_default(),
             event.final_invoice.as_ref().map(|invoice| invoice.total.to_string()).unwrap_or_default(),
             note(event),
-        ]
+        ]);
+        row
     });
     table(width, &columns, rows)
 }

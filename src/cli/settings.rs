@@ -24,7 +24,8 @@ Settings:
   campaign_approval_over  a campaign of more accounts needs the approval of someone else, such as 5000
   campaign_window         when campaigns may disconnect: \"mon-fri 09:00-17:00; sat 22:00-02:00\", with a zone at the end
                           if it is not the company's, or always
-  campaign_holidays       dates on which no campaign disconnects: \"2026-12-25 2027-01-01\", or \"\" for none
+  campaign_holidays       dates on which no campaign disconnects, unless its window is always:
+                          \"2026-12-25 2027-01-01\", or \"\" for none
   campaign_pause_percent  a campaign pauses itself when more than this share of what it tried has failed, such as 10
 
 Example:
@@ -62,7 +63,7 @@ fn meaning(key: SettingKey) -> &'static str {
         SettingKey::Currency => "for imported accounts that name none",
         SettingKey::CampaignApprovalOver => "a campaign of more accounts needs someone else's approval",
         SettingKey::CampaignWindow => "when campaigns may disconnect",
-        SettingKey::CampaignHolidays => "dates on which no campaign disconnects",
+        SettingKey::CampaignHolidays => "dates on which no campaign disconnects, unless its window is `always`",
         SettingKey::CampaignPausePercent => "a campaign pauses when more than this share failed",
     }
 }

@@ -15,7 +15,7 @@ use chrono_tz::Tz;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-pub use self::cron::{Cron, MISSED_MAX};
+pub use self::cron::Cron;
 
 /// Cuts an instant to microseconds, which both databases keep.
 #[must_use]

@@ -139,7 +139,6 @@ impl PauseCause {
 /// What holds for the whole campaign. Kept as JSON with it, so that a later change of a setting does not change it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[schema(as = CampaignTerms)]
-#[serde(deny_unknown_fields)]
 pub struct Terms {
     /// Why, for the accounts' logs; a row of the list may have its own.
     pub reason: Option<String>,

@@ -125,7 +125,7 @@ pub enum Refusal {
     )]
     CampaignState { campaign: CampaignId, wanted: &'static str, state: campaign::State },
 
-    #[error("{why}, so no campaign was made; `disconnectd accounts list` shows what there is")]
+    #[error("{why}, so nothing was done; `disconnectd accounts list` shows what there is")]
     EmptyCohort { why: String },
 
     #[error(

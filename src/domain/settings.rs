@@ -34,7 +34,7 @@ pub struct Settings {
     #[serde(serialize_with = "serialize_hours")]
     #[schema(value_type = String, example = "mon-fri 09:00-17:00; sat 22:00-02:00 America/New_York")]
     pub campaign_window: Option<Hours>,
-    /// Dates on which no campaign disconnects.
+    /// Dates on which no campaign disconnects, unless its window is `always`.
     pub campaign_holidays: BTreeSet<NaiveDate>,
     /// A campaign pauses itself when more than this share of the accounts that it tried has failed.
     #[schema(minimum = 1, maximum = 100)]

@@ -272,16 +272,17 @@ impl TestDatabase {
         dump
     }
 
-    /// From now on, the database refuses to write this account's (disconnect's) row of `table`.
+    /// From now on, the database refuses to write this account's (disconnect's) row of `table`; with `%` in the number,
+    /// those of all that are like it.
     pub async fn sabotage(&self, table: &str, number: &str) {
-        let account = format!("(select id from accounts where number = '{number}')");
+        let accounts = format!("(select id from accounts where number like '{number}')");
         // Found by the account, or by whatever leads to it.
         let its_own = match table {
-            "accounts" => format!("new.number = '{number}'"),
+            "accounts" => format!("new.number like '{number}'"),
             "invoice_lines" => {
-                format!("exists (select 1 from debits where id = new.debit_id and account_id = {account})")
+                format!("exists (select 1 from debits where id = new.debit_id and account_id in {accounts})")
             }
-            _ => format!("new.account_id = {account}"),
+            _ => format!("new.account_id in {accounts}"),
         };
         let sql = match self.engine() {
             Engine::Postgres => format!(

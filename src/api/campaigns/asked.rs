@@ -126,10 +126,10 @@ pub struct CohortAsked {
     #[serde(default)]
     #[param(ignore)]
     everyone: bool,
-    /// The date for accounts without one of their own; the campaign's as it was, unless said.
+    /// The date for accounts without one of their own, or `now`; the campaign's as it was, unless said.
     #[schema(example = "2099-12-01")]
     on: Option<String>,
-    /// The IANA zone that dates are read in; the campaign's as it was, unless said.
+    /// The IANA zone that dates are read in, or `none` for each account's; the campaign's as it was, unless said.
     #[schema(example = "America/Denver")]
     zone: Option<String>,
     /// Dates in the past are meant.
@@ -200,7 +200,8 @@ impl CampaignAsked {
         };
         let terms = asked.read(&settings).map_err(trouble)?;
         terms.admit_date(self.late, &settings, api.store.now().await?)?;
-        let (filter, cohort) = Listed { filter: self.filter, accounts: self.accounts, file }.read().await?;
+        let (filter, cohort) =
+            Listed { filter: self.filter, accounts: self.accounts, file, everyone: self.everyone }.read().await?;
         let (everyone, late, by) = (self.everyone, self.late, caller.actor());
         Ok((Draft { name, terms, filter, everyone, late, failures_max: api.failures_max, by }, cohort))
     }
@@ -218,7 +219,8 @@ impl CohortAsked {
         let asked = TermsAsked { on: self.on, zone: self.zone, ..TermsAsked::default() };
         let terms = asked.change(&before.terms, true, &settings).map_err(trouble)?;
         terms.admit_date(self.late, &settings, api.store.now().await?)?;
-        let (filter, cohort) = Listed { filter: self.filter, accounts: self.accounts, file }.read().await?;
+        let (filter, cohort) =
+            Listed { filter: self.filter, accounts: self.accounts, file, everyone: self.everyone }.read().await?;
         let revision = Revision { name: None, terms: changed(&before.terms, terms.clone()) };
         let (everyone, late, by) = (self.everyone, self.late, caller.actor());
         let draft = Draft { name: before.name, terms, filter, everyone, late, failures_max: api.failures_max, by };
@@ -293,12 +295,16 @@ struct Listed {
     filter: Option<String>,
     accounts: Option<Vec<MemberAsked>>,
     file: Option<Arc<File>>,
+    everyone: bool,
 }
 
 impl Listed {
     async fn read(self) -> Answer<(Option<Filter>, Cohort)> {
         match self {
-            Self { filter: None, accounts: None, file: Some(file) } => {
+            Self { everyone: true, filter: None, .. } => {
+                Err(Problem::invalid("everyone", "it is said of a filter that selects every account; leave it away"))
+            }
+            Self { filter: None, accounts: None, file: Some(file), .. } => {
                 Ok((None, Cohort::Rows(import::member_rows(Source::new("the file", file)).await?)))
             }
             Self { file: Some(_), .. } => {
@@ -312,7 +318,7 @@ impl Listed {
             Self { filter: Some(_), accounts: Some(_), .. } => {
                 Err(Problem::invalid("accounts", "there is a filter already; give either `where` or `accounts`"))
             }
-            Self { filter: None, accounts: None, file: None } => {
+            Self { filter: None, accounts: None, file: None, .. } => {
                 let detail = "nothing says which accounts; give a filter (`where`), a list (`accounts`), or send a file as \
                               text/csv";
                 Err(Problem::invalid("accounts", detail))

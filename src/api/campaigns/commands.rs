@@ -20,6 +20,9 @@ use crate::domain::text::parse_text;
 use crate::store::StoreError;
 use crate::store::campaigns::Commanded;
 
+const STALE: &str = "It is not what the dry run that `If-Match` names has shown. If that is the one that was approved, \
+                     `changes` says what has changed since; of any other it is not known.";
+
 pub fn approve() -> OpenApiRouter<Shared> {
     OpenApiRouter::default().routes(routes!(approve_campaign))
 }
@@ -90,7 +93,8 @@ impl Agreed {
 
 /// Approve a campaign, as its dry run shows it: it may be started then.
 ///
-/// By somebody else than those who made it what it is. A change of its terms or its cohort makes the approval void.
+/// By somebody else than those who made it what it is. A change of its terms or its cohort makes the approval void; what
+/// its accounts owe may move until the start, which a digest of its own binds to what was seen.
 #[utoipa::path(
     post,
     path = "/api/v1/campaigns/{id}/approve",
@@ -101,7 +105,7 @@ impl Agreed {
         (status = 200, description = "The campaign, approved.", body = CampaignView),
         (
             status = 412,
-            description = "Something has changed since the dry run that `If-Match` names; `changes` says what.",
+            description = STALE,
             body = Problem,
             content_type = "application/problem+json"
         ),
@@ -121,6 +125,9 @@ async fn approve_campaign(
 }
 
 /// Start a campaign: its accounts are disconnected, each when its date, the pace and the window let it.
+///
+/// With the digest of a dry run (or `If-Match`) only what that one showed, to the cent; without, whatever it comes to now,
+/// also where the figures have moved since it was approved.
 #[utoipa::path(
     post,
     path = "/api/v1/campaigns/{id}/start",
@@ -131,7 +138,7 @@ async fn approve_campaign(
         (status = 200, description = "The campaign, running.", body = Commanded),
         (
             status = 412,
-            description = "Something has changed since the dry run that `If-Match` names; `changes` says what.",
+            description = STALE,
             body = Problem,
             content_type = "application/problem+json"
         ),
@@ -213,7 +220,7 @@ async fn abort_campaign(
     commanded(&api, campaign, &Command::Abort { note: told.read()? }, &caller).await
 }
 
-/// Try again what has failed of a campaign.
+/// Try again what has failed of a campaign. Not an account that has another open event by now: `events` says how many are.
 #[utoipa::path(
     post,
     path = "/api/v1/campaigns/{id}/retry",

@@ -30,7 +30,7 @@ use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::{CampaignId, CampaignView};
-use crate::export::{BlockerWriter, Format, ReportWriter, Summary};
+use crate::export::{BlockerWriter, Format, ReportWriter, Rows as _, Summary};
 use crate::store::StoreResult;
 
 /// All of it looks at every account.
@@ -152,7 +152,8 @@ const REPORT_SUMMARY: HeaderName = HeaderName::from_static("x-report-summary");
 /// Report what became of each account of a campaign, and how it adds up to what was agreed to.
 ///
 /// CSV, a row for each account in the order of the cohort, or JSON with a `summary` behind the rows. Of a campaign that
-/// is under way, it is how things are at this moment.
+/// is under way, it is how things are at this moment. Accounts that an aborted campaign had not come to stay `waiting` for
+/// ever: they never became events.
 #[utoipa::path(
     get,
     path = "/api/v1/campaigns/{id}/report",

@@ -25,7 +25,8 @@ struct ConfirmArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 It takes a token with the role approver in DISCONNECTD_TOKEN, of somebody who had no part in making the campaign. On a \
-terminal it shows the dry run and asks. Any change of the campaign makes an approval void.
+terminal it shows the dry run and asks. An approval is for the accounts and the terms, and any change of these makes it \
+void; what the accounts owe may move until the start, which --digest binds to what was seen.
 
 Example:
   DISCONNECTD_TOKEN=$(cat my.token) disconnectd campaign approve 7")]
@@ -40,7 +41,8 @@ pub struct ApproveArgs {
 /// Start a campaign: from here on `disconnectd serve` does its disconnects
 #[derive(Debug, Args)]
 #[command(after_help = "\
-On a terminal it shows the dry run and asks; where nobody is there to answer, it starts.
+On a terminal it shows the dry run and asks; where nobody is there to answer, it starts. With --digest it starts only \
+what that dry run showed, to the cent; without, also where the figures have moved since somebody approved it.
 
 Examples:
   disconnectd campaign start 7
@@ -56,7 +58,7 @@ pub struct StartArgs {
 /// End a campaign for good: what had not begun never will
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is disconnected stays disconnected; all other accounts keep their service. On a terminal it asks.
+What is disconnected stays disconnected; what had not begun never will. On a terminal it asks.
 
 Example:
   disconnectd campaign abort 7 --reason 'wrong list'")]
@@ -92,12 +94,13 @@ pub async fn start(args: StartArgs, session: &Session) -> Result<Exit, CliError>
     let StartArgs { campaign, confirm } = args;
     let digest = agree(campaign, confirm, "Start", session).await?;
     let starting = session.store.start_campaign(campaign, digest.as_deref(), &session.actor);
-    let started = session.screen.patiently(LOOKING, starting).await?;
+    // What it looks at once more, a person has seen already.
+    let started = session.screen.patiently("starting it", starting).await?;
     answer(&started, &Command::Start, session).await
 }
 
-/// On a terminal shows the dry run and asks. Answers the digest that is said yes to. What a rule refuses is left to the
-/// rule, without a question.
+/// On a terminal shows the dry run and asks. Answers the digest that is said yes to. What can't be started is not asked
+/// about: the rule says why. Whether somebody may approve it, such as what they made themselves, is looked at after a yes.
 async fn agree(
     campaign: CampaignId,
     confirm: ConfirmArgs,
@@ -138,12 +141,8 @@ pub async fn abort(args: AbortArgs, session: &Session) -> Result<Exit, CliError>
     if !yes && session.screen.can_ask() {
         let view = session.store.campaign(campaign).await?;
         if !view.state.is_over() {
-            let left = view.counts.accounts - view.counts.done();
-            let question = format!(
-                "Abort campaign {} for good? {} of its accounts would keep their service.",
-                named(&view),
-                number(left)
-            );
+            let left = number(view.counts.accounts - view.counts.done());
+            let question = format!("Abort campaign {} for good? {left} of its accounts will not begin.", named(&view));
             if !session.screen.confirm(&question).await? {
                 return Err(CliError::refused("not_confirmed", "nothing was done: the answer was no"));
             }
@@ -170,7 +169,7 @@ async fn answer(commanded: &Commanded, command: &Command, session: &Session) -> 
 fn sentence(Commanded { campaign, events }: &Commanded, command: &Command) -> String {
     let (id, name, counts) = (campaign.id, named(campaign), &campaign.counts);
     let so_far = in_short(campaign);
-    let done = number(counts.done());
+    let disconnected = number(counts.disconnected);
     let left = number(counts.accounts - counts.done());
     match command {
         Command::Start | Command::Resume => format!(
@@ -179,7 +178,7 @@ fn sentence(Commanded { campaign, events }: &Commanded, command: &Command) -> St
             accounts(counts.accounts)
         ),
         Command::Pause { .. } => format!(
-            "Campaign {name} is paused: {done} done, {} taken back from the queue, {left} left ({so_far}). Nothing of it \
+            "Campaign {name} is paused: {disconnected} disconnected, {} taken back from the queue, {left} left ({so_far}). Nothing of it \
              begins before `disconnectd campaign resume {id}`.",
             number(*events)
         ),
@@ -189,8 +188,14 @@ fn sentence(Commanded { campaign, events }: &Commanded, command: &Command) -> St
             } else {
                 String::new()
             };
-            format!("Campaign {name} is aborted: {done} done, {left} keep their service ({so_far}).{cancelled}")
+            format!(
+                "Campaign {name} is aborted: {disconnected} disconnected, {left} will not begin ({so_far}).{cancelled}"
+            )
         }
+        Command::Retry if *events == 0 => format!(
+            "Nothing of campaign {name} is tried again: each account that failed has another open event by now \
+             ({so_far}). Look at them: disconnectd events list --campaign {id} --state failed"
+        ),
         Command::Retry => {
             let (paused, next) = match campaign.state {
                 State::Paused => (", once it is resumed", "Resume it: disconnectd campaign resume"),

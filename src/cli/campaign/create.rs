@@ -13,7 +13,6 @@ use super::problems::ProblemsFile;
 use super::show::{next_steps, sheet_of};
 use super::terms::{DateArgs, TermsArgs, usage};
 use crate::domain::campaign::cohort::BadRows;
-use crate::domain::campaign::terms::TermsAsked;
 use crate::domain::campaign::{CampaignId, CampaignView, Draft, Revision};
 use crate::domain::filter::Filter;
 use crate::domain::import::Problem;
@@ -60,8 +59,9 @@ pub struct CreateArgs {
 #[command(
     group = ArgGroup::new("cohort"),
     after_help = "\
---per-minute 0, --canary 0 and --window always take these away. Dates are frozen with the accounts, so --on and --zone \
-go with --accounts or --where. An approval is void after a change.
+--per-minute 0, --canary 0, --window always, --reason none and --children none take these away. Dates are frozen with \
+the accounts, so --on and --zone go with --accounts or --where; --on now and --zone none take those away. An approval is \
+void after a change.
 
 Examples:
   disconnectd campaign change 7 --children keep
@@ -124,17 +124,25 @@ pub async fn create(args: CreateArgs, session: &Session) -> Result<Exit, CliErro
 pub async fn change(args: ChangeArgs, session: &Session) -> Result<Exit, CliError> {
     let has_cohort = args.cohort.is_given();
     let asked = args.terms.asked(Some(&args.dates));
-    if args.name.is_none() && asked.is_empty() && !has_cohort {
+    if args.name.is_none() && args.terms.is_empty() && asked.is_empty() && !has_cohort {
         let what = "nothing is to be changed; say what is, as in --per-minute 600 (see --help)";
         return Err(CliError::Usage(what.into()));
     }
     let settings = session.store.settings().await?;
     let campaign = session.store.campaign(args.campaign).await?;
-    let terms = asked.change(&campaign.terms, has_cohort, &settings).map_err(usage)?;
+    let mut terms = asked.change(&campaign.terms, has_cohort, &settings).map_err(usage)?;
+    args.terms.take_away(&mut terms);
     if has_cohort {
         terms.admit_date(args.dates.late, &settings, session.store.now().await?)?;
     }
-    let revision = Revision { name: args.name.clone(), terms: (asked != TermsAsked::default()).then(|| terms.clone()) };
+    let revision = Revision {
+        name: args.name.clone().filter(|name| *name != campaign.name),
+        terms: (terms != campaign.terms).then(|| terms.clone()),
+    };
+    // One that has begun can't be changed, and the store says so.
+    if !has_cohort && revision.name.is_none() && revision.terms.is_none() && !campaign.state.is_begun() {
+        return answer(session, &campaign, "is so already, and nothing was changed");
+    }
     let draft = Draft {
         name: args.name.unwrap_or(campaign.name),
         terms,
@@ -179,7 +187,7 @@ async fn make(
                 let question =
                     format!("The filter selects every one of the {accounts} connected accounts. Take them all?");
                 if !session.screen.confirm(&question).await? {
-                    return Err(CliError::refused("not_confirmed", "nothing was made: the answer was no"));
+                    return Err(CliError::refused("not_confirmed", "nothing was done: the answer was no"));
                 }
                 draft.everyone = true;
             }

@@ -1,19 +1,19 @@
 //! `campaign dry-run`: what a campaign would do, as a page, and all that stands in its way, as CSV.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Args;
-use tokio::sync::mpsc;
 
 use super::super::plain::plain;
 use super::super::session::{CliError, Exit, Session};
-use super::super::table::{Column, instant, sheet, table};
+use super::super::table::{Column, count, instant, sheet, table};
 use super::super::values;
-use super::report::Sink;
 use super::show::{accounts, named, number};
+use super::sink::{Sink, written};
 use super::{is_standard_output, terms};
 use crate::domain::campaign::cohort::{BlockerEffect, BlockerKind, BlockersOfKind};
 use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun, sums};
@@ -58,7 +58,8 @@ pub async fn run(args: DryRunArgs, session: &Session) -> Result<Exit, CliError> 
         let written = blockers(args.campaign, &path, session);
         let written = if takes_output { written.await? } else { session.screen.patiently(LOOKING, written).await? };
         if !takes_output {
-            session.screen.note(&format!("{written} blockers are in {}", path.display()));
+            let are = if written == 1 { "is" } else { "are" };
+            session.screen.note(&format!("{} {are} in {}", count(written, "blocker"), path.display()));
         }
     }
     Ok(Exit::Done)
@@ -67,33 +68,12 @@ pub async fn run(args: DryRunArgs, session: &Session) -> Result<Exit, CliError> 
 /// What a large campaign takes some time for.
 pub(super) const LOOKING: &str = "looking at all of its accounts";
 
-/// How many chunks wait to be written at most.
-pub(super) const CHUNKS_AHEAD: usize = 4;
-
+/// Answers how many there are; what the reader of standard output did not take, is none.
 async fn blockers(campaign: CampaignId, path: &Path, session: &Session) -> Result<u64, CliError> {
-    let mut sink = Sink::open(Some(path), Format::Csv, &session.screen)?;
-    let mut chunk = Vec::new();
-    let mut writer = BlockerWriter::begin(Format::Csv, campaign, &mut chunk).map_err(|error| sink.broken(&error))?;
-    let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let reading = session.store.blockers(campaign, sender);
-    let writing = async {
-        let mut written = 0_u64;
-        let mut is_read = sink.write(&chunk)?;
-        while is_read && let Some(rows) = receiver.recv().await {
-            chunk.clear();
-            writer.rows(&rows, &mut chunk).map_err(|error| sink.broken(&error))?;
-            is_read = sink.write(&chunk)?;
-            written += rows.len() as u64;
-        }
-        // So that the store does not wait for somebody who takes more.
-        drop(receiver);
-        Ok::<_, CliError>(written)
-    };
-    let (read, written) = tokio::join!(reading, writing);
-    read?;
-    let written = written?;
-    sink.end()?;
-    Ok(written)
+    let sink = Sink::open(Some(path), Format::Csv, &session.screen)?;
+    let begin = |out: &mut dyn io::Write| BlockerWriter::begin(Format::Csv, campaign, out);
+    let written = written(sink, begin, |rows| session.store.blockers(campaign, rows)).await?;
+    Ok(written.map_or(0, |(blockers, ())| blockers))
 }
 
 /// All that a person sees of a dry run.

@@ -7,8 +7,9 @@ use super::super::plain::plain;
 use super::super::session::{CliError, Exit, Session};
 use super::super::table::{Column, grouped, instant, sheet, table};
 use super::super::values;
-use super::terms;
+use super::{log, terms};
 use crate::domain::campaign::dry_run::sums;
+use crate::domain::campaign::template::TemplateId;
 use crate::domain::campaign::{CampaignId, CampaignView, Counts, State};
 use crate::store::campaigns::CampaignFilter;
 
@@ -26,14 +27,19 @@ pub struct ListArgs {
     /// In the name, whatever the case
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     search: Option<String>,
+    /// Made by this template
+    #[arg(long, value_name = "ID", value_parser = values::template_id)]
+    template: Option<TemplateId>,
     #[command(flatten)]
     page: NumberedPageArgs,
 }
 
 pub async fn show(campaign: CampaignId, session: &Session) -> Result<Exit, CliError> {
     let campaign = session.store.campaign(campaign).await?;
-    session
-        .answer(&campaign, || format!("{}\n{}", sheet_of(&campaign, session.screen.width), next_steps(&campaign)))?;
+    let history = if session.screen.json { String::new() } else { log::history(campaign.id, session).await? };
+    session.answer(&campaign, || {
+        format!("{}\n{history}\n{}", sheet_of(&campaign, session.screen.width), next_steps(&campaign))
+    })?;
     if campaign.state == State::Running {
         session.note_unserved().await;
     }
@@ -41,7 +47,11 @@ pub async fn show(campaign: CampaignId, session: &Session) -> Result<Exit, CliEr
 }
 
 pub async fn list(args: ListArgs, session: &Session) -> Result<Exit, CliError> {
-    let filter = CampaignFilter { state: args.state, search: args.search, template: None };
+    if let Some(template) = args.template {
+        // One that has made none is not one that does not exist.
+        session.store.template(template).await?;
+    }
+    let filter = CampaignFilter { state: args.state, search: args.search, template: args.template };
     let is_filtered = filter != CampaignFilter::default() || args.page.after.is_some();
     let page = session.store.campaigns(&filter, &args.page.page()).await?;
     session.answer(&page, || match (page.items.is_empty(), is_filtered) {
@@ -55,33 +65,42 @@ pub async fn list(args: ListArgs, session: &Session) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// Narrower than this, a list has fewer columns, so that its rows are not wrapped.
+pub const WIDE: u16 = 110;
+
 fn listed(campaigns: &[CampaignView], width: Option<u16>) -> String {
-    let columns = [
+    let is_narrow = width.is_some_and(|width| width < WIDE);
+    let mut columns = vec![
         Column::Right("CAMPAIGN"),
         Column::Left("NAME"),
         Column::Left("STATE"),
         Column::Right("ACCOUNTS"),
         Column::Right("DONE"),
         Column::Right("FAILED"),
-        Column::Right("INVOICED"),
-        Column::Firm("MADE (UTC)"),
-        Column::Left("BY"),
     ];
+    columns.extend(if is_narrow {
+        vec![Column::Firm("MADE ON")]
+    } else {
+        vec![Column::Right("INVOICED"), Column::Firm("MADE (UTC)"), Column::Left("BY")]
+    });
     let rows = campaigns.iter().map(|campaign| {
         let Counts { accounts, failed, .. } = campaign.counts;
-        let done = campaign.counts.done();
         let nothing = String::new;
-        [
+        let mut row = vec![
             campaign.id.to_string(),
             campaign.name.clone(),
             state_name(campaign.state).to_owned(),
             number(accounts),
-            if campaign.state.is_begun() { number(done) } else { nothing() },
+            if campaign.state.is_begun() { number(campaign.counts.done()) } else { nothing() },
             if failed > 0 { number(failed) } else { nothing() },
-            if campaign.totals.invoices > 0 { sums(&campaign.totals.invoiced) } else { nothing() },
-            instant(&campaign.created_at),
-            campaign.created_by.clone(),
-        ]
+        ];
+        if is_narrow {
+            row.push(campaign.created_at.date_naive().to_string());
+        } else {
+            row.push(if campaign.totals.invoices > 0 { sums(&campaign.totals.invoiced) } else { nothing() });
+            row.extend([instant(&campaign.created_at), campaign.created_by.clone()]);
+        }
+        row
     });
     table(width, &columns, rows)
 }

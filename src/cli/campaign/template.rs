@@ -8,12 +8,13 @@ use super::super::plain::plain;
 use super::super::session::{CliError, Exit, Session};
 use super::super::table::{Column, instant, sheet, table};
 use super::super::values;
-use super::show::{accounts, number};
+use super::show::{WIDE, accounts, number};
 use super::terms::{self, TermsArgs, usage};
 use crate::domain::calendar::{Cron, parse_zone};
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand as Command, TemplateId, TemplateView};
 use crate::domain::filter::Filter;
 use crate::domain::token::Role;
+use crate::store::campaigns::MEMBERS_MAX;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -78,12 +79,12 @@ pub struct CreateArgs {
     /// When: '0 9 1 * *' is 09:00 on the first of each month
     #[arg(long, value_name = "CRON", value_parser = Cron::parse_user)]
     cron: Cron,
-    /// The IANA zone that the cron expression is read in
+    /// The IANA zone that the cron expression is read in; the company's, unless said
     #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
-    zone: Tz,
-    /// A campaign of more accounts waits for a person
-    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
-    max_accounts: u32,
+    zone: Option<Tz>,
+    /// A campaign of more accounts waits for a person; at most 5,000,000
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=MEMBERS_MAX))]
+    max_accounts: u64,
     #[command(flatten)]
     terms: TermsArgs,
 }
@@ -127,8 +128,9 @@ async fn create(args: CreateArgs, session: &Session) -> Result<Exit, CliError> {
         name: args.name,
         filter: args.filter,
         cron: args.cron,
-        zone: args.zone,
-        accounts_max: args.max_accounts.into(),
+        zone: args.zone.unwrap_or(settings.company_zone),
+        // It is at most MEMBERS_MAX.
+        accounts_max: i64::try_from(args.max_accounts).unwrap_or(i64::MAX),
         terms: args.terms.asked(None).read(&settings).map_err(usage)?,
         by: session.actor.clone(),
     };
@@ -160,27 +162,29 @@ async fn list(page: NumberedPageArgs, session: &Session) -> Result<Exit, CliErro
 }
 
 fn listed(templates: &[TemplateView], width: Option<u16>) -> String {
-    let columns = [
-        Column::Right("TEMPLATE"),
-        Column::Left("NAME"),
-        Column::Left("CRON"),
-        Column::Left("ZONE"),
-        Column::Right("AT MOST"),
-        Column::Left("APPROVED BY"),
-        Column::Firm("NEXT (UTC)"),
-        Column::Right("LAST CAMPAIGN"),
-    ];
+    let is_narrow = width.is_some_and(|width| width < WIDE);
+    let mut columns = vec![Column::Right("TEMPLATE"), Column::Left("NAME"), Column::Left("CRON")];
+    if !is_narrow {
+        columns.push(Column::Left("ZONE"));
+    }
+    columns.extend([Column::Right("AT MOST"), Column::Left("APPROVED BY"), Column::Firm("NEXT (UTC)")]);
+    if !is_narrow {
+        columns.push(Column::Right("LAST CAMPAIGN"));
+    }
     let rows = templates.iter().map(|template| {
-        [
-            template.id.to_string(),
-            template.name.clone(),
-            template.cron.clone(),
-            template.zone.name().to_owned(),
+        let mut row = vec![template.id.to_string(), template.name.clone(), template.cron.clone()];
+        if !is_narrow {
+            row.push(template.zone.name().to_owned());
+        }
+        row.extend([
             number(template.accounts_max),
             template.approved_by.clone().unwrap_or_default(),
             template.next_at.as_ref().map_or("off".into(), instant),
-            template.last_campaign_id.map(|id| id.to_string()).unwrap_or_default(),
-        ]
+        ]);
+        if !is_narrow {
+            row.push(template.last_campaign_id.map(|id| id.to_string()).unwrap_or_default());
+        }
+        row
     });
     table(width, &columns, rows)
 }
@@ -213,6 +217,9 @@ fn sheet_of(template: &TemplateView, width: Option<u16>) -> String {
     }
     pairs.extend(terms::pairs(&template.terms, false));
     pairs.push(("Made", format!("by {} at {} UTC", template.created_by, instant(&template.created_at))));
+    if let (Some(by), Some(at)) = (&template.changed_by, &template.changed_at) {
+        pairs.push(("Changed", format!("by {by} at {} UTC, the last time", instant(at))));
+    }
     sheet(width, &pairs) + "\n"
 }
 

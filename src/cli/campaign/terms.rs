@@ -7,19 +7,19 @@ use super::super::table::grouped;
 use super::super::values;
 use crate::domain::calendar::{When, parse_zone};
 use crate::domain::campaign::Terms;
-use crate::domain::campaign::terms::{TermsAsked, Trouble, parse_children};
+use crate::domain::campaign::terms::{NO_ZONE, TermsAsked, Trouble, parse_children};
 use crate::domain::dispositions::Disposition;
 use crate::domain::window::Hours;
 
 /// What holds for all of a campaign's accounts.
 #[derive(Debug, Args)]
 pub struct TermsArgs {
-    /// Why, for the accounts' logs; a row of the list may have its own
+    /// Why, for the accounts' logs; a row of the list may have its own; none for no reason
     #[arg(long, value_name = "TEXT", value_parser = values::text, allow_hyphen_values = true)]
     reason: Option<String>,
-    /// What becomes of connected children that are not in it themselves: keep, unlink or disconnect
-    #[arg(long, value_name = "CHOICE", value_parser = parse_children)]
-    children: Option<Disposition>,
+    /// What becomes of connected children that are not in it themselves: keep, unlink or disconnect; none: to be decided
+    #[arg(long, value_name = "CHOICE", value_parser = children)]
+    children: Option<String>,
     /// At most so many disconnects a minute
     #[arg(long, value_name = "N")]
     per_minute: Option<u32>,
@@ -40,7 +40,7 @@ pub struct DateArgs {
     /// When accounts without a date of their own are due: 2026-12-01, 2026-12-01T09:00, RFC 3339, or now (at the start)
     #[arg(long, value_name = "WHEN", value_parser = on)]
     on: Option<String>,
-    /// The IANA zone that dates are read in; each account's, unless said, else the company's
+    /// The IANA zone that dates are read in; each account's, unless said (or none), else the company's
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     zone: Option<String>,
     /// Dates in the past are meant
@@ -48,20 +48,48 @@ pub struct DateArgs {
     pub late: bool,
 }
 
+/// What takes away a reason, or a decision about children.
+const NONE: &str = "none";
+
 impl TermsArgs {
+    /// Whether nothing is asked for, not even to take something away.
     #[must_use]
-    pub fn asked(self, dates: Option<&DateArgs>) -> TermsAsked {
+    pub fn is_empty(&self) -> bool {
+        self.asked(None).is_empty() && !is_none(self.reason.as_ref()) && !is_none(self.children.as_ref())
+    }
+
+    /// What [`TermsAsked`] has no words for.
+    pub fn take_away(&self, terms: &mut Terms) {
+        if is_none(self.reason.as_ref()) {
+            terms.reason = None;
+        }
+        if is_none(self.children.as_ref()) {
+            terms.children = None;
+        }
+    }
+
+    #[must_use]
+    pub fn asked(&self, dates: Option<&DateArgs>) -> TermsAsked {
         TermsAsked {
-            reason: self.reason,
+            reason: self.reason.clone().filter(|reason| reason != NONE),
             on: dates.and_then(|dates| dates.on.clone()),
             zone: dates.and_then(|dates| dates.zone.clone()),
-            children: self.children.map(|children| children.to_string()),
+            children: self.children.clone().filter(|children| children != NONE),
             per_minute: self.per_minute,
             canary: self.canary,
-            window: self.window,
+            window: self.window.clone(),
             pause_percent: self.pause_percent,
         }
     }
+}
+
+fn is_none(text: Option<&String>) -> bool {
+    text.is_some_and(|text| text == NONE)
+}
+
+fn children(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text == NONE { Ok(text.to_owned()) } else { parse_children(text).map(|choice| choice.to_string()) }
 }
 
 /// Kept as they were given, since they are read once more beside the settings.
@@ -70,7 +98,7 @@ fn on(text: &str) -> Result<String, String> {
 }
 
 fn zone(text: &str) -> Result<String, String> {
-    parse_zone(text).map(|_| text.to_owned())
+    if text.trim() == NO_ZONE { Ok(NO_ZONE.to_owned()) } else { parse_zone(text).map(|_| text.to_owned()) }
 }
 
 fn window(text: &str) -> Result<String, String> {

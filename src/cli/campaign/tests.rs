@@ -1,4 +1,5 @@
 mod by_hand;
+mod decisions;
 
 use super::dry_run::{Page, duration};
 use super::show::{in_short, next_steps, sheet_of};

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
 
-use super::super::session::{CliError, Exit, Session};
+use super::super::session::{CliError, Exit, Session, UNSERVED};
 use super::super::table::instant;
 use super::super::values;
 use super::super::wait::AWAY_MAX;
@@ -53,7 +53,8 @@ pub async fn run(args: WatchArgs, session: &Session) -> Result<Exit, CliError> {
             Ok(campaign) => {
                 answered = Instant::now();
                 if !face.show(&campaign)? {
-                    return Ok(Exit::UnderWay);
+                    // Nobody is there to be told how it ends.
+                    return Ok(Exit::Done);
                 }
                 let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
                 if campaign.state.is_over() || is_over || (is_waiting(&campaign) && !face.is_for_person()) {
@@ -62,7 +63,9 @@ pub async fn run(args: WatchArgs, session: &Session) -> Result<Exit, CliError> {
                 }
                 if campaign.state == State::Running && !is_unserved_told {
                     is_unserved_told = true;
-                    session.note_unserved().await;
+                    if matches!(session.store.is_served().await, Ok(false)) {
+                        face.note(UNSERVED);
+                    }
                 }
             }
             Err(error) if error.is_transient() && answered.elapsed() < AWAY_MAX => {}
@@ -111,8 +114,8 @@ fn ended(campaign: &CampaignView, waited_s: Option<u64>, session: &Session) -> R
         _ => {
             let waited = waited_s.map(|seconds| format!(" after {seconds} s")).unwrap_or_default();
             screen.error(&format!(
-                "campaign {id} was still {}{waited}; `disconnectd campaign show {id}` tells how it goes on",
-                state_name(campaign.state)
+                "campaign {id} {}{waited}; `disconnectd campaign show {id}` tells how it goes on",
+                campaign.state.in_words()
             ));
             Exit::UnderWay
         }
@@ -209,6 +212,14 @@ impl<'s> Face<'s> {
                 *last = Some(Box::new(campaign.clone()));
                 session.screen.print_json_line(campaign)
             }
+        }
+    }
+
+    /// Something to know beside it.
+    fn note(&self, text: &str) {
+        match self {
+            Self::Bar { bar, session, .. } => bar.suspend(|| session.screen.note(text)),
+            Self::Lines { session, .. } | Self::Json { session, .. } => session.screen.note(text),
         }
     }
 

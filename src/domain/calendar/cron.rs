@@ -8,9 +8,6 @@ use cron::Schedule;
 
 use super::first_instant;
 
-/// How far missed firings are counted. Whoever reads the number wants to know whether it is 0, 1 or many.
-pub const MISSED_MAX: u32 = 1_000;
-
 /// When something recurs.
 #[derive(Debug, Clone)]
 pub struct Cron {
@@ -117,14 +114,6 @@ impl Cron {
         let local = until.with_timezone(&zone).naive_local().and_utc() + TimeDelta::seconds(1);
         let before = self.schedule.after(&local).rev();
         before.map(|local| first_instant(local.naive_utc(), zone)).find(|fires_at| *fires_at <= until)
-    }
-
-    /// How many firings there are after `from` and no later than `until`; [`MISSED_MAX`] means that or more.
-    #[must_use]
-    pub fn missed_between(&self, from: DateTime<Utc>, until: DateTime<Utc>, zone: Tz) -> u32 {
-        let firings = std::iter::successors(Some(from), |at| self.next_after_in(*at, zone));
-        let missed = firings.skip(1).take_while(|at| *at <= until).take(MISSED_MAX as usize).count();
-        u32::try_from(missed).unwrap_or(MISSED_MAX)
     }
 }
 
@@ -308,16 +297,17 @@ mod tests {
     }
 
     #[test]
-    fn missed_firings_are_counted_up_to_a_bound() {
-        let missed = |text: &str, from: &str, until: &str| {
-            user(text).missed_between(utc(from), utc(until), zone("America/New_York"))
-        };
-        let daily = "0 0 * * *";
-        assert_eq!(missed(daily, "2026-12-01T05:00:00Z", "2026-12-04T05:00:00Z"), 3, "the last one, not the first");
-        assert_eq!(missed(daily, "2026-12-01T05:00:00Z", "2026-12-04T04:59:59Z"), 2);
-        assert_eq!(missed(daily, "2026-12-01T05:00:00Z", "2026-12-01T05:00:00Z"), 0);
-        assert_eq!(missed(daily, "2026-12-02T05:00:00Z", "2026-12-01T05:00:00Z"), 0);
-        assert_eq!(missed("* * * * *", "2026-12-01T05:00:00Z", "2026-12-04T05:00:00Z"), MISSED_MAX);
+    fn the_last_firing_is_the_one_that_the_next_ones_lead_to() {
+        let new_york = zone("America/New_York");
+        let last = |text: &str, until: &str| user(text).last_until_in(utc(until), new_york);
+        assert_eq!(last("0 0 * * *", "2026-12-04T05:00:00Z"), Some(utc("2026-12-04T05:00:00Z")), "its own instant too");
+        assert_eq!(last("0 0 * * *", "2026-12-04T04:59:59Z"), Some(utc("2026-12-03T05:00:00Z")));
+        assert_eq!(
+            last("0 2 * * *", "2026-03-08T12:00:00Z"),
+            Some(utc("2026-03-08T07:00:00Z")),
+            "DST skips two o'clock"
+        );
+        assert_eq!(last("0 0 3 1 12 * 2099", "2026-12-04T05:00:00Z"), None);
     }
 
     proptest! {
@@ -337,7 +327,7 @@ mod tests {
             prop_assert!(next > at && next - at <= TimeDelta::hours(26), "once each local day");
             let just_before = next - TimeDelta::microseconds(1);
             prop_assert_eq!(cron.next_after_in(just_before, zone), Some(next));
-            prop_assert_eq!(cron.missed_between(at, next, zone), 1);
+            prop_assert_eq!(cron.last_until_in(next, zone), Some(next));
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::domain::window::Window;
 /// So many accounts are tried before a share of failures pauses a campaign: of fewer a share says nothing.
 pub const TRIED_MIN: i64 = 20;
 
+/// Of a paced campaign so many may be in flight, however slow it is: one that is stuck holds up no others.
+const PACED_IN_FLIGHT_MIN: u32 = 4;
+
 /// While the last of it are in flight: how soon to look whether they are done.
 pub const LOOK_AGAIN: TimeDelta = TimeDelta::milliseconds(100);
 
@@ -113,7 +116,8 @@ impl Running {
         // Some at a time, since each claim writes to the campaign's row; of a second's worth nothing is lost by that. And
         // no more are in flight at once: what gathers while the workers are away would all go when they are back.
         let at_once = (pace.burst() / 4).max(1);
-        let room = pace.burst().saturating_sub(u32::try_from(self.queued).unwrap_or(u32::MAX));
+        let in_flight_max = pace.burst().max(PACED_IN_FLIGHT_MIN);
+        let room = in_flight_max.saturating_sub(u32::try_from(self.queued).unwrap_or(u32::MAX));
         let (granted, _) = pace.take(self.pace_at, now, u32::MAX);
         if granted < at_once {
             self.wait(Some(pace.next(self.pace_at, now, at_once)), now)

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{CampaignId, Terms};
 use crate::domain::actor::Actor;
-use crate::domain::calendar::{Cron, MISSED_MAX};
+use crate::domain::calendar::Cron;
 use crate::domain::filter::Filter;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -76,12 +76,15 @@ pub enum TemplateCommand {
     SwitchOn,
 }
 
+/// How far missed ticks are counted. Whoever reads the number wants to know whether it is 0, 1 or many.
+const MISSED_MAX: u32 = 1_000;
+
 /// What a tick does, decided under the lock of the template's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tick {
     /// The tick that the campaign is for: the last one that has passed.
     pub tick_at: DateTime<Utc>,
-    /// How many passed before it without a campaign; [`MISSED_MAX`] means that or more.
+    /// How many passed before it without a campaign; 1,000 means that or more.
     pub missed: u32,
     pub next_at: Option<DateTime<Utc>>,
 }

@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
 use super::Terms;
 use crate::domain::calendar::{When, parse_zone};
@@ -15,30 +13,28 @@ use crate::domain::text::parse_text;
 use crate::domain::window::{Window, holidays_text};
 
 /// The terms as a person or a program gives them. What is not given is what the settings say, or stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TermsAsked {
     /// Why, for the accounts' logs.
     pub reason: Option<String>,
     /// The date for accounts without one of their own, such as `2026-12-01`; `now`: when the campaign starts.
-    #[schema(example = "2026-12-01")]
     pub on: Option<String>,
-    /// The IANA zone that dates are read in; else each account's, else the company's.
-    #[schema(example = "America/Denver")]
+    /// The IANA zone that dates are read in; [`NO_ZONE`]: each account's, else the company's.
     pub zone: Option<String>,
     /// What becomes of connected children that are not in it themselves: `keep`, `unlink` or `disconnect`.
-    #[schema(example = "keep")]
     pub children: Option<String>,
     /// At most so many a minute. In a change, 0 takes the limit away.
     pub per_minute: Option<u32>,
     /// After so many of the first accounts it pauses by itself. In a change, 0 takes that away.
     pub canary: Option<u32>,
     /// When it may disconnect; `always`: at any time, whatever the settings say.
-    #[schema(example = "mon-fri 09:00-17:00 America/Denver")]
     pub window: Option<String>,
     /// It pauses by itself when more than this share of what it tried has failed, in percent.
-    #[schema(minimum = 1, maximum = 100)]
     pub pause_percent: Option<u32>,
 }
+
+/// In place of a zone: dates are read in each account's.
+pub const NO_ZONE: &str = "none";
 
 /// What is wrong with the terms: the field by its name in [`TermsAsked`], and a sentence.
 pub type Trouble = (&'static str, String);
@@ -89,7 +85,8 @@ impl TermsAsked {
             terms.on = (!is_now).then(|| on.to_owned());
         }
         if let Some(zone) = &self.zone {
-            terms.on_zone = Some(parse_zone(zone).map_err(of("zone"))?);
+            let is_none = zone.trim() == NO_ZONE;
+            terms.on_zone = (!is_none).then(|| parse_zone(zone)).transpose().map_err(of("zone"))?;
         }
         if let Some(children) = &self.children {
             terms.children = Some(parse_children(children).map_err(of("children"))?);
@@ -248,6 +245,9 @@ mod tests {
 
     #[test]
     fn dates_change_with_the_accounts_alone() {
+        let in_denver = Terms { on_zone: Some(Tz::America__Denver), ..Terms::default() };
+        let no_zone = TermsAsked { zone: given(NO_ZONE), ..TermsAsked::default() };
+        assert_eq!(no_zone.change(&in_denver, true, &Settings::default()).unwrap(), Terms::default());
         let asked = TermsAsked { on: given("2026-12-01"), ..TermsAsked::default() };
         let change = |cohort| asked.change(&Terms::default(), cohort, &Settings::default());
         assert_eq!(change(false).unwrap_err().0, "on");

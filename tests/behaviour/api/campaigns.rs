@@ -8,7 +8,7 @@ use super::{get, post, send};
 use crate::behaviour::{both_pairs, installed};
 use crate::http::Answer;
 use crate::program::{DEADLINE, Program, Served};
-use crate::support::database::TestDatabase;
+use crate::support::database::{Engine, TestDatabase};
 use crate::support::rows::{account, debit};
 use crate::support::wait_until;
 
@@ -192,6 +192,15 @@ async fn a_filter_is_paused_resumed_and_aborted(db: &TestDatabase) {
     let aborted = post(&served, &verb("abort"), &json!({ "reason": "the tower stays" })).is(200).json();
     assert_eq!((&aborted["state"], &aborted["counts"]["queued"]), (&json!("aborted"), &json!(0)), "{aborted}");
     until(&served, &path, |campaign| campaign["counts"]["cancelled"] == 30).await;
+    let log = get(&served, &verb("log"));
+    let kinds: Vec<_> = log["items"].as_array().unwrap().iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["made", "started", "paused", "resumed", "aborted"]);
+    assert_eq!(log["items"][4]["message"], "aborted: the tower stays");
+    assert_eq!((&log["items"][4]["actor"], &log["items"][4]["source"]), (&json!("probe"), &json!("api")));
+    let part = get(&served, &verb("log?limit=2"));
+    let rest = get(&served, &verb(&format!("log?after={}", part["next_cursor"].as_str().unwrap())));
+    assert_eq!(rest["items"].as_array().map(Vec::len), Some(3), "{rest}");
+    served.request("GET", "/api/v1/campaigns/99/log").answer().problem(404, "unknown_campaign");
     post(&served, &verb("resume"), &Value::Null).problem(409, "campaign_state");
     assert_eq!(post(&served, &verb("abort"), &Value::Null).is(200).json()["state"], "aborted");
     let report = get(&served, &verb("report?format=json"));
@@ -273,7 +282,17 @@ async fn a_campaign_that_has_not_begun_is_changed(db: &TestDatabase) {
     assert_eq!((&of_a_file["counts"]["accounts"], &of_a_file["terms"]["on_zone"]), (&json!(2), &json!("UTC")));
     assert_eq!(of_a_file["state"], "awaiting_approval", "it is larger than what needs none");
     let of_a_filter = send(&served, "PUT", &cohort, &json!({ "where": "number in (T-04, T-05, T-06)" }));
-    assert_eq!(of_a_filter.is(200).json()["counts"]["accounts"], 3);
+    let of_a_filter = of_a_filter.is(200).json();
+    assert_eq!((&of_a_filter["counts"]["accounts"], &of_a_filter["terms"]["on_zone"]), (&json!(3), &json!("UTC")));
+    let each = json!({ "where": "number in (T-04, T-05, T-06)", "zone": "none" });
+    assert_eq!(send(&served, "PUT", &cohort, &each).is(200).json()["terms"]["on_zone"], Value::Null);
+    let everyone = served.request("PUT", &format!("{cohort}?everyone=true")).body("text/csv", "account_number\nT-02\n");
+    assert_eq!(everyone.answer().problem(422, "invalid")["field"], "everyone", "a file says who is in it");
+    let nobody = send(&served, "PUT", &cohort, &json!({ "where": "group = nobody" })).problem(422, "empty_cohort");
+    assert!(nobody["detail"].as_str().is_some_and(|detail| detail.contains("so nothing was done")), "{nobody}");
+    let long = json!({ "accounts": [{ "account_number": "T-01", "reason": "x".repeat(1 << 20) }] });
+    let long = send(&served, "PUT", &cohort, &long).problem(413, "body_too_large");
+    assert!(long["detail"].as_str().is_some_and(|detail| detail.contains("comes as text/csv")), "{long}");
     let twice = served.request("PUT", &cohort).body("text/csv", "account_number\nT-02\nT-02\n").answer();
     assert_eq!(twice.problem(422, "bad_rows")["report"]["problems"][0]["line"], 3);
     assert_eq!(get(&served, &path)["counts"]["accounts"], 3, "nothing of it was taken");
@@ -331,6 +350,22 @@ async fn templates_are_made_approved_and_switched(db: &TestDatabase) {
     post(&served, "/api/v1/campaign-templates/99/off", &Value::Null).problem(404, "unknown_template");
 }
 
+/// An answer has all of its fields: null is something, and nothing is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_says_that_answers_have_all_terms() {
+    TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
+        let served = installed(db).await.serve(&[]);
+        served.until_ready_is(200);
+        let document = get(&served, "/api/openapi.json");
+        let terms = &document["components"]["schemas"]["CampaignTerms"];
+        let fields: Vec<_> = terms["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(fields.len(), 9, "{terms}");
+        let required = terms["required"].as_array().unwrap();
+        assert!(fields.iter().all(|field| required.contains(&json!(field))), "{terms}");
+    })
+    .await;
+}
+
 /// All but when they were asked.
 async fn the_command_line_and_the_api_answer_the_same(db: &TestDatabase) {
     let program = with_a_tower(db).await;
@@ -352,6 +387,7 @@ async fn the_command_line_and_the_api_answer_the_same(db: &TestDatabase) {
         ("/api/v1/campaigns", &["campaign", "list"][..]),
         (&*path, &["campaign", "show", &id]),
         (&format!("{path}/dry-run"), &["campaign", "dry-run", &id]),
+        (&format!("{path}/log"), &["campaign", "log", &id]),
         ("/api/v1/campaign-templates", &["campaign", "template", "list"]),
         (&format!("/api/v1/events?campaign={id}"), &["events", "list", "--campaign", &id]),
     ] {

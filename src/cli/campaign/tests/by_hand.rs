@@ -62,31 +62,31 @@ impl Write for Gone {
 }
 
 /// Three accounts; 1002 is the child of 1001.
-struct Installation {
+pub(super) struct Installation {
     folder: tempfile::TempDir,
-    store: Arc<SqliteStore>,
+    pub(super) store: Arc<SqliteStore>,
 }
 
 /// What a command said.
-struct Said {
+pub(super) struct Said {
     exit: Exit,
-    stdout: String,
-    stderr: String,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
 impl Said {
-    fn exits(self, exit: Exit) -> Self {
+    pub(super) fn exits(self, exit: Exit) -> Self {
         assert_eq!(self.exit, exit, "{}{}", self.stdout, self.stderr);
         self
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 }
 
 impl Installation {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("x.db").display());
         let store = Arc::new(SqliteStore::open(&url, Clock::system()).await.unwrap());
@@ -107,17 +107,28 @@ impl Installation {
         self.folder.path().join(name)
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(super) fn file(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
 
-    async fn says(&self, words: &[&str]) -> Said {
+    pub(super) async fn says(&self, words: &[&str]) -> Said {
         self.answered(words, None).await
     }
 
     /// Where somebody is there to answer.
-    async fn answered(&self, words: &[&str], answer: Option<&'static str>) -> Said {
+    pub(super) async fn answered(&self, words: &[&str], answer: Option<&'static str>) -> Said {
+        self.answered_as("clerk", words, answer, None).await
+    }
+
+    /// In somebody's name, on a terminal of this width.
+    pub(super) async fn answered_as(
+        &self,
+        who: &str,
+        words: &[&str],
+        answer: Option<&'static str>,
+        width: Option<u16>,
+    ) -> Said {
         let (stdout, stderr) = (Heard::default(), Heard::default());
         let ask = answer.map(|answer| {
             let asked = stderr.clone();
@@ -127,16 +138,18 @@ impl Installation {
             }) as Arc<Ask>
         });
         let json = words.contains(&"--json");
-        let exit = self.run(words, Screen::of(json, stdout.clone(), stderr.clone(), ask)).await;
+        let mut screen = Screen::of(json, stdout.clone(), stderr.clone(), ask);
+        screen.width = width;
+        let exit = self.run(who, words, screen).await;
         Said { exit, stdout: stdout.take(), stderr: stderr.take() }
     }
 
-    async fn run(&self, words: &[&str], screen: Screen) -> Exit {
+    async fn run(&self, who: &str, words: &[&str], screen: Screen) -> Exit {
         let session = Session {
             console_url: String::new(),
             store: self.store.clone(),
             screen,
-            actor: Actor::new("clerk", Source::Cli),
+            actor: Actor::new(who, Source::Cli),
             failures_max: 8,
             run_own: Arc::new(Idle),
             probes: Vec::new(),
@@ -144,7 +157,7 @@ impl Installation {
         run(verb(words), &session).await
     }
 
-    async fn made(&self) -> String {
+    pub(super) async fn made(&self) -> String {
         let list = self.file("list.csv", "account_number\n1001\n1003\n9999\n");
         let made = self.says(&["--json", "campaign", "create", "--name", "n", "--accounts", &list]).await;
         made.exits(Exit::Done).json()["id"].to_string()
@@ -210,6 +223,8 @@ async fn a_start_shows_what_it_would_do_and_asks() {
     assert!(said.stderr.contains("the children of 1 of its accounts: 1002 (Bo)"), "{}", said.stderr);
 
     it.says(&["campaign", "change", &id, "--children", "keep", "--canary", "1"]).await.exits(Exit::Done);
+    let said = it.says(&["campaign", "change", &id, "--canary", "1"]).await.exits(Exit::Done);
+    assert!(said.stdout.starts_with("Campaign 1 (n) is so already, and nothing was changed"), "{}", said.stdout);
     it.says(&["campaign", "change", &id, "--canary", "0"]).await.exits(Exit::Done);
     it.says(&["campaign", "change", &id, "--on", "2126-12-01"]).await.exits(Exit::Usage);
     it.says(&["campaign", "watch", &id]).await.exits(Exit::UnderWay);
@@ -226,14 +241,15 @@ async fn a_start_shows_what_it_would_do_and_asks() {
     let said = it.says(&["campaign", "watch", &id, "--wait", "0"]).await.exits(Exit::UnderWay);
     assert!(said.stdout.ends_with("running: 1 left out, 2 to come\n"), "{}", said.stdout);
     let said = it.says(&["campaign", "pause", &id, "--reason", "calls"]).await.exits(Exit::Done);
-    assert!(said.stdout.contains("1 done, 0 taken back from the queue, 2 left"), "{}", said.stdout);
+    assert!(said.stdout.contains("0 disconnected, 0 taken back from the queue, 2 left"), "{}", said.stdout);
     let said = it.says(&["--json", "campaign", "watch", &id]).await.exits(Exit::UnderWay);
     assert_eq!(said.json()["pause_note"], "calls", "one line, one document");
     assert!(said.stderr.contains("it is paused (calls); `disconnectd campaign resume 1`"), "{}", said.stderr);
 
     let said = it.answered(&["campaign", "abort", &id], Some("n")).await.exits(Exit::Refused);
-    assert!(said.stderr.contains("2 of its accounts would keep their service."), "{}", said.stderr);
-    it.says(&["campaign", "abort", &id]).await.exits(Exit::Done);
+    assert!(said.stderr.contains("2 of its accounts will not begin. [y/N]"), "{}", said.stderr);
+    let said = it.answered(&["campaign", "abort", &id], Some("y")).await.exits(Exit::Done);
+    assert!(said.stdout.contains("is aborted: 0 disconnected, 2 will not begin"), "{}", said.stdout);
     it.says(&["campaign", "watch", &id]).await.exits(Exit::Failed);
     it.store.close().await;
 }
@@ -254,7 +270,7 @@ async fn reports_and_blockers_go_where_they_are_asked_to() {
 
     let said = it.says(&["campaign", "report", &id]).await.exits(Exit::Done);
     assert_eq!(said.stdout.lines().count(), 4, "{}", said.stdout);
-    assert!(said.stderr.contains("campaign 1 is draft: 3 of its accounts are still to come"), "{}", said.stderr);
+    assert!(said.stderr.contains("campaign 1 has not started: 3 accounts are still to come"), "{}", said.stderr);
     let said = it.says(&["--json", "campaign", "report", &id]).await.exits(Exit::Done);
     assert_eq!(said.json()["rows"].as_array().unwrap().len(), 3);
     it.says(&["--json", "campaign", "report", &id, "--format", "csv"]).await.exits(Exit::Usage);
@@ -264,7 +280,11 @@ async fn reports_and_blockers_go_where_they_are_asked_to() {
     assert_eq!(said.exits(Exit::Done).json()["rows"], 3);
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("account_number,outcome,"));
     for words in [&["campaign", "report", &id][..], &["campaign", "dry-run", &id, "--blockers", "-"]] {
-        assert_eq!(it.run(words, Screen::of(false, Gone, Gone, None)).await, Exit::Done, "nobody reads it any more");
+        assert_eq!(
+            it.run("clerk", words, Screen::of(false, Gone, Gone, None)).await,
+            Exit::Done,
+            "nobody reads it any more"
+        );
     }
     let nowhere = Path::new("nowhere/at/all.csv").display().to_string();
     it.says(&["campaign", "report", &id, "--output", &nowhere]).await.exits(Exit::Failed);

@@ -77,6 +77,9 @@ pub(in crate::store::postgres) async fn eligible(
     Ok(eligible)
 }
 
+/// Account, parent, state and outcome of its event.
+type Found = (i64, Option<i64>, Option<String>, Option<String>);
+
 /// Of these members, and of those that they were taken in with, as far as that matters.
 async fn places_of(
     db: &mut PgConnection,
@@ -88,7 +91,7 @@ async fn places_of(
     let mut places = HashMap::new();
     while !accounts.is_empty() {
         let asked: Vec<i64> = std::mem::take(&mut accounts).into_iter().collect();
-        let found: Vec<(i64, Option<i64>, Option<String>, Option<String>)> = sqlx::query_as(
+        let found: Vec<Found> = sqlx::query_as(
             "/* eligibility: places */
              select a.id, m.parent_id, e.state, e.outcome
                from accounts a

@@ -59,6 +59,9 @@ pub async fn eligible(
     Ok(eligible)
 }
 
+/// Account, parent, state and outcome of its event.
+type Found = (i64, Option<i64>, Option<String>, Option<String>);
+
 /// Of these members, and of those that they were taken in with, as far as that matters.
 async fn places_of(
     connection: &mut SqliteConnection,
@@ -70,7 +73,7 @@ async fn places_of(
     let mut places = HashMap::new();
     while !accounts.is_empty() {
         let asked: Vec<i64> = std::mem::take(&mut accounts).into_iter().collect();
-        let found: Vec<(i64, Option<i64>, Option<String>, Option<String>)> = sqlx::query_as(
+        let found: Vec<Found> = sqlx::query_as(
             "/* eligibility: places */ select a.id, m.parent_id, e.state, e.outcome
                from json_each(?2) as asked cross join accounts a on a.id = asked.value
                join campaign_members m on m.campaign_id = ?1 and m.account_number = a.number
