@@ -3,7 +3,7 @@
 //! A request's way through it: the API's `request_id` gives it an id; [`pages_not_problems`] makes pages of what is not
 //! answered, and tells browsers to trust nothing but what is here; the [`gate`] says who asks, by a session of
 //! [`sign_in`], whether they may, and whether a form is one of ours; the handlers ([`accounts`], [`disconnect`],
-//! [`invoices`]) ask the same store as everything else. A [`page`] is a full view around a part; htmx asks for the part
+//! [`invoices`], [`system`]) ask the same store as everything else. A [`page`] is a full view around a part; htmx asks for the part
 //! alone. What the [`reader`] sees of dates and money is in their order. All works without JavaScript; [`assets`] are in
 //! the program.
 
@@ -16,6 +16,7 @@ mod invoices;
 mod page;
 mod reader;
 mod sign_in;
+mod system;
 mod words;
 
 use std::sync::Arc;
@@ -29,9 +30,10 @@ use axum::routing::{MethodRouter, get, post};
 use url::Url;
 
 use self::gate::Gate;
-use crate::api::Room;
 use crate::api::problem::{Problem, Told};
 use crate::api::request_id::{RequestId, caught};
+use crate::api::{OneAtATime, Room};
+use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::domain::user::SignInSecret;
 use crate::passwords::Passwords;
@@ -47,6 +49,10 @@ pub struct Console {
     /// How many failed executions end an event that is asked for here.
     pub failures_max: i32,
     pub public_url: Option<Url>,
+    /// What is looked at besides the database.
+    pub probes: Vec<Arc<dyn Probe>>,
+    /// Of the pages that read all of the data.
+    pub examining: Arc<OneAtATime>,
 }
 
 type Shared = Arc<Console>;
@@ -61,6 +67,7 @@ struct Route {
 fn routes() -> Vec<Route> {
     let viewer = |path, handler| Route { path, role: Role::Viewer, handler };
     let operator = |path, handler| Route { path, role: Role::Operator, handler };
+    let admin = |path, handler| Route { path, role: Role::Admin, handler };
     vec![
         viewer("/", get(async || Redirect::to("/accounts"))),
         viewer("/accounts", get(accounts::list)),
@@ -73,6 +80,13 @@ fn routes() -> Vec<Route> {
         viewer("/sign-out", post(sign_in::sign_out)),
         viewer("/theme", post(sign_in::choose_theme)),
         operator("/accounts/{number}/disconnect", get(disconnect::window).post(disconnect::confirm)),
+        viewer("/system", get(system::show)),
+        viewer("/system/settings", get(system::settings::show)),
+        admin("/system/settings/{key}", post(system::settings::change)),
+        admin("/system/tokens", get(system::tokens::show).post(system::tokens::create)),
+        admin("/system/tokens/revoke", post(system::tokens::revoke)),
+        admin("/system/users", get(system::users::show).post(system::users::create)),
+        admin("/system/users/change", post(system::users::change)),
     ]
 }
 

@@ -155,6 +155,8 @@ impl Server {
             passwords: Passwords::new().map_err(|error| ServeError::Answers(std::io::Error::other(error)))?,
             failures_max: self.config.failures_max,
             public_url: self.config.public_url.clone(),
+            probes: doctor::probes::all(&self.config, &self.store),
+            examining: Arc::default(),
         }))
     }
 

@@ -33,14 +33,14 @@ pub fn refusal(refusal: &Refusal) -> String {
             "A disconnect leads to the status `{name}`, which is missing or activates accounts. An admin has to change \
              the setting first."
         ),
-        other => {
-            let text = other.to_string();
-            let mut letters = text.chars();
-            letters
-                .next()
-                .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + ".")
-        }
+        other => sentence(&other.to_string()),
     }
+}
+
+/// What is said in the middle of a line elsewhere, as a sentence.
+pub fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + ".")
 }
 
 /// The same as a page of its own.

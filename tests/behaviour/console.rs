@@ -2,6 +2,7 @@
 
 mod disconnect;
 mod sign_in;
+mod system;
 
 use std::collections::BTreeMap;
 
@@ -300,7 +301,7 @@ async fn names_that_look_like_html_are_shown_as_they_are(db: &TestDatabase) {
 }
 
 /// Every route of the console with its role, where an answer does nothing.
-const ROUTES: [(&str, &str, Role); 12] = [
+const ROUTES: [(&str, &str, Role); 21] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/accounts", Role::Viewer),
     ("GET", "/accounts/{number}", Role::Viewer),
@@ -312,6 +313,15 @@ const ROUTES: [(&str, &str, Role); 12] = [
     ("POST", "/theme", Role::Viewer),
     ("GET", "/accounts/{number}/disconnect", Role::Operator),
     ("POST", "/accounts/{number}/disconnect", Role::Operator),
+    ("GET", "/system", Role::Viewer),
+    ("GET", "/system/settings", Role::Viewer),
+    ("POST", "/system/settings/{key}", Role::Admin),
+    ("GET", "/system/tokens", Role::Admin),
+    ("POST", "/system/tokens", Role::Admin),
+    ("POST", "/system/tokens/revoke", Role::Admin),
+    ("GET", "/system/users", Role::Admin),
+    ("POST", "/system/users", Role::Admin),
+    ("POST", "/system/users/change", Role::Admin),
     ("POST", "/sign-out", Role::Viewer),
 ];
 
@@ -319,13 +329,14 @@ async fn every_page_asks_for_its_role(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
     let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/console.rs")).unwrap();
     for line in source.lines().map(str::trim) {
-        for (role, before) in [(Role::Viewer, "viewer(\""), (Role::Operator, "operator(\"")] {
+        for (role, before) in [(Role::Viewer, "viewer(\""), (Role::Operator, "operator(\""), (Role::Admin, "admin(\"")]
+        {
             let Some(path) = line.strip_prefix(before).and_then(|rest| rest.split('"').next()) else { continue };
             assert!(ROUTES.iter().any(|(_, known, needed)| *known == path && *needed == role), "{path} is not tested");
         }
     }
     for (method, path, needed) in ROUTES {
-        let path = path.replace("{number}", "1003");
+        let path = path.replace("{number}", "1003").replace("{key}", "currency");
         let nobody = form(served.bare_request(method, &path), &[]).answer();
         if method == "GET" {
             let to = nobody.is(303).header("location").unwrap().to_owned();

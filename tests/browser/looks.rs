@@ -22,7 +22,7 @@ const LOOKS: [(&str, u32, &str); 3] = [("light", 1280, "light"), ("dark", 1280, 
 const AXE: &str = include_str!("axe/axe.min.js");
 
 /// Each kind of page by name, with a step that is to be made on it.
-const PAGES: [(&str, &str, &[&str]); 16] = [
+const PAGES: [(&str, &str, &[&str]); 20] = [
     ("accounts", "/accounts", &[]),
     ("menu", "/accounts", &["[data-account='1001'] summary"]),
     ("dialog", "/accounts", &["[data-account='1001'] summary", "[data-account='1001'] [data-window]"]),
@@ -38,6 +38,10 @@ const PAGES: [(&str, &str, &[&str]); 16] = [
     ("invoice", "/invoices/1", &[]),
     ("window", "/accounts/1001/disconnect", &[]),
     ("window-refused", "/accounts/1001/disconnect", &["#when-date", "#disconnect"]),
+    ("system", "/system", &[]),
+    ("settings", "/system/settings", &[]),
+    ("tokens", "/system/tokens", &[]),
+    ("users", "/system/users", &[]),
     ("not-found", "/accounts/none", &[]),
 ];
 
