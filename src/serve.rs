@@ -157,6 +157,8 @@ impl Server {
             public_url: self.config.public_url.clone(),
             stop: self.stop.clone(),
             listeners: Listeners::default(),
+            probes: doctor::probes::all(&self.config, &self.store),
+            examining: Arc::default(),
         }))
     }
 
