@@ -101,6 +101,9 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        if let Refusal::NeverFires { .. } = refusal {
+            return Self::invalid("cron", refusal.to_string());
+        }
         let status = match &refusal {
             // What does not depend on any state can't be read, so to say; and what can't be meant, has to be said
             // otherwise.
@@ -108,7 +111,6 @@ impl From<Refusal> for Problem {
             | Refusal::SelfLink { .. }
             | Refusal::EmptyCohort { .. }
             | Refusal::CohortTooLarge { .. }
-            | Refusal::NeverFires { .. }
             | Refusal::EveryoneSelected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             // Another token may do it.
             Refusal::OwnApproval { .. } | Refusal::OwnTemplateApproval { .. } => StatusCode::FORBIDDEN,
@@ -124,7 +126,6 @@ impl From<Refusal> for Problem {
             Refusal::StaleDigest { changes, .. } | Refusal::StaleDryRun { changes, .. } => {
                 problem.with("changes", changes)
             }
-            Refusal::NeverFires { .. } => problem.with("field", "cron"),
             Refusal::CampaignState { state, .. } => problem.with("state", state.as_str()),
             Refusal::CampaignBlocked { accounts, children, .. } => {
                 problem.with("accounts", accounts).with("children", children)

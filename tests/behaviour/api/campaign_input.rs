@@ -150,7 +150,7 @@ async fn what_can_not_be_meant_is_refused(db: &TestDatabase) {
     served.until_ready_is(200);
     let make = |asked: Value| post(&served, "/api/v1/campaigns", &asked);
     let nobody = make(json!({ "name": "x", "where": "group = castle" })).problem(422, "empty_cohort");
-    assert!(nobody["detail"].as_str().unwrap().contains("no campaign was made"), "{nobody}");
+    assert!(nobody["detail"].as_str().unwrap().contains("so nothing was done"), "{nobody}");
     make(json!({ "name": "x", "accounts": [] })).problem(422, "empty_cohort");
     let empty = served.request("POST", "/api/v1/campaigns?name=x").body("text/csv", "account_number\n").answer();
     empty.problem(422, "empty_cohort");
