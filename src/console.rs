@@ -3,9 +3,9 @@
 //! A request's way through it: the API's `request_id` gives it an id; [`pages_not_problems`] makes pages of what is not
 //! answered, and tells browsers to trust nothing but what is here; the [`gate`] says who asks, by a session of
 //! [`sign_in`], whether they may, and whether a form is one of ours; the handlers ([`accounts`], [`disconnect`],
-//! [`invoices`], [`events`], [`campaigns`]) ask the same store as everything else. A [`page`] is a full view around a part; htmx asks for the part
-//! alone. What the [`reader`] sees of dates and money is in their order. All works without JavaScript; [`assets`] are in
-//! the program.
+//! [`invoices`], [`events`], [`campaigns`], [`system`]) ask the same store as everything else. A [`page`] is a full view
+//! around a part; htmx asks for the part alone. What the [`reader`] sees of dates and money is in their order. All works
+//! without JavaScript; [`assets`] are in the program.
 
 mod accounts;
 mod assets;
@@ -19,6 +19,7 @@ mod invoices;
 mod page;
 mod reader;
 mod sign_in;
+mod system;
 mod words;
 
 use std::sync::Arc;
@@ -33,9 +34,10 @@ use url::Url;
 
 pub use self::campaigns::live::Listeners;
 use self::gate::{Gate, Work};
-use crate::api::Room;
 use crate::api::problem::{Problem, Told};
 use crate::api::request_id::{RequestId, caught};
+use crate::api::{OneAtATime, Room};
+use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::domain::user::SignInSecret;
 use crate::passwords::Passwords;
@@ -55,6 +57,10 @@ pub struct Console {
     /// Ends what would go on for as long as somebody looks.
     pub stop: Shutdown,
     pub listeners: Listeners,
+    /// What is looked at besides the database.
+    pub probes: Vec<Arc<dyn Probe>>,
+    /// Of the pages that read all of the data.
+    pub examining: Arc<OneAtATime>,
 }
 
 type Shared = Arc<Console>;
@@ -82,6 +88,7 @@ fn routes() -> Vec<Route> {
     let viewer = |path, handler| Route { path, role: Role::Viewer, handler, work: Work::Usual };
     let operator = |path, handler| Route { path, role: Role::Operator, handler, work: Work::Usual };
     let approver = |path, handler| Route { path, role: Role::Approver, handler, work: Work::Usual };
+    let admin = |path, handler| Route { path, role: Role::Admin, handler, work: Work::Usual };
     vec![
         viewer("/", get(async || Redirect::to("/accounts"))),
         viewer("/accounts", get(accounts::list)),
@@ -108,6 +115,13 @@ fn routes() -> Vec<Route> {
         viewer("/sign-out", post(sign_in::sign_out)),
         viewer("/theme", post(sign_in::choose_theme)),
         operator("/accounts/{number}/disconnect", get(disconnect::window).post(disconnect::confirm)),
+        viewer("/system", get(system::show)),
+        viewer("/system/settings", get(system::settings::show)),
+        admin("/system/settings/{key}", post(system::settings::change)),
+        admin("/system/tokens", get(system::tokens::show).post(system::tokens::create)),
+        admin("/system/tokens/revoke", post(system::tokens::revoke)),
+        admin("/system/users", get(system::users::show).post(system::users::create)),
+        admin("/system/users/change", post(system::users::change)),
     ]
 }
 

@@ -157,6 +157,8 @@ impl Server {
             public_url: self.config.public_url.clone(),
             stop: self.stop.clone(),
             listeners: Listeners::default(),
+            probes: doctor::probes::all(&self.config, &self.store),
+            examining: Arc::default(),
         }))
     }
 
@@ -370,9 +372,9 @@ mod tests {
 
     #[test]
     fn roles_are_checked_against_the_queue() {
-        use Role::{Api, Scheduler, Worker};
+        use Role::{Api, Console, Scheduler, Worker};
         assert_eq!(Roles::of(&[], &QueueUrl::Memory), Ok(Roles::ALL));
-        assert_eq!(Roles::of(&[Scheduler, Worker, Api], &QueueUrl::Memory), Ok(Roles::ALL));
+        assert_eq!(Roles::of(&[Scheduler, Worker, Api, Console], &QueueUrl::Memory), Ok(Roles::ALL));
         assert!(Roles::of(&[Worker], &QueueUrl::Memory).is_err());
         assert_eq!(
             Roles::of(&[Api], &QueueUrl::Memory),

@@ -7,7 +7,7 @@ mod changes;
 mod clerk;
 mod clerks_day;
 mod cluster;
-mod console;
+pub mod console;
 mod demo;
 mod families;
 mod outages;

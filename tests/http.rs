@@ -62,9 +62,20 @@ impl Request {
     pub fn try_answer(self) -> std::io::Result<Answer> {
         let mut stream = self.sent()?;
         let mut bytes = Vec::new();
+        let mut chunk = [0; 16 * 1024];
         // A server that closes before it has read all may reset what it wrote last; what came is looked at.
-        let read = stream.read_to_end(&mut bytes);
-        Answer::parse(&bytes).ok_or_else(|| read.err().unwrap_or_else(|| std::io::Error::other("no answer")))
+        let read = loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => break None,
+                Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+                Err(error) => break Some(error),
+            }
+            // Chromedriver says that it closes, and does not.
+            if Answer::parse(&bytes).is_some_and(|answer| answer.is_whole()) {
+                break None;
+            }
+        };
+        Answer::parse(&bytes).ok_or_else(|| read.unwrap_or_else(|| std::io::Error::other("no answer")))
     }
 
     #[track_caller]
@@ -83,6 +94,12 @@ impl Answer {
         let header =
             |line: &str| line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
         Some(Self { status, headers: lines.filter_map(header).collect(), body: bytes[end + 4..].to_vec() })
+    }
+
+    /// Whether as much has come as it says. One that does not say ends with the connection.
+    fn is_whole(&self) -> bool {
+        let length = self.header("content-length").and_then(|length| length.parse().ok());
+        length.is_some_and(|length: usize| self.body.len() >= length)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! All tests that need the real parts: one binary, so that it links once. `tests/run` starts the servers for it.
 
 mod behaviour;
+mod browser;
 mod http;
 mod program;
 mod purity;

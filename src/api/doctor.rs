@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::problem::Answer;
-use crate::doctor::{Diagnosis, diagnose};
+use crate::doctor::{Depth, Diagnosis, diagnose};
 
 pub fn read() -> OpenApiRouter<Shared> {
     OpenApiRouter::default().routes(routes!(examine))
@@ -24,5 +24,5 @@ pub fn read() -> OpenApiRouter<Shared> {
 )]
 async fn examine(State(api): State<Shared>) -> Answer<Json<Diagnosis>> {
     let _alone = api.examining.begin()?;
-    Ok(Json(diagnose(&*api.store, &api.probes).await))
+    Ok(Json(diagnose(&*api.store, &api.probes, Depth::All).await))
 }

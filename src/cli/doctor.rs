@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::session::{CliError, Exit, Session};
 use super::table::{Column, table};
-use crate::doctor::{Finding, diagnose};
+use crate::doctor::{Depth, Finding, diagnose};
 
 /// Look for what is wrong with this configuration, database, broker or data
 #[derive(Debug, Args)]
@@ -12,7 +12,7 @@ use crate::doctor::{Finding, diagnose};
 pub struct DoctorArgs {}
 
 pub async fn run(_: DoctorArgs, session: &Session) -> Result<Exit, CliError> {
-    let diagnosis = diagnose(&*session.store, &session.probes).await;
+    let diagnosis = diagnose(&*session.store, &session.probes, Depth::All).await;
     session.answer(&diagnosis, || {
         let columns = [Column::Firm("CHECK"), Column::Firm("FINDING"), Column::Left("")];
         let rows = diagnosis.checks.iter().map(|check| {

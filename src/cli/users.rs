@@ -26,6 +26,7 @@ pub enum UsersCommand {
     },
     /// Set a new password, and end the user's sessions
     Passwd {
+        /// The name of the user; `disconnectd users list` shows them
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: String,
         #[command(flatten)]
@@ -33,6 +34,7 @@ pub enum UsersCommand {
     },
     /// Give another role, and end the user's sessions
     Role {
+        /// The name of the user; `disconnectd users list` shows them
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: String,
         /// viewer, operator, approver or admin
@@ -41,16 +43,19 @@ pub enum UsersCommand {
     },
     /// Let a user sign in no more, and end its sessions; its name stays its own
     Disable {
+        /// The name of the user; `disconnectd users list` shows them
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: String,
     },
     /// Let a user sign in again
     Enable {
+        /// The name of the user; `disconnectd users list` shows them
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: String,
     },
     /// Print a link that signs a user in, once, within ten minutes
     Link {
+        /// The name of the user; `disconnectd users list` shows them
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: String,
     },

@@ -80,8 +80,13 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::NobodyLeft { campaign } => {
             format!("Campaign {campaign} has nobody to disconnect: all of its accounts would be left out.")
         }
-        other => capital(&other.to_string()) + ".",
+        other => sentence(&other.to_string()),
     }
+}
+
+/// What is said in the middle of a line elsewhere, as a sentence.
+pub fn sentence(words: &str) -> String {
+    capital(words) + "."
 }
 
 /// A sentence's first letter.

@@ -4,6 +4,7 @@ mod campaigns;
 mod disconnect;
 mod events;
 mod sign_in;
+mod system;
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ both_pairs!(
     dates_and_money_are_in_the_readers_order,
 );
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// Somebody's browser: it keeps cookies, and remembers the key of the last page's form.
 struct Browser<'s> {
@@ -142,7 +143,7 @@ impl TestDatabase {
 }
 
 /// A family of two, one that owes nothing, and a user of each role.
-async fn with_users(db: &TestDatabase) -> (Program, Served) {
+pub async fn with_users(db: &TestDatabase) -> (Program, Served) {
     let program = with_a_family(db).await;
     db.users_of_all_roles().await;
     let served = program.serve(&[]);
@@ -177,9 +178,10 @@ async fn the_list_finds_filters_and_goes_on(db: &TestDatabase) {
     assert!(!all.contains("/disconnect\""), "a viewer is not shown what a viewer may not");
 
     // More than one page of them.
-    let rows: String = (0..120).map(|n| format!("N-{n:03},Nobody {n},Active,,,,,,,\n")).collect();
-    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups\n";
-    program.write("many.csv", head.to_owned() + &rows);
+    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups".to_owned();
+    let rows = (0..120).map(|n| format!("N-{n:03},Nobody {n},Active,,,,,,,"));
+    let lines: Vec<String> = [head].into_iter().chain(rows).collect();
+    program.write("many.csv", lines.join("\n"));
     program.run(&["import", "accounts", "many.csv"]).exits(0);
     let (mut path, mut all) = ("/accounts?search=nobody&sort=name".to_owned(), Vec::new());
     loop {
@@ -302,7 +304,7 @@ async fn names_that_look_like_html_are_shown_as_they_are(db: &TestDatabase) {
 }
 
 /// Every route of the console with its role, where an answer does nothing.
-const ROUTES: [(&str, &str, Role); 28] = [
+const ROUTES: [(&str, &str, Role); 37] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/accounts", Role::Viewer),
     ("GET", "/accounts/{number}", Role::Viewer),
@@ -330,6 +332,15 @@ const ROUTES: [(&str, &str, Role); 28] = [
     ("POST", "/campaigns/{id}/approve", Role::Approver),
     ("POST", "/campaigns/{id}/start", Role::Operator),
     ("GET", "/campaigns/{id}/{command}", Role::Operator),
+    ("GET", "/system", Role::Viewer),
+    ("GET", "/system/settings", Role::Viewer),
+    ("POST", "/system/settings/{key}", Role::Admin),
+    ("GET", "/system/tokens", Role::Admin),
+    ("POST", "/system/tokens", Role::Admin),
+    ("POST", "/system/tokens/revoke", Role::Admin),
+    ("GET", "/system/users", Role::Admin),
+    ("POST", "/system/users", Role::Admin),
+    ("POST", "/system/users/change", Role::Admin),
     ("POST", "/sign-out", Role::Viewer),
 ];
 
@@ -337,9 +348,12 @@ async fn every_page_asks_for_its_role(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
     let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/console.rs")).unwrap();
     for line in source.lines().map(str::trim) {
-        for (role, before) in
-            [(Role::Viewer, "viewer(\""), (Role::Operator, "operator(\""), (Role::Approver, "approver(\"")]
-        {
+        for (role, before) in [
+            (Role::Viewer, "viewer(\""),
+            (Role::Operator, "operator(\""),
+            (Role::Approver, "approver(\""),
+            (Role::Admin, "admin(\""),
+        ] {
             let Some(path) = line.strip_prefix(before).and_then(|rest| rest.split('"').next()) else { continue };
             assert!(ROUTES.iter().any(|(_, known, needed)| *known == path && *needed == role), "{path} is not tested");
         }
@@ -347,7 +361,7 @@ async fn every_page_asks_for_its_role(db: &TestDatabase) {
     for (method, path, needed) in ROUTES {
         // No event and no campaign has this number.
         let path = path.replace("{number}", "1003").replace("{id}", "7");
-        let path = path.replace("{change}", "cancel").replace("{command}", "pause");
+        let path = path.replace("{change}", "cancel").replace("{command}", "pause").replace("{key}", "currency");
         let nobody = form(served.bare_request(method, &path), &[]).answer();
         if method == "GET" {
             let to = nobody.is(303).header("location").unwrap().to_owned();

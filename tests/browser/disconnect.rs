@@ -1,0 +1,146 @@
+//! The flow that the console is for: find an account, and disconnect it in the dialog.
+
+use disconnectd::domain::token::Role;
+
+use super::embedded;
+use super::window::{DOWN, ENTER, ESCAPE, RIGHT, Window};
+use crate::behaviour::both_pairs;
+use crate::behaviour::console::with_users;
+use crate::support::database::TestDatabase;
+
+both_pairs!(an_account_is_found_and_disconnected_now);
+embedded!(
+    the_keyboard_alone_is_enough,
+    what_a_date_means_is_shown_in_the_dialog,
+    the_second_of_two_operators_sees_what_changed,
+    a_viewer_is_not_offered_it,
+);
+
+async fn an_account_is_found_and_disconnected_now(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let window = Window::of(&served, Role::Operator);
+    window.types("#search", "ben");
+    window.until_gone("[data-account='1001']");
+    assert_eq!(window.path(), "/accounts?search=ben&status=&group=&service=&event=&sort=", "it can be sent to others");
+    window.click("[data-account='1002'] summary");
+    window.click("[data-account='1002'] [data-window]");
+    window.until_says("dialog #window-title", "Disconnect account 1002");
+    window.until_says("dialog #overview", "Active → Inactive");
+    assert_eq!(window.text("dialog #total"), "USD 21.54");
+    window.types("dialog #reason", "moved");
+    window.click("dialog #disconnect");
+
+    window.until_says("#notice", "Account 1002 is disconnected. Its final invoice is");
+    assert_eq!(window.text("#account-status"), "Inactive");
+    assert_eq!(window.text("#disconnected"), "Disconnected");
+    assert_eq!(window.text("#address"), "none");
+    assert!(window.text("#uninvoiced").starts_with("Nothing"));
+    window.click(".tabs a[href$='/invoices']");
+    window.until_says("#invoices tbody tr", "Final");
+    window.until_says("#invoices tbody tr", "USD 21.54");
+    window.go("/accounts?service=disconnected");
+    window.until_says("[data-account='1002']", "Inactive Disconnected");
+    assert!(!window.shows("[data-account='1001']"));
+    window.ends_clean();
+}
+
+async fn the_keyboard_alone_is_enough(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let window = Window::of(&served, Role::Operator);
+    window.go("/accounts/1002");
+    window.until("#account-number");
+    // The menu: opened, gone through and left by keys.
+    window.tabs_to("Edit account 1002");
+    window.press(DOWN);
+    window.until_focused("Disconnect account");
+    window.press(DOWN);
+    window.until_focused("Invoices");
+    window.press(ESCAPE);
+    window.until_focused("Edit account 1002");
+    assert!(!window.shows("details.menu ul"), "the menu is closed");
+    // The dialog takes the focus, and gives it back.
+    window.press(ENTER);
+    window.until("details.menu ul");
+    window.press(DOWN);
+    window.press(ENTER);
+    window.until_focused("#window-title");
+    window.press(ESCAPE);
+    window.until_gone("dialog");
+    window.until_focused("Edit account 1002");
+    assert_eq!(db.count("disconnect_events").await, 0);
+    // And once more, to its end.
+    window.press(DOWN);
+    window.press(ENTER);
+    window.until_focused("#window-title");
+    window.tabs_to("Now");
+    window.press(RIGHT);
+    window.until_focused("#when-date");
+    window.tabs_to("#date");
+    window.press("12012099");
+    window.until_says("#means", "12/01/2099");
+    window.tabs_to("#reason");
+    window.press("moved");
+    window.press(ENTER);
+    window.until_says("#notice", "will be disconnected at 12/01/2099");
+    assert_eq!(window.text("#account-status"), "Active");
+    window.until_says("#open-event", "scheduled");
+    window.ends_clean();
+}
+
+async fn what_a_date_means_is_shown_in_the_dialog(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let window = Window::of(&served, Role::Operator);
+    window.click("[data-account='1003'] summary");
+    window.click("[data-account='1003'] [data-window]");
+    window.types("dialog #reason", "moved");
+    window.types("dialog #date", "12012099");
+    window.until_says("dialog #means", "Europe/Berlin");
+    window.types("dialog #date", "01012020");
+    window.click("dialog #disconnect");
+    window.until("dialog #date-error");
+    assert_eq!(window.script("return document.getElementById('reason').value", &[]), "moved", "what was typed stays");
+    window.types("dialog #date", "12012099");
+    window.until_gone("dialog #date-error");
+    window.click("dialog #disconnect");
+    window.until_says("#notice", "will be disconnected at 12/01/2099");
+    assert_eq!(db.count("disconnect_events").await, 1);
+    window.ends_clean();
+}
+
+async fn the_second_of_two_operators_sees_what_changed(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let (first, second) = (Window::of(&served, Role::Operator), Window::of(&served, Role::Admin));
+    for window in [&first, &second] {
+        window.click("[data-account='1003'] summary");
+        window.click("[data-account='1003'] [data-window]");
+        window.until("dialog #disconnect");
+    }
+    second.types("dialog #reason", "theirs");
+    first.types("dialog #date", "12012099");
+    first.until("dialog #means");
+    first.click("dialog #disconnect");
+    first.until("#notice");
+    second.click("dialog #disconnect");
+    second.until("dialog #stale");
+    second.until_focused("#stale");
+    assert_eq!(db.count("disconnect_events").await, 1, "nothing was done");
+    second.click("dialog #disconnect");
+    second.until_says("#notice", "Account 1003 is disconnected");
+    // The first looks again, and sees it.
+    first.go("/accounts/1003/log");
+    first.until_says("main", "theirs");
+    assert_eq!(db.count("disconnect_events").await, 1, "it was brought forward");
+    first.ends_clean();
+    second.ends_clean();
+}
+
+async fn a_viewer_is_not_offered_it(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let window = Window::of(&served, Role::Viewer);
+    window.click("[data-account='1003'] summary");
+    window.until("[data-account='1003'] ul a");
+    assert!(!window.shows("[data-window]"));
+    window.go("/accounts/1003/disconnect");
+    window.until_says("main", "This needs the role operator, and you have the role viewer.");
+    window.ends_clean();
+}
