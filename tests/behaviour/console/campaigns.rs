@@ -25,14 +25,16 @@ const LONG: &str = "account_number,date,reason\n1002,,moved away\n1003,2099-12-2
 impl Browser<'_> {
     /// Sends the form of a new campaign as a browser does: in parts, with a file that may be empty.
     fn makes(&mut self, fields: &[(&str, &str)], file: &str) -> Answer {
-        let (key, mut body) = (self.form_key.clone(), String::new());
-        for (name, value) in [&[("form_key", key.as_str())], fields].concat() {
-            body += &format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-        }
-        body += &format!(
+        let key = self.form_key.clone();
+        let fields = [&[("form_key", key.as_str())], fields].concat();
+        let part = |(name, value): &(&str, &str)| {
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let file = format!(
             "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"list.csv\"\r\n\
              Content-Type: text/csv\r\n\r\n{file}\r\n--edge--\r\n"
         );
+        let body = fields.iter().map(part).collect::<Vec<_>>().concat() + &file;
         let answer = self.request("POST", "/campaigns/new").body("multipart/form-data; boundary=edge", body).answer();
         self.takes(answer)
     }
@@ -95,7 +97,7 @@ async fn what_is_wrong_makes_nothing(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
     let mut browser = Browser::of(&served, Role::Operator);
     browser.page("/campaigns/new");
-    let rows: String = (0..30).map(|n| format!("100{n},2026-02-30,\n")).collect();
+    let rows = (0..30).map(|n| format!("100{n},2026-02-30,\n")).collect::<Vec<_>>().concat();
     let bad = browser.makes(&[("name", "Bad")], &format!("account_number,date,reason\n1002,,\n{rows}1002,,\n")).is(422);
     let page = bad.text();
     assert!(page.contains("id=\"bad-rows\"") && page.contains("value=\"Bad\""), "what was typed stays: {page}");
