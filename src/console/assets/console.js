@@ -45,7 +45,8 @@ document.addEventListener("change", (event) => {
   if (!form) return;
   if (["date", "time", "zone"].includes(event.target.name)) {
     form.elements.namedItem("when").value = "date";
-    if (form.elements.namedItem("date").value) form.querySelector("#show").click();
+    // While a year is typed, 2 is a year as well: the form must not change under the hands of who types.
+    if (form.elements.namedItem("date").value >= "1900") form.querySelector("#show").click();
   }
   // Those below a child are asked about when it is to be disconnected too.
   if (event.target.name.startsWith("child:") || event.target.name === "others") form.querySelector("#show").click();
