@@ -57,7 +57,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::CampaignState { campaign, wanted, state } => {
             format!("Campaign {campaign} {}, so it can't be {wanted}.", state.in_words())
         }
-        Refusal::EmptyCohort { why } => format!("{}, so no campaign was made.", capital(why)),
+        Refusal::EmptyCohort { why } => format!("{}, so nothing was done.", capital(why)),
         Refusal::EveryoneSelected { accounts } => format!(
             "The filter selects every one of the {accounts} connected accounts. If all of them are to be disconnected, \
              say so below."

@@ -80,6 +80,8 @@ async fn the_keyboard_alone_is_enough(db: &TestDatabase) {
     window.until_says("#means", "12/01/2099");
     window.tabs_to("#reason");
     window.press("moved");
+    // Enter in a field only shows; what can't be undone has a button of its own.
+    window.tabs_to("#disconnect");
     window.press(ENTER);
     window.until_says("#notice", "will be disconnected at 12/01/2099");
     assert_eq!(window.text("#account-status"), "Active");

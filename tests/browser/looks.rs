@@ -97,6 +97,7 @@ async fn no_page_is_a_barrier(db: &TestDatabase) {
             }
         }
     }
+    window.go("/accounts");
     window.click("#sign-out");
     window.until("#sign-in");
     found += &barriers(&window, "sign-in", &json!({}));

@@ -23,7 +23,7 @@ async fn a_person_signs_in_and_out(db: &TestDatabase) {
     window.until_says("#user", "viewer");
 
     // The colours that somebody chooses stay.
-    assert_eq!(window.text("#theme"), "Auto");
+    window.until_says("#theme", "Auto");
     window.click("#theme");
     window.until_says("#theme", "Dark");
     window.until_at("/accounts/1001/invoices");

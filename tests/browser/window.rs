@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::behaviour::console::PASSWORD;
 use crate::http::Request;
-use crate::program::{DEADLINE, Served};
+use crate::program::Served;
+use crate::support::SOON;
 
 /// How WebDriver names an element in its answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -111,7 +112,7 @@ impl Window {
             if let Some(found) = tries() {
                 return found;
             }
-            if begun.elapsed() > DEADLINE {
+            if begun.elapsed() > SOON {
                 let source = self.asked("GET", "/source", None).unwrap_or_default();
                 panic!("waited in vain for {what} at {}: {}", self.path(), source.as_str().unwrap_or_default());
             }

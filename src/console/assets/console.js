@@ -46,7 +46,8 @@ document.addEventListener("change", (event) => {
   if (["date", "time", "zone"].includes(event.target.name)) {
     const when = form.elements.namedItem("when");
     if (when) when.value = "date";
-    if (form.elements.namedItem("date").value) form.querySelector("#show").click();
+    // While a year is typed, 2 is a year as well: the form must not change under the hands of who types.
+    if (form.elements.namedItem("date").value >= "1900") form.querySelector("#show").click();
   }
   // Those below a child are asked about when it is to be disconnected too.
   if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) form.querySelector("#show").click();

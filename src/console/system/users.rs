@@ -118,13 +118,11 @@ async fn refused(console: &Shared, visitor: &Visitor, came: Came) -> Answer<Resp
 impl Console {
     /// Where people reach it: as configured, else as this request did.
     fn url(&self, headers: &HeaderMap) -> String {
-        match &self.public_url {
-            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => {
-                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-                format!("http://{}", host.unwrap_or("localhost"))
-            }
+        if let Some(url) = &self.public_url {
+            return url.as_str().trim_end_matches('/').to_owned();
         }
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        format!("http://{}", host.unwrap_or("localhost"))
     }
 
     /// A link that signs this user in once.
