@@ -113,7 +113,7 @@ fn barriers(window: &Window, page: &str, options: &Value) -> String {
     }
     let run = "const done = arguments[arguments.length - 1]; \
                axe.run({...arguments[0], resultTypes: ['violations']}).then((found) => done(found.violations), (e) => done(String(e)))";
-    let violations = window.async_script(run, &[options.clone()]);
+    let violations = window.async_script(run, std::slice::from_ref(options));
     let mut lines = String::new();
     for violation in violations.as_array().unwrap_or_else(|| panic!("{page}: axe says {violations}")) {
         if violation["impact"] != "serious" && violation["impact"] != "critical" {
