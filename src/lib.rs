@@ -16,13 +16,18 @@
 //!    loads a snapshot, asks [`domain::plan::plan_disconnect`], and writes the effects that it answers.
 //! 4. After the commit the batch is acknowledged. Whatever is lost on the way comes again by the event's `next_at`.
 //!
+//! A campaign's way ([`domain::campaign`], [`store::campaigns`]): its cohort is frozen from a list or by a
+//! [`domain::filter`]; a dry run shows what it would do, and somebody agrees to that. The scheduler's upkeep makes events of
+//! its members batch by batch, and its claim takes of each running campaign what pace, window, canary and shares allow.
+//! From there on each is a disconnect like any other.
+//!
 //! Decisions are in [`domain`], which knows no runtime, database, broker or web. A store writes SQL and decides nothing;
 //! both are held to one contract suite (`tests/store`), and both queues to another (`tests/queue`). [`engines`] picks
 //! them from the [`config`]; [`demo`] runs the whole on sample data.
 //!
-//! Around it: [`import`] reads CSV and [`export`] writes it, [`health`] and [`doctor`] tell how it goes, [`backoff`] and
-//! [`shutdown`] are how everything waits and stops, [`passwords`] is how they are hashed, [`clock`] is the only source of the machine's now, and [`random`] of
-//! what nobody can foresee.
+//! Around it: [`console`] is the pages for people; [`import`] reads CSV and [`export`] writes it, [`health`] and [`doctor`]
+//! tell how it goes, [`backoff`] and [`shutdown`] are how everything waits and stops, [`passwords`] hashes and checks them,
+//! [`clock`] is the only source of the machine's now, and [`random`] of what nobody can foresee.
 
 pub mod api;
 pub mod backoff;
