@@ -159,23 +159,3 @@ create trigger campaign_log_keep before delete or update on campaign_log for eac
 create trigger campaign_log_keep_all before truncate on campaign_log for each statement execute function refuse_change();
 create trigger campaigns_keep before delete on campaigns for each row execute function refuse_change();
 create trigger campaigns_keep_all before truncate on campaigns for each statement execute function refuse_change();
-
--- A campaign fills empty tables within seconds. `force_custom_plan` plans again only what has parameters, and the look at
--- the new lines has none: each session kept its plan from when there were hardly any, and read all invoices and all
--- lines for each batch (7 s at 4,000), until autovacuum had looked. What is executed as text is planned each time.
-create or replace function refuse_unbalanced() returns trigger language plpgsql as $$
-declare
-    refused bigint;
-begin
-    execute 'select i.number
-               from (select distinct invoice_id from new_rows) n
-               join invoices i on i.id = n.invoice_id
-              where (select (sum(l.amount), sum(l.tax), sum(l.total)) is distinct from (i.amount, i.tax, i.total)
-                       from invoice_lines l where l.invoice_id = i.id)
-              limit 1' into refused;
-    if refused is not null then
-        raise exception 'the lines of invoice % would not add up to it: a new row in invoice_lines is refused', refused
-            using errcode = 'restrict_violation';
-    end if;
-    return null;
-end $$;

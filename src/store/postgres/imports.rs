@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
 use super::transaction::Transaction;
-use super::{BULK_LIMIT, PostgresStore, account_import, debit_import, within};
+use super::{BULK_LIMIT, PostgresStore, account_import, debit_import, whole_tables, within};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
@@ -62,6 +62,7 @@ impl<T> Intake<T> {
 /// A plan that was made and kept while a table was all but empty would read all of it for each chunk once the import has
 /// filled it. Planning again costs a chunk a millisecond.
 pub(super) async fn plan_each_chunk(db: &mut PgConnection) -> Result<(), Failure> {
+    whole_tables(db).await?;
     sqlx::raw_sql("/* import: plan each chunk */ set local plan_cache_mode = force_custom_plan").execute(db).await?;
     Ok(())
 }
@@ -91,6 +92,7 @@ pub(super) async fn finish(tx: Transaction, mut report: ImportReport, dry_run: b
 /// first import the planner knows nothing of the debits, and one statement for all took minutes for 50,000 of them.
 async fn invoice_all(store: &PostgresStore, by: &Actor) -> Result<u64, Failure> {
     let mut tx = store.begin().await?;
+    whole_tables(&mut tx).await?;
     let debits = gather_debits(&mut tx).await?;
     if debits == 0 {
         return Ok(0);

@@ -1,13 +1,13 @@
 //! What should never be, for `doctor`: a statement for each check.
 
-use super::PostgresStore;
 use super::failure::Failure;
-use super::installation;
+use super::{PostgresStore, installation, whole_tables};
 use crate::store::inspection::{Check, EXAMPLES_MAX};
 
 /// One consistent view, so that a disconnect under way is seen whole or not at all.
 pub(super) async fn inspect(store: &PostgresStore) -> Result<Vec<String>, Failure> {
     let mut tx = store.begin_view().await?;
+    whole_tables(&mut tx).await?;
     let mut sentences = Vec::new();
     for check in Check::ALL {
         let found: Vec<(String, i64)> = sqlx::query_as(statement(check))

@@ -10,7 +10,7 @@ use sqlx::{Executor, Row};
 use tokio::sync::watch;
 
 use super::failure::{Failure, expect_rows, store_error};
-use super::{ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, hints, inspection, rows, within};
+use super::{ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, hints, inspection, rows, whole_tables, within};
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
@@ -222,6 +222,8 @@ async fn add_status(store: &PostgresStore, status: &Status) -> Result<(), Failur
 }
 
 async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
+    let mut view = store.begin_view().await?;
+    whole_tables(&mut view).await?;
     let found = sqlx::query(
         "/* event counts */
          select s.*, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds
@@ -236,8 +238,9 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
                   where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
                     and next_at <= statement_timestamp()) o",
     )
-    .fetch_one(&store.pool)
+    .fetch_one(&mut *view)
     .await?;
+    view.rollback().await;
     Ok(EventCounts {
         scheduled: found.try_get("scheduled")?,
         queued: found.try_get("queued")?,

@@ -18,7 +18,6 @@ use crate::domain::filter::Filter;
 use crate::domain::settings::Settings;
 use crate::store::campaigns::{Cohort, Made, Making};
 use crate::store::postgres::failure::{Failure, expect_rows};
-use crate::store::postgres::imports::plan_each_chunk;
 use crate::store::postgres::{BULK_LIMIT, PostgresStore, VERB_LIMIT, installation, within};
 
 pub(super) async fn create(
@@ -78,12 +77,10 @@ pub(super) async fn make(
     Ok(Ok(campaign))
 }
 
-/// The list may come from a person's keyboard; and the cohort grows while plans are made for it.
+/// The list may come from a person's keyboard.
 async fn prepare(db: &mut PgConnection) -> Result<(), Failure> {
-    sqlx::raw_sql("/* cohort: await the list */ set local idle_in_transaction_session_timeout = 0")
-        .execute(&mut *db)
-        .await?;
-    plan_each_chunk(db).await
+    sqlx::raw_sql("/* cohort: await the list */ set local idle_in_transaction_session_timeout = 0").execute(db).await?;
+    Ok(())
 }
 
 async fn now(db: &mut PgConnection) -> Result<DateTime<Utc>, Failure> {

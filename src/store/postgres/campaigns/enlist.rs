@@ -23,7 +23,6 @@ use crate::domain::event::EventId;
 use crate::domain::story;
 use crate::store::campaigns::ENLIST_MAX;
 use crate::store::postgres::failure::{Failure, expect_rows};
-use crate::store::postgres::imports::plan_each_chunk;
 use crate::store::postgres::transaction::Transaction;
 use crate::store::postgres::{PostgresStore, family, hints};
 use crate::store::{StoreError, StoreResult};
@@ -93,8 +92,6 @@ async fn enlist(tx: &mut PgConnection, campaign: CampaignId) -> Result<u64, Fail
         return Ok(0);
     };
     be_brief(tx).await?;
-    // A plan from when there were no events yet goes through all of them for each member (9 s a batch at 40,000).
-    plan_each_chunk(tx).await?;
     let unlinks = stored.terms.children == Some(Disposition::Unlink) && families::has_outside(tx, &stored).await?;
     if unlinks {
         family::lock_tree(tx).await?;
