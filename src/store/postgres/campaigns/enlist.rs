@@ -177,6 +177,7 @@ impl Batch<'_> {
         .bind(left_out.iter().map(|(_, _, note)| note.as_str()).collect::<Vec<_>>())
         .bind(self.stored.enlisted)
         .bind(self.last)
+        .persistent(false)
         .execute(db)
         .await?;
         expect_rows("members to leave out", left_out.len(), written.rows_affected())
@@ -248,6 +249,8 @@ impl Batch<'_> {
         .bind(LogKind::Scheduled.as_str())
         .bind(self.stored.enlisted)
         .bind(self.last)
+        // As for a page of members.
+        .persistent(false)
         .fetch_all(db)
         .await?;
         expect_rows("events to make", members.len(), made.len() as u64)?;

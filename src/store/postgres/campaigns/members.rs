@@ -71,6 +71,8 @@ pub(super) async fn page(
     .bind(campaign.0)
     .bind(after)
     .bind(limit)
+    // Planned for each page: one from when there were no events yet goes through all of them for each member.
+    .persistent(false)
     .fetch_all(&mut *db)
     .await?;
     let mut members = found.iter().map(member).collect::<Result<Vec<_>, _>>()?;
