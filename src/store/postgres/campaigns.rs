@@ -29,7 +29,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 
 pub(super) use self::counts::{Tallies, tally_cancelled};
-pub(super) use self::eligibility::{eligible, standings};
+pub(super) use self::eligibility::{eligible, standings, stopped_and_filters};
 pub(super) use self::leftovers::{cancel_leftovers, stands};
 use super::failure::Failure;
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, within};

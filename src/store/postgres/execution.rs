@@ -112,7 +112,7 @@ async fn lock(db: &mut PgConnection, ids: &[i64]) -> Result<Vec<Event>, Failure>
     .fetch_all(&mut *db)
     .await?;
     let mut events = found.iter().map(event).collect::<Result<Vec<_>, _>>()?;
-    ask_filters(db, &found, &mut events).await?;
+    ask_campaigns(db, &found, &mut events).await?;
     // After a wait, a locking statement answers in the order that it began with.
     events.sort_unstable_by_key(|event| event.id);
     Ok(events)
@@ -139,9 +139,9 @@ fn event(row: &PgRow) -> Result<Event, Failure> {
     })
 }
 
-/// Events in a campaign's lane are asked whether its filter still selects their accounts. Not one that a person brought
-/// forward: that is asked for by itself.
-async fn ask_filters(db: &mut PgConnection, found: &[PgRow], events: &mut [Event]) -> Result<(), Failure> {
+/// Events in the lane of a campaign that is stopped are not begun: whoever stops it takes them back. The others are asked
+/// whether its filter still selects their accounts. Not one that a person brought forward: that is asked for by itself.
+async fn ask_campaigns(db: &mut PgConnection, found: &[PgRow], events: &mut Vec<Event>) -> Result<(), Failure> {
     let (mut campaigns, mut asked) = (BTreeSet::new(), Vec::new());
     for (row, event) in found.iter().zip(&*events) {
         if let Some(campaign) = event.campaign
@@ -153,7 +153,14 @@ async fn ask_filters(db: &mut PgConnection, found: &[PgRow], events: &mut [Event
     }
     let Some(now) = events.first().map(|event| event.now).filter(|_| !asked.is_empty()) else { return Ok(()) };
     let campaigns: Vec<i64> = campaigns.into_iter().collect();
-    let mut eligible = campaigns::eligible(db, &campaigns, &asked, now).await?;
+    let (stopped, filters) = campaigns::stopped_and_filters(db, &campaigns).await?;
+    if !stopped.is_empty() {
+        let asked: HashSet<i64> = asked.iter().copied().collect();
+        events.retain(|event| {
+            !(asked.contains(&event.id.0) && event.campaign.is_some_and(|campaign| stopped.contains(&campaign)))
+        });
+    }
+    let mut eligible = campaigns::eligible(db, filters, &asked, now).await?;
     for event in events {
         event.eligibility = eligible.remove(&event.id);
     }

@@ -130,7 +130,11 @@ async fn queued(connection: &mut SqliteConnection, asked: &BTreeSet<i64>) -> Sto
         "/* disconnect: events */ select e.id, e.account_id, e.attempt, e.failures, e.failures_max, e.due_at, e.reason,
                 e.requested_by, e.requested_from, e.agreed, e.campaign_id
            from json_each(?1) as asked cross join disconnect_events e on e.id = asked.value
-          where e.state = 'queued' order by e.account_id",
+          where e.state = 'queued'
+            -- Whoever stops a campaign takes its events back; until then none of them begins.
+            and (e.lane = 0 or not exists (
+                    select 1 from campaigns c where c.id = e.campaign_id and c.state in ('paused', 'aborted')))
+          order by e.account_id",
     )
     .bind(json(&asked)?)
     .fetch_all(connection)

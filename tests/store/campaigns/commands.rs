@@ -17,6 +17,7 @@ use crate::support::scenario::{clerk, outcome_of, refusal, request};
 
 both_engines!(
     a_pause_takes_back_what_is_queued_and_counts_exactly,
+    what_is_queued_of_a_stopped_campaign_does_not_begin,
     a_paused_campaign_says_why_and_its_log_who,
     a_resume_goes_on_where_the_pause_stopped,
     an_abort_ends_it_for_good_and_its_open_events_are_cancelled,
@@ -55,6 +56,29 @@ async fn a_pause_takes_back_what_is_queued_and_counts_exactly(db: &TestDatabase)
     assert!(event.next_at.unwrap() >= before);
     let dispatches = format!("select cast(dispatches as bigint) from disconnect_events where id = {}", event.id);
     assert_eq!(db.number(&dispatches).await, 0);
+}
+
+async fn what_is_queued_of_a_stopped_campaign_does_not_begin(db: &TestDatabase) {
+    let numbers = numbered("A", 4);
+    db.accounts(numbers.iter().map(|number| account(number))).await;
+    let id = db.started(&numbers).await;
+    let orders = db.claimed(4).await;
+    // In one batch with somebody that was asked for alone.
+    db.accounts([account("B")]).await;
+    let single = db.queued("B").await;
+    // A pause that was cut off before it took anything back.
+    let cause = PauseCause::Person.as_str();
+    db.sql(&format!("update campaigns set state = 'paused', pause_cause = '{cause}' where id = {id}")).await;
+    let mut batch = orders.clone();
+    batch.push(single);
+    let executed = db.disconnect(&batch).await;
+    assert_eq!(executed.iter().filter(|executed| matches!(executed, Executed::Stale { .. })).count(), 4);
+    let ended = |executed: &&Executed| matches!(executed, Executed::Completed { .. });
+    let ended: Vec<_> = executed.iter().filter(ended).collect();
+    assert!(matches!(ended[..], [Executed::Completed { event_id, .. }] if *event_id == single.event_id), "{ended:?}");
+    // Asked for again, it takes them back.
+    let paused = db.pause(id).await;
+    assert_eq!((paused.events, paused.campaign.counts.queued, paused.campaign.counts.scheduled), (4, 0, 4));
 }
 
 async fn a_paused_campaign_says_why_and_its_log_who(db: &TestDatabase) {

@@ -182,6 +182,7 @@ impl Claim<'_> {
                 (Step::Pause { cause, note }, _) => {
                     self.has_taken_back = true;
                     pause(self.db, id, cause, Some(&note), &log::itself()).await?;
+                    take_back(self.db, id).await?;
                     self.claimed.notes.push((id, format!("paused by itself: {note}")));
                 }
                 (Step::TakeBack, _) => {

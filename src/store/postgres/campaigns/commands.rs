@@ -6,7 +6,7 @@ use super::stored::{self, json};
 use super::{counts, dry_run, enlist, log as campaign_log, retry};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::campaign::dry_run::DryRun;
-use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, Transition, log};
+use crate::domain::campaign::{CampaignId, CampaignView, Command, PauseCause, State, Transition, log};
 use crate::store::StoreError;
 use crate::store::campaigns::{Commanded, ENLIST_AT_START, ENLIST_MAX};
 use crate::store::postgres::failure::{Failure, expect_rows};
@@ -150,34 +150,53 @@ pub(super) async fn command(
         Command::Pause { .. } | Command::Resume | Command::Abort { .. } => {}
     }
     let mut tx = store.begin().await?;
-    match obey(&mut tx, campaign, command, by).await {
-        Ok(events) => {
-            hints::notify(&mut tx).await?;
-            let campaign = stored::view(&mut tx, campaign).await?;
-            tx.commit().await?;
-            Ok(Commanded { campaign, events })
-        }
-        Err(failure) => {
-            // Not in the background: the next claim would find the row locked.
-            tx.rollback().await;
-            Err(failure)
-        }
+    if let Err(failure) = obey(&mut tx, campaign, command, by).await {
+        // Not in the background: the next claim would find the row locked.
+        tx.rollback().await;
+        return Err(failure);
     }
+    hints::notify(&mut tx).await?;
+    if *command == Command::Resume {
+        let campaign = stored::view(&mut tx, campaign).await?;
+        tx.commit().await?;
+        return Ok(Commanded { campaign, events: 0 });
+    }
+    // From here on workers begin nothing of it, so that what has to be waited for is what they are at. In one transaction
+    // with them taking batch after batch, it ran after them for seconds.
+    tx.commit().await?;
+    settle(store, campaign).await
 }
 
-/// Answers how many events were taken back, or are being cancelled.
-async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by: &Actor) -> Result<i64, Failure> {
+/// After a pause or an abort: takes back what is queued still, and counts. Asked for again it goes on where it was cut
+/// off.
+async fn settle(store: &PostgresStore, campaign: CampaignId) -> Result<Commanded, Failure> {
+    let mut tx = store.begin().await?;
+    let state = stored::lock(&mut tx, campaign).await?.state;
+    let events = match state {
+        State::Paused => take_back(&mut tx, campaign).await?,
+        State::Aborted => {
+            take_back(&mut tx, campaign).await?;
+            to_cancel(&mut tx, campaign).await?
+        }
+        // Somebody was quicker.
+        _ => 0,
+    };
+    let campaign = stored::view(&mut tx, campaign).await?;
+    tx.commit().await?;
+    Ok(Commanded { campaign, events })
+}
+
+async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by: &Actor) -> Result<(), Failure> {
     let stored = stored::lock(db, campaign).await?;
     let settings = installation::settings(db).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
     match stored.facts(&settings, counts.failed).command(command)? {
         // A start and a retry have ways of their own.
-        Transition::Start | Transition::Retry | Transition::Nothing => Ok(0),
+        Transition::Start | Transition::Retry | Transition::Nothing => Ok(()),
         Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref(), by).await,
         Transition::Resume { canary_passed } => {
             resume(db, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
-            campaign_log::write(db, campaign, log::resumed(), by).await?;
-            Ok(0)
+            campaign_log::write(db, campaign, log::resumed(), by).await
         }
         Transition::Abort => {
             let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
@@ -186,14 +205,14 @@ async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by
     }
 }
 
-/// Under the lock of its row. Answers how many events were taken back.
+/// Under the lock of its row. What is queued of it is yet to be taken back.
 pub(super) async fn pause(
     db: &mut PgConnection,
     campaign: CampaignId,
     cause: PauseCause,
     note: Option<&str>,
     by: &Actor,
-) -> Result<i64, Failure> {
+) -> Result<(), Failure> {
     let paused = sqlx::query(
         "/* campaign: pause */
          update campaigns set state = 'paused', pause_cause = $2, pause_note = $3 where id = $1",
@@ -204,8 +223,7 @@ pub(super) async fn pause(
     .execute(&mut *db)
     .await?;
     expect_rows("campaigns to pause", 1, paused.rows_affected())?;
-    campaign_log::write(db, campaign, log::paused(note), by).await?;
-    take_back(db, campaign).await
+    campaign_log::write(db, campaign, log::paused(note), by).await
 }
 
 /// What is queued of its lanes goes back to `scheduled`. It waits for the workers that have some of them under way, and
@@ -250,8 +268,7 @@ async fn resume(
     expect_rows("campaigns to resume", 1, resumed.rows_affected())
 }
 
-/// Answers how many of its events are open, all of which will be cancelled.
-async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, by: &Actor) -> Result<i64, Failure> {
+async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, by: &Actor) -> Result<(), Failure> {
     let aborted = sqlx::query(
         "/* campaign: abort */
          update campaigns
@@ -266,8 +283,11 @@ async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, 
     .execute(&mut *db)
     .await?;
     expect_rows("campaigns to abort", 1, aborted.rows_affected())?;
-    campaign_log::write(db, campaign, log::aborted(note), by).await?;
-    take_back(db, campaign).await?;
+    campaign_log::write(db, campaign, log::aborted(note), by).await
+}
+
+/// How many events of an aborted campaign are open, all of which will be cancelled.
+async fn to_cancel(db: &mut PgConnection, campaign: CampaignId) -> Result<i64, Failure> {
     let counts = counts::of_one(db, campaign).await?.counts;
     // Those that were brought forward go on by themselves.
     let forward: i64 = sqlx::query_scalar(

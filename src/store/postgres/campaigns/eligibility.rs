@@ -1,7 +1,7 @@
 //! Whether an account still is what its campaign's filter asks: loaded by the worker, under the locks, for those events
 //! alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -21,27 +21,44 @@ use crate::store::StoreError;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::rows;
 
-/// The filters that the accounts of these events, in the lanes of `campaigns`, have to match still. Each is parsed once.
-/// Not of a child that is in the cohort because of its parent, while that one's place in it [`stands`].
-pub(in crate::store::postgres) async fn eligible(
+pub(in crate::store::postgres) type Filters = HashMap<CampaignId, Arc<Filter>>;
+
+/// Those of `campaigns` of which nothing may begin, and the filters of the others, each parsed once. To be called when the
+/// events are locked: a campaign that is stopped later than that is answered once they have ended.
+pub(in crate::store::postgres) async fn stopped_and_filters(
     db: &mut PgConnection,
     campaigns: &[i64],
-    events: &[i64],
-    now: DateTime<Utc>,
-) -> Result<HashMap<EventId, Arc<Filter>>, Failure> {
-    let found: Vec<(i64, String)> = sqlx::query_as(
-        "/* eligibility: filters */ select id, filter from campaigns where id = any($1) and filter is not null",
+) -> Result<(HashSet<CampaignId>, Filters), Failure> {
+    let found: Vec<(i64, bool, Option<String>)> = sqlx::query_as(
+        "/* eligibility: campaigns */
+         select id, state in ('paused', 'aborted'), filter from campaigns
+          where id = any($1) and (state in ('paused', 'aborted') or filter is not null)",
     )
     .bind(campaigns)
     .fetch_all(&mut *db)
     .await?;
-    if found.is_empty() {
+    let (mut stopped, mut filters) = (HashSet::new(), HashMap::new());
+    for (id, is_stopped, filter) in found {
+        if is_stopped {
+            stopped.insert(CampaignId(id));
+        } else if let Some(text) = filter {
+            filters.insert(CampaignId(id), Arc::new(stored::filter(&text)?));
+        }
+    }
+    Ok((stopped, filters))
+}
+
+/// The filters that the accounts of these events have to match still. Not of a child that is in the cohort because of its
+/// parent, while that one's place in it [`stands`].
+pub(in crate::store::postgres) async fn eligible(
+    db: &mut PgConnection,
+    filters: Filters,
+    events: &[i64],
+    now: DateTime<Utc>,
+) -> Result<HashMap<EventId, Arc<Filter>>, Failure> {
+    if filters.is_empty() {
         return Ok(HashMap::new());
     }
-    let filters = found
-        .into_iter()
-        .map(|(id, text)| Ok((CampaignId(id), Arc::new(stored::filter(&text)?))))
-        .collect::<Result<HashMap<_, _>, Failure>>()?;
     let asked: Vec<(i64, i64, Option<i64>)> = sqlx::query_as(
         "/* eligibility: events */
          select e.id, e.campaign_id, m.parent_id

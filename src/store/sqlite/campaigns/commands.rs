@@ -135,6 +135,10 @@ impl SqliteStore {
                 let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
                 abort(&mut tx, campaign, note, by, now).await?
             }
+            // It is paused already.
+            Transition::Nothing if matches!(command, Command::Pause { .. }) => {
+                take_back(&mut tx, campaign, now).await?
+            }
             // A start and a retry have ways of their own.
             Transition::Start | Transition::Retry | Transition::Nothing => 0,
         };
