@@ -13,6 +13,7 @@ pub mod cohort;
 pub mod dry_run;
 pub mod log;
 pub mod progress;
+pub mod rate;
 pub mod report;
 pub mod template;
 pub mod terms;

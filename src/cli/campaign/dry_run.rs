@@ -17,6 +17,7 @@ use super::sink::{Sink, written};
 use super::{is_standard_output, terms};
 use crate::domain::campaign::cohort::{BlockerEffect, BlockerKind, BlockersOfKind};
 use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun, sums};
+use crate::domain::campaign::rate::duration;
 use crate::domain::campaign::{CampaignId, CampaignView, State};
 use crate::domain::money::Money;
 use crate::export::{BlockerWriter, Format};
@@ -253,18 +254,5 @@ fn kind(kind: BlockerKind) -> &'static str {
         BlockerKind::UndecidedFamily => "with children that somebody has to decide about",
         BlockerKind::NoRecipient => "with nobody who gets the final invoice",
         BlockerKind::DatePassed => "with a date that has passed",
-    }
-}
-
-/// `4 s`, `12 min`, `3 h 5 min`, `2 days 3 h`.
-#[must_use]
-pub(super) fn duration(seconds: i64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let and = |n: i64, unit: &str| if n > 0 { format!(" {n} {unit}") } else { String::new() };
-    match seconds {
-        ..60 => format!("{} s", seconds.max(1)),
-        60..3_600 => format!("{minutes} min"),
-        3_600..86_400 => format!("{hours} h{}", and(minutes, "min")),
-        _ => format!("{days} {}{}", if days == 1 { "day" } else { "days" }, and(hours, "h")),
     }
 }

@@ -1,7 +1,7 @@
 mod by_hand;
 mod decisions;
 
-use super::dry_run::{Page, duration};
+use super::dry_run::Page;
 use super::show::{in_short, next_steps, sheet_of};
 use super::*;
 use crate::domain::campaign::cohort::{BlockerEffect, BlockerExample, BlockerKind, BlockersOfKind};
@@ -68,6 +68,7 @@ fn dry_run() -> DryRun {
         begins_at: at("2026-12-01T15:00:00Z"),
         ends_at: at("2026-12-01T18:07:00Z"),
         days: vec![day("2026-12-01", 1_800), day("2026-12-02", 69)],
+        amounts: Vec::new(),
         as_of: "2026-11-24T09:00:00Z".parse().unwrap(),
     }
 }
@@ -192,20 +193,4 @@ fn a_campaign_is_shown_with_its_terms_and_what_to_do_next() {
     assert!(!next_steps(&view).contains("retry"), "nothing failed");
     view.counts.failed = 1;
     assert!(next_steps(&view).contains("campaign retry 7"));
-}
-
-#[test]
-fn durations_are_told_in_what_is_read_at_a_glance() {
-    for (seconds, told) in [
-        (0, "1 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (3_599, "59 min"),
-        (3_600, "1 h"),
-        (11_220, "3 h 7 min"),
-        (86_400, "1 day"),
-        (266_400, "3 days 2 h"),
-    ] {
-        assert_eq!(duration(seconds), told);
-    }
 }

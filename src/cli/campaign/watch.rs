@@ -1,9 +1,7 @@
 //! `campaign watch`: how a campaign goes on, until it ends.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
@@ -12,9 +10,9 @@ use super::super::session::{CliError, Exit, Session, UNSERVED};
 use super::super::table::instant;
 use super::super::values;
 use super::super::wait::AWAY_MAX;
-use super::dry_run::duration;
 use super::show::{accounts, in_short, named, number, state_name};
 use crate::domain::campaign::dry_run::sums;
+use crate::domain::campaign::rate::Rate;
 use crate::domain::campaign::{CampaignId, CampaignView, State};
 
 /// Watch how a campaign goes on, until it ends
@@ -232,72 +230,14 @@ impl<'s> Face<'s> {
 
 /// `running, 60 a second, about 30 s left: 118 disconnected, 2 failed, 1,749 to come`.
 fn line(campaign: &CampaignView, rate: &Rate) -> String {
-    let rate = match campaign.state {
-        State::Running => rate.told(campaign.counts.accounts - campaign.counts.done()),
-        _ => String::new(),
-    };
+    let rate = rate.told(number).map(|told| format!(", {told}")).unwrap_or_default();
     format!("{}{rate}: {}", state_name(campaign.state), in_short(campaign))
-}
-
-/// How fast it goes, over the last half minute.
-#[derive(Default)]
-struct Rate(VecDeque<(DateTime<Utc>, i64)>);
-
-const RATE_OVER_S: i64 = 30;
-
-impl Rate {
-    fn add(&mut self, campaign: &CampaignView) {
-        if campaign.state != State::Running {
-            self.0.clear();
-        }
-        self.0.push_back((campaign.as_of, campaign.counts.done()));
-        let since = campaign.as_of - TimeDelta::seconds(RATE_OVER_S);
-        while self.0.len() > 2 && self.0.front().is_some_and(|(at, _)| *at < since) {
-            self.0.pop_front();
-        }
-    }
-
-    fn told(&self, left: i64) -> String {
-        let (Some((from, was)), Some((to, is))) = (self.0.front(), self.0.back()) else { return String::new() };
-        let (ms, done) = ((*to - *from).num_milliseconds(), is - was);
-        if ms <= 0 || done <= 0 {
-            return String::new();
-        }
-        let each_minute = done.saturating_mul(60_000) / ms;
-        let pace = if each_minute >= 600 {
-            format!("{} a second", number(each_minute / 60))
-        } else {
-            format!("{} a minute", number(each_minute.max(1)))
-        };
-        format!(", {pace}, about {} left", duration(left.saturating_mul(ms) / done / 1_000))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::campaign;
     use super::*;
-
-    #[test]
-    fn a_rate_is_that_of_the_last_half_minute() {
-        let mut rate = Rate::default();
-        let mut view = campaign();
-        view.state = State::Running;
-        view.counts.accounts = 10_000;
-        assert_eq!(rate.told(10_000), "", "nothing is known yet");
-        for second in 0..100 {
-            view.as_of = DateTime::from_timestamp(1_795_000_000 + second, 0).unwrap();
-            // A stand still, and then 20 a second.
-            view.counts.disconnected = (second - 60).max(0) * 20;
-            view.counts.completed = view.counts.disconnected;
-            rate.add(&view);
-        }
-        assert_eq!(rate.told(10_000), ", 20 a second, about 8 min left");
-        assert!(rate.0.len() <= 32, "and no more is kept");
-        view.state = State::Paused;
-        rate.add(&view);
-        assert_eq!(rate.told(10_000), "", "what was before a pause does not count");
-    }
 
     #[test]
     fn what_waits_for_a_person_says_for_what() {

@@ -20,6 +20,7 @@ use crate::api::problem::{Answer, Problem};
 use crate::console::gate::{Place, Visitor};
 use crate::console::reader::Reader;
 use crate::console::{Shared, words};
+use crate::domain::campaign::rate::Rate;
 use crate::domain::campaign::{CampaignId, State as CampaignState};
 
 /// How many may listen at once; whoever is not among them loads the page again.
@@ -46,6 +47,7 @@ struct Listening {
     campaign: CampaignId,
     reader: Reader,
     until: Instant,
+    rate: Rate,
     last: Option<String>,
     is_over: bool,
     _among_the_listeners: OwnedSemaphorePermit,
@@ -70,6 +72,7 @@ pub async fn listen(
         campaign,
         reader: visitor.asked.reader,
         until: Instant::now() + LISTEN_MAX,
+        rate: Rate::default(),
         last: None,
         is_over: false,
         _among_the_listeners: permit,
@@ -95,7 +98,10 @@ impl Listening {
             let place = self.console.room.take(false).await.ok()?;
             let campaign = self.console.store.campaign(self.campaign).await.ok()?;
             drop(place);
-            let html = ProgressPart::of(&campaign, self.reader).render().ok()?;
+            self.rate.add(&campaign);
+            let mut progress = ProgressPart::of(&campaign, self.reader);
+            progress.rate = self.rate.told(|n| self.reader.count(n));
+            let html = progress.render().ok()?;
             if campaign.state != CampaignState::Running {
                 // There are other things to do with it now: the page is loaded again.
                 self.is_over = true;

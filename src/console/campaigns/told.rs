@@ -20,18 +20,6 @@ pub fn accounts(count: i64, reader: Reader) -> String {
     format!("{} account{}", reader.count(count), if count == 1 { "" } else { "s" })
 }
 
-/// `4 s`, `12 min`, `3 h 5 min`, `2 days 3 h`.
-pub fn duration(seconds: i64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let and = |n: i64, unit: &str| if n > 0 { format!(" {n} {unit}") } else { String::new() };
-    match seconds {
-        ..60 => format!("{} s", seconds.max(1)),
-        60..3_600 => format!("{minutes} min"),
-        3_600..86_400 => format!("{hours} h{}", and(minutes, "min")),
-        _ => format!("{days} {}{}", if days == 1 { "day" } else { "days" }, and(hours, "h")),
-    }
-}
-
 /// A campaign, for whoever reads of it.
 pub struct Told<'c> {
     pub campaign: &'c CampaignView,
