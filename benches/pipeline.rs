@@ -105,7 +105,7 @@ fn variable(name: &str) -> Option<usize> {
 async fn run_pipeline(store: Arc<dyn Store>, queue: Arc<dyn Queue>, database: &str, events: usize) -> Result<f64> {
     let environment = Environment { database_url: Some(database.to_owned()), ..Environment::default() };
     let config = Config::load(None, &environment)?;
-    let serving = store.serve().await?;
+    let serving = store.serve("bench").await?;
     let mut connectivity = queue.connectivity();
     tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
 

@@ -105,7 +105,7 @@ impl Demo<'_> {
         let queue = engines::open_queue(self.config, &installation)?;
         wait_until_up(&*queue).await?;
         self.start_over(&installation).await?;
-        let serving = self.store.serve().await?;
+        let serving = self.store.serve("demo").await?;
 
         let by = Actor::new(user, Source::Demo);
         let customers = customers::read();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::store::{EventCounts, EventFilter, Page, Store, StoreResult};
+use crate::store::{EventCounts, EventFilter, Page, ServerSeen, Store, StoreResult};
 
 /// What was found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,6 +19,10 @@ pub struct Diagnosis {
     /// Nothing is wrong. There may be warnings.
     pub ok: bool,
     pub checks: Vec<Check>,
+    /// Who runs events at this moment. Empty also where the database could not be asked.
+    pub servers: Vec<ServerSeen>,
+    /// Missing where the database could not be asked.
+    pub events: Option<EventCounts>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,7 +72,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Looks at everything, or at what is seen at a glance.
 pub async fn diagnose(store: &dyn Store, probes: &[Arc<dyn Probe>], depth: Depth) -> Diagnosis {
-    let mut diagnosis = Diagnosis { ok: true, checks: Vec::new() };
+    let mut diagnosis = Diagnosis { ok: true, checks: Vec::new(), servers: Vec::new(), events: None };
     let database = within(LOOK_MAX, "the database", told(store.ping(), |()| "answers".into())).await;
     for probe in probes {
         let name = probe.name();
@@ -102,13 +106,15 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> 
     );
 
     let counts = store.event_counts().await?;
-    if store.is_served().await? {
-        diagnosis.add("serving", Ok("somebody serves this database".into()));
-    } else {
+    diagnosis.servers = store.servers().await?;
+    if diagnosis.servers.is_empty() {
         diagnosis.put("serving", unserved(&counts), "nobody serves this database; `disconnectd serve` does");
+    } else {
+        diagnosis.add("serving", Ok(serving(&diagnosis.servers)));
     }
     let (finding, message) = backlog(&counts);
     diagnosis.put("events", finding, message);
+    diagnosis.events = Some(counts);
 
     let (finding, message) = families(store).await?;
     diagnosis.put("families", finding, message);
@@ -124,6 +130,12 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> 
         diagnosis.add("data", Err(wrong));
     }
     Ok(())
+}
+
+/// Each is named; on PostgreSQL there may be any number.
+fn serving(servers: &[ServerSeen]) -> String {
+    let named: Vec<_> = servers.iter().map(|server| format!("{} ({})", server.process, server.roles)).collect();
+    format!("by {}", named.join("; "))
 }
 
 /// With nothing to do, nobody is missed.
@@ -150,7 +162,8 @@ fn backlog(counts: &EventCounts) -> (Finding, String) {
 }
 
 /// A duration for people, in its two biggest units: `3 d 4 h`, `2 min 5 s`.
-fn span(seconds: f64) -> String {
+#[must_use]
+pub fn span(seconds: f64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
     let whole = Duration::try_from_secs_f64(seconds.round()).map_or(0, |span| span.as_secs());
     let biggest = UNITS.iter().position(|(_, length)| whole >= *length).unwrap_or(UNITS.len() - 1);

@@ -3,6 +3,7 @@
 //! Nothing here ends because a server is away: it says so once, tries again with backoff, tells `/readyz`, and goes on
 //! by itself when the server is back.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +45,15 @@ pub struct Roles {
     pub worker: bool,
     pub api: bool,
     pub console: bool,
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all =
+            [(self.scheduler, "scheduler"), (self.worker, "worker"), (self.api, "api"), (self.console, "console")];
+        let there: Vec<_> = all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect();
+        f.write_str(&there.join(", "))
+    }
 }
 
 impl Roles {
@@ -114,6 +124,7 @@ impl Server {
         let api = Api {
             store: self.store.clone(),
             health: health.clone(),
+            console: self.console(&room, &queue)?,
             queue,
             metrics: self.metrics.clone(),
             stop: self.stop.clone(),
@@ -123,7 +134,6 @@ impl Server {
             room: room.clone(),
             examining: OneAtATime::default(),
             remembered: Remembered::default(),
-            console: self.console(&room)?,
         };
         let answers = api.answers().map_err(ServeError::Answers)?;
         let mut http = tokio::spawn(answers.serve(listener, http_stopped.clone()));
@@ -145,12 +155,17 @@ impl Server {
     }
 
     /// The pages, where this process answers people.
-    fn console(&self, room: &Room) -> Result<Option<Console>, ServeError> {
+    fn console(
+        &self,
+        room: &Room,
+        queue: &watch::Receiver<Option<Arc<dyn Queue>>>,
+    ) -> Result<Option<Console>, ServeError> {
         if !self.roles.console {
             return Ok(None);
         }
         Ok(Some(Console {
             store: self.store.clone(),
+            queue: queue.clone(),
             room: room.clone(),
             passwords: Passwords::new().map_err(|error| ServeError::Answers(std::io::Error::other(error)))?,
             failures_max: self.config.failures_max,
@@ -315,7 +330,7 @@ impl Server {
         let mut said = false;
         loop {
             let asked = health.asking();
-            match self.store.serve().await {
+            match self.store.serve(&self.roles.to_string()).await {
                 Ok(serving) => {
                     health.database_answered(asked);
                     if serving.rescued > 0 {

@@ -194,17 +194,21 @@ pub trait Installations: Send + Sync {
     /// The database's now, cut to microseconds.
     async fn now(&self) -> StoreResult<DateTime<Utc>>;
 
-    /// Becomes one of those who serve. Kept until dropped.
+    /// Becomes one of those who serve, and says as what: `scheduler, worker`. Kept until dropped.
     ///
     /// SQLite: one process at a time; what was `queued` goes back to `scheduled`, since its queue died with the last
     /// process. PostgreSQL: any number.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] that says who holds it (SQLite).
-    async fn serve(&self) -> StoreResult<Serving>;
+    async fn serve(&self, roles: &str) -> StoreResult<Serving>;
 
-    /// Whether somebody serves this database at this moment, in any process.
-    async fn is_served(&self) -> StoreResult<bool>;
+    /// Who serves this database at this moment, in any process, the longest first.
+    async fn servers(&self) -> StoreResult<Vec<ServerSeen>>;
+
+    async fn is_served(&self) -> StoreResult<bool> {
+        Ok(!self.servers().await?.is_empty())
+    }
 
     /// Changes whenever an event may have become due sooner than was known: by a verb of this store, and by another
     /// process (PostgreSQL: LISTEN; SQLite: `data_version`, within 100 ms). Hints may be lost or come for nothing.
@@ -248,7 +252,18 @@ impl Serving {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+/// A process that serves, as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ServerSeen {
+    /// As it said of itself.
+    pub roles: String,
+    /// `pid 4711 at 10.0.0.7`.
+    pub process: String,
+    /// Since when, without a break. Unknown where the server does not tell this role.
+    pub since: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct EventCounts {
     pub scheduled: i64,
     pub queued: i64,
@@ -346,6 +361,8 @@ pub struct EventFilter {
     pub to_decide: bool,
     /// Of this campaign.
     pub campaign: Option<CampaignId>,
+    /// Open ones, those that are due soonest first; else all of them, the newest first.
+    pub coming: bool,
 }
 
 /// What came of a request for a disconnect.

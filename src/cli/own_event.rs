@@ -48,7 +48,7 @@ impl RunOwn for OwnEvent {
 impl OwnEvent {
     async fn run(&self, event: EventId) -> bool {
         // Held by somebody who serves: the event is theirs. Any other trouble shows itself where the event is read.
-        let Ok(serving) = self.store.serve().await else { return false };
+        let Ok(serving) = self.store.serve("worker, for one command").await else { return false };
         let Ok(Some(order)) = self.store.claim_one(event, self.redispatch).await else { return false };
         self.worker.execute_here(order, &self.stop.1).await;
         drop(serving);

@@ -4,16 +4,21 @@ pub mod settings;
 pub mod tokens;
 pub mod users;
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Shared;
 use super::gate::Visitor;
+use super::reader::{Moment, Reader};
+use super::{Console, Shared};
 use crate::api::problem::Answer;
-use crate::doctor::{self, Check, Depth, Finding};
+use crate::doctor::{self, Check, Finding};
 use crate::domain::token::Role;
+use crate::queue::Depth;
+use crate::store::{EventCounts, ServerSeen};
 
 #[derive(Template)]
 #[template(path = "system.html")]
@@ -24,7 +29,55 @@ struct SystemPart {
     verdict: &'static str,
     is_well: bool,
     is_whole: bool,
+    zone: &'static str,
+    numbers: Vec<Number>,
+    servers: Vec<ServerRow>,
     checks: Vec<Check>,
+}
+
+/// How many there are of something, and where to look at them.
+struct Number {
+    name: &'static str,
+    shown: String,
+    path: Option<&'static str>,
+}
+
+struct ServerRow {
+    process: String,
+    roles: String,
+    since: Option<Moment>,
+}
+
+/// What waits and what failed. The broker's part is missing where it can't be asked.
+fn numbers(events: &EventCounts, depth: Option<Depth>, reader: Reader) -> Vec<Number> {
+    let of = |name, count: i64, path| Number { name, shown: reader.count(count), path: Some(path) };
+    let mut numbers = vec![
+        of("Scheduled", events.scheduled, "/events?state=scheduled"),
+        of("Queued", events.queued, "/events?state=queued"),
+        of("Failed", events.failed, "/events?state=failed"),
+        of("Completed", events.completed, "/events?state=completed"),
+        of("Cancelled", events.cancelled, "/events?state=cancelled"),
+    ];
+    let lag = match events.overdue {
+        0 => "none".into(),
+        overdue => format!("{}, the oldest for {}", reader.count(overdue), doctor::span(events.lag_seconds)),
+    };
+    numbers.push(Number { name: "Overdue", shown: lag, path: None });
+    if let Some(Depth { single, campaign, dead }) = depth {
+        let count = |n: u64| reader.count(i64::try_from(n).unwrap_or(i64::MAX));
+        let dead = if dead > 0 { format!(", {} can't be read", count(dead)) } else { String::new() };
+        let shown = format!("{} single, {} of campaigns{dead}", count(single), count(campaign));
+        numbers.push(Number { name: "Wait in the queue", shown, path: None });
+    }
+    numbers
+}
+
+/// How long the broker may take to say how much waits.
+const DEPTH_MAX: Duration = Duration::from_secs(2);
+
+async fn depth(console: &Console) -> Option<Depth> {
+    let queue = console.queue.borrow().clone()?;
+    tokio::time::timeout(DEPTH_MAX, queue.depth()).await.ok()?.ok()
 }
 
 impl SystemPart {
@@ -54,12 +107,29 @@ pub async fn show(
     let is_whole = asked.data.is_some();
     let diagnosis = if is_whole {
         let _alone = console.examining.begin()?;
-        doctor::diagnose(&*console.store, &console.probes, Depth::All).await
+        doctor::diagnose(&*console.store, &console.probes, doctor::Depth::All).await
     } else {
-        doctor::diagnose(&*console.store, &console.probes, Depth::Glance).await
+        doctor::diagnose(&*console.store, &console.probes, doctor::Depth::Glance).await
     };
     let (is_well, verdict) = SystemPart::verdict(&diagnosis.checks);
     let is_admin = visitor.may(Role::Admin);
-    let part = SystemPart { is_admin, tab: "health", verdict, is_well, is_whole, checks: diagnosis.checks };
+    let (reader, zone) = (visitor.asked.reader, console.store.settings().await?.company_zone);
+    let depth = depth(&console).await;
+    let server = |server: ServerSeen| ServerRow {
+        process: server.process,
+        roles: server.roles,
+        since: server.since.map(|since| reader.moment(since, zone)),
+    };
+    let part = SystemPart {
+        is_admin,
+        tab: "health",
+        verdict,
+        is_well,
+        is_whole,
+        zone: zone.name(),
+        numbers: diagnosis.events.map(|events| numbers(&events, depth, reader)).unwrap_or_default(),
+        servers: diagnosis.servers.into_iter().map(server).collect(),
+        checks: diagnosis.checks,
+    };
     visitor.view("System", &part)
 }

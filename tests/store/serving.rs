@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use disconnectd::domain::event::State;
 use disconnectd::store::StoreError;
 
@@ -22,18 +23,26 @@ both_engines!(
 async fn whether_somebody_serves_is_known_to_every_process(db: &TestDatabase) {
     let other = db.open().await;
     assert!(!db.store.is_served().await.unwrap() && !other.is_served().await.unwrap());
-    let serving = db.store.serve().await.unwrap();
-    assert!(db.store.is_served().await.unwrap() && other.is_served().await.unwrap());
+    let serving = db.store.serve("scheduler, worker").await.unwrap();
+    let pid = format!("pid {}", std::process::id());
+    for store in [&db.store, &other] {
+        let servers = store.servers().await.unwrap();
+        assert_eq!(servers.len(), 1, "{servers:?}");
+        assert!(servers[0].process.contains(&pid), "{servers:?}");
+        assert_eq!(servers[0].roles, "scheduler, worker");
+        let age = Utc::now() - servers[0].since.unwrap();
+        assert!(age.num_seconds().abs() < 60, "{servers:?}");
+    }
     drop(serving);
     wait_until(SOON, "serving ended with its proof", async || !other.is_served().await.unwrap()).await;
-    let _again = other.serve().await.unwrap();
+    let _again = other.serve("scheduler, worker").await.unwrap();
     assert!(db.store.is_served().await.unwrap());
 }
 
 async fn the_second_to_serve(db: &TestDatabase) {
     let other = db.open().await;
-    let serving = db.store.serve().await.unwrap();
-    match (db.engine(), other.serve().await) {
+    let serving = db.store.serve("scheduler, worker").await.unwrap();
+    match (db.engine(), other.serve("scheduler, worker").await) {
         (Engine::Postgres, Ok(second)) => {
             drop(serving);
             assert!(db.store.is_served().await.unwrap(), "any number may, and one still does");
@@ -43,7 +52,7 @@ async fn the_second_to_serve(db: &TestDatabase) {
             let pid = std::process::id().to_string();
             assert!(sentence.contains(&pid), "it says who has it: {sentence}");
             drop(serving);
-            let _second = other.serve().await.unwrap();
+            let _second = other.serve("scheduler, worker").await.unwrap();
         }
         (_, answer) => panic!("{:?}", answer.map(|serving| serving.rescued)),
     }
@@ -52,7 +61,7 @@ async fn the_second_to_serve(db: &TestDatabase) {
 async fn what_was_queued_when_serving_begins(db: &TestDatabase) {
     db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
     let (queued, scheduled, done) = (db.queued("A-1").await, db.scheduled("A-2").await, db.disconnected("A-3").await);
-    let serving = db.open().await.serve().await.unwrap();
+    let serving = db.open().await.serve("scheduler, worker").await.unwrap();
     assert_eq!(db.state(scheduled).await, State::Scheduled);
     assert_eq!(db.state(done).await, State::Completed);
     match db.engine() {
@@ -80,7 +89,7 @@ async fn a_request_hints_at_once_in_its_own_process(db: &TestDatabase) {
 async fn a_request_of_another_process_is_heard_of_while_serving(db: &TestDatabase) {
     let numbers = ["A-1", "A-2", "A-3", "A-4", "A-5"];
     db.accounts(numbers.map(account)).await;
-    let _serving = db.store.serve().await.unwrap();
+    let _serving = db.store.serve("scheduler, worker").await.unwrap();
     let other = db.open().await;
     let mut hints = db.store.hints();
     let mut waits = Vec::new();
@@ -101,7 +110,7 @@ async fn a_request_of_another_process_is_heard_of_while_serving(db: &TestDatabas
 async fn a_change_that_makes_an_event_due_is_heard_of(db: &TestDatabase) {
     db.accounts([account("A-1")]).await;
     let event = db.scheduled("A-1").await;
-    let _serving = db.store.serve().await.unwrap();
+    let _serving = db.store.serve("scheduler, worker").await.unwrap();
     let other = db.open().await;
     let mut hints = db.store.hints();
     hints.borrow_and_update();

@@ -4,13 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::Executor;
 use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
 use tokio::sync::{oneshot, watch};
 
 use super::failure::Failure;
 use super::{ACQUIRE_TIMEOUT, PostgresStore, VERB_LIMIT, within};
-use crate::store::{Serving, StoreError, StoreResult};
+use crate::store::{ServerSeen, Serving, StoreError, StoreResult};
+
+/// What stands before the roles in the name by which the server knows the connection of a process that serves.
+const NAME: &str = "disconnectd: ";
 
 const CHANNEL: &str = "disconnectd_due";
 
@@ -29,11 +33,13 @@ pub(super) async fn notify(db: &mut PgConnection) -> Result<(), Failure> {
 }
 
 /// Becomes one of those who serve. Ended by dropping what it answers.
-pub(super) async fn serve(store: &PostgresStore) -> StoreResult<Serving> {
-    let mut listener = within(ACQUIRE_TIMEOUT, connect(store.options.clone())).await?;
+pub(super) async fn serve(store: &PostgresStore, roles: &str) -> StoreResult<Serving> {
+    let name = format!("{NAME}{roles}, pid {}", std::process::id());
+    let options = store.options.clone().application_name(&name);
+    let mut listener = within(ACQUIRE_TIMEOUT, connect(options.clone())).await?;
     listener.eager_reconnect(false);
     let (hold, released) = oneshot::channel::<()>();
-    let (options, hints) = (store.options.clone(), Arc::clone(&store.hints));
+    let hints = Arc::clone(&store.hints);
     tokio::spawn(async move {
         tokio::select! {
             // Ends when the other half is dropped.
@@ -44,20 +50,31 @@ pub(super) async fn serve(store: &PostgresStore) -> StoreResult<Serving> {
     Ok(Serving::new(hold, 0))
 }
 
-pub(super) async fn is_served(store: &PostgresStore) -> StoreResult<bool> {
+pub(super) async fn servers(store: &PostgresStore) -> StoreResult<Vec<ServerSeen>> {
     let look = async {
-        let served = sqlx::query_scalar(
-            "/* is served: look for the lock */
-             select exists (
-                 select from pg_locks l join pg_database d on d.oid = l.database
-                  where d.datname = current_database() and l.locktype = 'advisory' and l.granted
-                    and l.classid = 1684632419 and l.objid = 2 and l.objsubid = 2)",
+        let found: Vec<(String, Option<String>, Option<DateTime<Utc>>)> = sqlx::query_as(
+            "/* servers: look for the lock */
+             select a.application_name, host(a.client_addr), a.backend_start
+               from pg_locks l
+               join pg_database d on d.oid = l.database
+               join pg_stat_activity a on a.pid = l.pid
+              where d.datname = current_database() and l.locktype = 'advisory' and l.granted
+                and l.classid = 1684632419 and l.objid = 2 and l.objsubid = 2
+              order by a.backend_start, a.pid",
         )
-        .fetch_one(&store.pool)
+        .fetch_all(&store.pool)
         .await?;
-        Ok(served)
+        Ok(found.into_iter().map(|(name, host, since)| server_seen(&name, host.as_deref(), since)).collect())
     };
     within(VERB_LIMIT, look).await
+}
+
+fn server_seen(name: &str, host: Option<&str>, since: Option<DateTime<Utc>>) -> ServerSeen {
+    let said = name.strip_prefix(NAME).unwrap_or(name);
+    let (roles, process) = said.rsplit_once(", ").unwrap_or((said, "a process"));
+    // Without an address it came over the server's own socket.
+    let process = format!("{process} at {}", host.unwrap_or("the database's machine"));
+    ServerSeen { roles: roles.to_owned(), process, since }
 }
 
 async fn connect(options: sqlx::postgres::PgConnectOptions) -> Result<PgListener, Failure> {

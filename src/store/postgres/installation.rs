@@ -14,7 +14,9 @@ use super::{ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, hints, inspe
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
-use crate::store::{EventCounts, Installation, Installations, Serving, StoreError, StoreResult, migrations};
+use crate::store::{
+    EventCounts, Installation, Installations, ServerSeen, Serving, StoreError, StoreResult, migrations,
+};
 
 #[async_trait]
 impl Installations for PostgresStore {
@@ -59,12 +61,12 @@ impl Installations for PostgresStore {
         .await
     }
 
-    async fn serve(&self) -> StoreResult<Serving> {
-        hints::serve(self).await
+    async fn serve(&self, roles: &str) -> StoreResult<Serving> {
+        hints::serve(self, roles).await
     }
 
-    async fn is_served(&self) -> StoreResult<bool> {
-        hints::is_served(self).await
+    async fn servers(&self) -> StoreResult<Vec<ServerSeen>> {
+        hints::servers(self).await
     }
 
     fn hints(&self) -> watch::Receiver<u64> {

@@ -15,7 +15,9 @@ use super::{inspection, settings};
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
-use crate::store::{EventCounts, Installation, Installations, Serving, StoreError, StoreResult, migrations};
+use crate::store::{
+    EventCounts, Installation, Installations, ServerSeen, Serving, StoreError, StoreResult, migrations,
+};
 
 /// Where sqlx notes which migrations were applied.
 const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
@@ -108,12 +110,12 @@ impl Installations for SqliteStore {
         Ok(self.clock.now())
     }
 
-    async fn serve(&self) -> StoreResult<Serving> {
-        self.take_service().await
+    async fn serve(&self, roles: &str) -> StoreResult<Serving> {
+        self.take_service(roles).await
     }
 
-    async fn is_served(&self) -> StoreResult<bool> {
-        self.service_is_taken()
+    async fn servers(&self) -> StoreResult<Vec<ServerSeen>> {
+        Ok(self.server()?.into_iter().collect())
     }
 
     fn hints(&self) -> watch::Receiver<u64> {

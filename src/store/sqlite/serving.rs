@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::task::AbortHandle;
 
 use super::SqliteStore;
 use super::failure::failure;
 use super::rows::at;
-use crate::store::{Serving, StoreError, StoreResult};
+use crate::store::{ServerSeen, Serving, StoreError, StoreResult};
 
-/// [`SqliteStore::service_is_taken`] holds the lock itself for a moment: a few more tries tell that from a server.
+/// [`SqliteStore::server`] holds the lock itself for a moment: a few more tries tell that from a server.
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
@@ -33,9 +34,18 @@ impl Drop for Hold {
     }
 }
 
+/// The process that signed the lock, and its roles.
+fn holder(lock: &mut File) -> (String, String) {
+    let mut signed = String::new();
+    // Unreadable, or not signed yet, it is merely not named.
+    let _ = lock.read_to_string(&mut signed);
+    let (process, roles) = signed.split_once('\n').unwrap_or((&signed, ""));
+    (if process.is_empty() { "a process".into() } else { process.to_owned() }, roles.to_owned())
+}
+
 impl SqliteStore {
-    pub(super) async fn take_service(&self) -> StoreResult<Serving> {
-        let lock = self.lock_service().await?;
+    pub(super) async fn take_service(&self, roles: &str) -> StoreResult<Serving> {
+        let lock = self.lock_service(roles).await?;
         let rescued = self.rescue().await?;
         let hints = Arc::clone(&self.hints);
         let options = self.options.clone();
@@ -46,21 +56,24 @@ impl SqliteStore {
         Ok(Serving::new(Hold { _lock: lock, follower }, rescued))
     }
 
-    /// Whether somebody holds the lock. Looks without leaving a trace.
-    pub(super) fn service_is_taken(&self) -> StoreResult<bool> {
-        let lock = match File::open(self.lock_path()) {
+    /// Who holds the lock. Looks without leaving a trace.
+    pub(super) fn server(&self) -> StoreResult<Option<ServerSeen>> {
+        let mut lock = match File::open(self.lock_path()) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.unlockable(&error)),
         };
         match lock.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(self.unlockable(&error)),
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(self.unlockable(&error)),
         }
+        let (process, roles) = holder(&mut lock);
+        let since = lock.metadata().and_then(|about| about.modified()).ok().map(DateTime::from);
+        Ok(Some(ServerSeen { roles, process, since }))
     }
 
-    async fn lock_service(&self) -> StoreResult<File> {
+    async fn lock_service(&self, roles: &str) -> StoreResult<File> {
         // Never removed: a process that held a removed file would lock out nobody.
         let lock = OpenOptions::new()
             .read(true)
@@ -72,7 +85,7 @@ impl SqliteStore {
         let mut more_tries = 1..TRIES;
         loop {
             match lock.try_lock() {
-                Ok(()) => return self.sign(lock),
+                Ok(()) => return self.sign(lock, roles),
                 Err(TryLockError::WouldBlock) if more_tries.next().is_some() => {
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
@@ -83,21 +96,18 @@ impl SqliteStore {
     }
 
     fn served_by_another(&self, mut lock: File) -> StoreError {
-        let mut holder = String::new();
-        // Unreadable, it is merely not named.
-        let _ = lock.read_to_string(&mut holder);
-        let named = if holder.is_empty() { String::new() } else { format!(" ({})", holder.trim()) };
-        StoreError::Conflict(format!("another disconnectd{named} serves {}", self.shown()))
+        let (process, _) = holder(&mut lock);
+        StoreError::Conflict(format!("another disconnectd ({process}) serves {}", self.shown()))
     }
 
     /// Names this process in the lock that it holds.
-    fn sign(&self, mut lock: File) -> StoreResult<File> {
+    fn sign(&self, mut lock: File, roles: &str) -> StoreResult<File> {
         let command: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let command: String = command.join(" ").chars().filter(|c| !c.is_control()).take(COMMAND_MAX).collect();
         let signed = lock
             .set_len(0)
             .and_then(|()| lock.rewind())
-            .and_then(|()| write!(lock, "pid {}, `{command}`", std::process::id()));
+            .and_then(|()| write!(lock, "pid {}, `{command}`\n{roles}", std::process::id()));
         signed.map_err(|error| self.unlockable(&error))?;
         Ok(lock)
     }

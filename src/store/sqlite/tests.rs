@@ -210,12 +210,12 @@ async fn one_serves_at_a_time_and_the_other_is_told_who() {
     assert_eq!(first.claim(1, REDISPATCH).await.unwrap().len(), 1);
     assert!(!second.is_served().await.unwrap());
 
-    let serving = first.serve().await.unwrap();
+    let serving = first.serve("scheduler, worker").await.unwrap();
     assert_eq!(serving.rescued, 1, "its queue died with the process before");
     assert_eq!(first.event(event).await.unwrap().state, State::Scheduled);
     for store in [&first, &second] {
         assert!(store.is_served().await.unwrap());
-        match store.serve().await.map(|_| ()) {
+        match store.serve("scheduler, worker").await.map(|_| ()) {
             Err(StoreError::Conflict(why)) => {
                 assert!(why.contains(&format!("pid {}", std::process::id())), "{why}");
                 assert!(why.contains("x.db"), "{why}");
@@ -225,7 +225,7 @@ async fn one_serves_at_a_time_and_the_other_is_told_who() {
     }
     drop(serving);
     assert!(!second.is_served().await.unwrap());
-    assert_eq!(second.serve().await.unwrap().rescued, 0);
+    assert_eq!(second.serve("scheduler, worker").await.unwrap().rescued, 0);
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn who_serves_hears_of_another_connections_work() {
     let other = scratch.open().await;
     with_account(&other, "A").await;
     let mut hints = serving_store.hints();
-    let _serving = serving_store.serve().await.unwrap();
+    let _serving = serving_store.serve("scheduler, worker").await.unwrap();
     // the first look
     within(Duration::from_secs(5), hints.changed()).await.unwrap();
     requested(&other, "A").await;

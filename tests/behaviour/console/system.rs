@@ -18,7 +18,8 @@ async fn its_health_is_told_in_sentences(db: &TestDatabase) {
     let mut browser = Browser::of(&served, Role::Viewer);
     let page = browser.page("/system");
     let text = text_of(&page);
-    for part in ["System", "database Well answers", "somebody serves this database", "0 scheduled, 0 queued, 0 failed"]
+    for part in
+        ["System", "database Well answers", "scheduler, worker, api, console", "0 scheduled, 0 queued, 0 failed"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
