@@ -58,6 +58,10 @@ struct EventsAsked {
     #[serde(default)]
     #[param(required = false, default = false)]
     to_decide: bool,
+    /// Scheduled or queued, and those that are due soonest first.
+    #[serde(default)]
+    #[param(required = false, default = false)]
+    coming: bool,
     /// How many to answer.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
@@ -66,7 +70,7 @@ struct EventsAsked {
     after: Option<u64>,
 }
 
-/// List disconnect events, newest first.
+/// List disconnect events, newest first, or what is coming, soonest first.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -93,6 +97,7 @@ async fn list_events(State(api): State<Shared>, Asked(asked): Asked<EventsAsked>
         due_until: instant_of(&api, "due_until", asked.due_until).await?,
         to_decide: asked.to_decide,
         campaign,
+        coming: asked.coming,
     };
     Ok(Json(api.store.events(&filter, &page).await?))
 }

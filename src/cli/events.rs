@@ -80,6 +80,9 @@ pub struct ListArgs {
     /// Whose family somebody has to decide about
     #[arg(long)]
     to_decide: bool,
+    /// Scheduled or queued, and those that are due soonest first
+    #[arg(long)]
+    coming: bool,
     #[command(flatten)]
     page: NumberedPageArgs,
 }
@@ -167,6 +170,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         due_until: instant_of(args.due_until, session).await?,
         to_decide: args.to_decide,
         campaign: args.campaign,
+        coming: args.coming,
     };
     let is_filtered = filter != EventFilter::default() || args.page.after.is_some();
     let page = session.store.events(&filter, &args.page.page()).await?;

@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -52,6 +52,12 @@ const STEPS: [Step; 6] = [
         name: "calendar",
         postgres: include_str!("../../migrations/postgres/0006_calendar.sql"),
         sqlite: include_str!("../../migrations/sqlite/0006_calendar.sql"),
+    },
+    Step {
+        version: 7,
+        name: "coming",
+        postgres: include_str!("../../migrations/postgres/0007_coming.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0007_coming.sql"),
     },
 ];
 

@@ -18,6 +18,7 @@ both_engines!(
     accounts_are_paged_by_name_each_once,
     accounts_are_found_by_whether_an_event_is_to_come,
     events_are_filtered_and_listed_newest_first,
+    what_is_coming_is_listed_soonest_first,
     events_and_invoices_are_paged_each_once,
     a_log_is_paged_oldest_first,
     a_cursor_that_nobody_gave_is_an_error_and_not_a_panic,
@@ -142,6 +143,27 @@ async fn events_are_filtered_and_listed_newest_first(db: &TestDatabase) {
     assert_eq!(listed(Some(State::Completed), None).await, [done]);
     assert_eq!(listed(Some(State::Cancelled), Some("A-1")).await, [cancelled]);
     assert!(listed(Some(State::Failed), None).await.is_empty());
+}
+
+async fn what_is_coming_is_listed_soonest_first(db: &TestDatabase) {
+    let numbers = ["A-1", "A-2", "A-3", "A-4", "A-5", "A-6"];
+    db.accounts(numbers.map(account)).await;
+    // Two of them are due at the same instant; one is cancelled, one is done.
+    let mut events = Vec::new();
+    for (number, day) in numbers.into_iter().zip([3, 1, 2, 1, 5, 4]) {
+        let event = db.scheduled(number).await;
+        let due_at = format!("2099-12-0{day}T00:00:00.000000Z");
+        db.sql(&format!("update disconnect_events set due_at = '{due_at}' where id = {event}")).await;
+        events.push(event);
+    }
+    let cancel = "update disconnect_events set state = 'cancelled', next_at = null, ended_at = created_at";
+    db.sql(&format!("{cancel} where id = {}", events[5])).await;
+    let coming = EventFilter { coming: true, ..EventFilter::default() };
+    let listed = all(async |page| db.store.events(&coming, page).await).await;
+    let listed: Vec<_> = listed.iter().map(|event| event.id).collect();
+    assert_eq!(listed, [events[1], events[3], events[2], events[0], events[4]]);
+    let of_one = EventFilter { account: Some(number("A-3")), ..coming };
+    assert_eq!(all(async |page| db.store.events(&of_one, page).await).await.len(), 1);
 }
 
 async fn events_and_invoices_are_paged_each_once(db: &TestDatabase) {

@@ -66,7 +66,7 @@ impl Events for PostgresStore {
 
 /// An event as it is shown: what is asked before the columns, and what comes after them.
 macro_rules! event_view_sql {
-    ($name:literal, $rest:literal) => {
+    ($name:literal, $rest:expr) => {
         concat!(
             "/* ",
             $name,
@@ -90,11 +90,15 @@ pub(super) async fn view(db: &mut PgConnection, event: EventId) -> Result<EventV
     Ok(view)
 }
 
-async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Result<Paged<EventView>, Failure> {
-    let mut db = store.pool.acquire().await?;
-    let found = sqlx::query(event_view_sql!(
-        "events",
-        "where ($1::bigint is null or e.id < $1)
+/// A page of events: what is behind the cursor, and in which order.
+macro_rules! event_list_sql {
+    ($name:literal, $behind:literal, $order:literal) => {
+        event_view_sql!(
+            $name,
+            concat!(
+                "where ",
+                $behind,
+                "
            and ($2::text is null or e.state = $2)
            and ($3::text is null or a.number = $3)
            and ($5::text is null or a.number ilike $5 or a.name ilike $5)
@@ -122,20 +126,38 @@ async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Resul
                             or ce.state in ('cancelled', 'failed', 'completed')
                             or (d.disposition = 'keep' and d.had_contact
                                 and c.email is null and c.mailing_address is null))))
-         order by e.id desc
-         limit $4"
-    ))
-    .bind(rows::id_cursor(page.after.as_deref())?)
-    .bind(filter.state.map(State::as_str))
-    .bind(filter.account.as_ref().map(AccountNumber::as_str))
-    .bind(i64::from(page.limit) + 1)
-    .bind(filter.search.as_deref().map(accounts::containing))
-    .bind(filter.due_from)
-    .bind(filter.due_until)
-    .bind(filter.to_decide)
-    .bind(filter.campaign.map(|campaign| campaign.0))
-    .fetch_all(&mut *db)
-    .await?;
+         order by ",
+                $order,
+                " limit $4"
+            )
+        )
+    };
+}
+
+async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Result<Paged<EventView>, Failure> {
+    let mut db = store.pool.acquire().await?;
+    let statement = if filter.coming {
+        event_list_sql!(
+            "events: coming",
+            "e.state in ('scheduled', 'queued')
+           and ($1::bigint is null or (e.due_at, e.id) > ((select due_at from disconnect_events where id = $1), $1))",
+            "e.due_at, e.id"
+        )
+    } else {
+        event_list_sql!("events", "($1::bigint is null or e.id < $1)", "e.id desc")
+    };
+    let found = sqlx::query(statement)
+        .bind(rows::id_cursor(page.after.as_deref())?)
+        .bind(filter.state.map(State::as_str))
+        .bind(filter.account.as_ref().map(AccountNumber::as_str))
+        .bind(i64::from(page.limit) + 1)
+        .bind(filter.search.as_deref().map(accounts::containing))
+        .bind(filter.due_from)
+        .bind(filter.due_until)
+        .bind(filter.to_decide)
+        .bind(filter.campaign.map(|campaign| campaign.0))
+        .fetch_all(&mut *db)
+        .await?;
     let events = found.iter().map(rows::event_view).collect::<Result<Vec<_>, _>>()?;
     let mut page = Paged::cut(events, page.limit, |event| event.id.to_string());
     decisions::review(&mut db, &mut page.items).await?;

@@ -78,13 +78,18 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
     /// The conditions that no index serves. They are the same in all statements.
     macro_rules! events_sql {
         ($name:literal, $condition:literal) => {
+            events_sql!($name, $condition, "e.id < ?3", "e.id desc")
+        };
+        ($name:literal, $condition:literal, $behind:literal, $order:literal) => {
             concat!(
                 "/* ",
                 $name,
                 " */ select e.id from disconnect_events e
                   where ",
                 $condition,
-                " and e.id < ?3
+                " and (?3 is null or ",
+                $behind,
+                ")
                     and (?4 is null or exists (select 1 from accounts a where a.id = e.account_id
                             and (a.number like ?4 escape '\\' or a.name like ?4 escape '\\')))
                     and (?5 is null or e.due_at >= ?5)
@@ -111,12 +116,21 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
                                 or ce.state in ('cancelled', 'failed', 'completed')
                                 or (d.disposition = 'keep' and d.had_contact
                                     and c.email is null and c.mailing_address is null))))
-                  order by e.id desc limit ?8"
+                  order by ",
+                $order,
+                " limit ?8"
             )
         };
     }
     // A statement each, so that each goes down an index of its own.
     let statement = match (&filter.account, filter.campaign, filter.state) {
+        _ if filter.coming => events_sql!(
+            "events: coming",
+            "e.state in ('scheduled', 'queued') and (?2 is null or +e.state = ?2)
+             and (?1 is null or +e.account_id = (select id from accounts where number = ?1))",
+            "(e.due_at, e.id) > ((select due_at from disconnect_events where id = ?3), ?3)",
+            "e.due_at, e.id"
+        ),
         (Some(_), ..) => events_sql!(
             "events: of an account",
             "e.account_id = (select id from accounts where number = ?1) and (?2 is null or e.state = ?2)"
@@ -130,7 +144,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
     sqlx::query_scalar(statement)
         .bind(filter.account.as_ref().map(AccountNumber::as_str))
         .bind(filter.state.map(State::as_str))
-        .bind(cursor(page)?.unwrap_or(i64::MAX))
+        .bind(cursor(page)?)
         .bind(filter.search.as_deref().map(pattern))
         .bind(filter.due_from.map(at))
         .bind(filter.due_until.map(at))
