@@ -1,50 +1,42 @@
-//! Bar charts: SVG within the page, each bar with its label and its value as text, so that the chart is its own table.
-
-/// How much place there is, in the units of the drawing.
-const LABELS: u32 = 230;
-const BARS: u32 = 330;
-const LINE: u32 = 24;
+//! Bar charts: tables with a bar in each row, so that whoever sees no bars has the numbers. The bars are SVG, since the
+//! policy for pages allows no styles of their own.
 
 pub struct Chart {
+    /// An id for the page.
+    pub id: &'static str,
     pub title: &'static str,
     pub of: &'static str,
     pub what: &'static str,
     pub bars: Vec<Bar>,
-    pub height: usize,
 }
 
 pub struct Bar {
     pub label: String,
     pub value: String,
-    pub y: usize,
-    pub text_y: usize,
-    pub width: u32,
-    pub value_x: u32,
+    /// Of the longest, in percent.
+    pub width: i64,
 }
 
 impl Chart {
     /// Of labels, what they measure and how it is shown; none where there is nothing to draw.
     pub fn of(
+        id: &'static str,
         title: &'static str,
         of: &'static str,
         what: &'static str,
         values: Vec<(String, i64, String)>,
     ) -> Option<Self> {
         let most = values.iter().map(|(_, value, _)| *value).max().filter(|most| *most > 0)?;
-        let bar = |(place, (label, value, shown)): (usize, (String, i64, String))| {
-            let width = width(value, most);
-            let y = place * LINE as usize;
-            Bar { label, value: shown, y: y + 3, text_y: y + 16, width, value_x: LABELS + width + 6 }
-        };
-        let bars: Vec<_> = values.into_iter().enumerate().map(bar).collect();
-        Some(Self { title, of, what, height: bars.len() * LINE as usize, bars })
+        let bars =
+            values.into_iter().map(|(label, value, shown)| Bar { label, value: shown, width: width(value, most) });
+        Some(Self { id, title, of, what, bars: bars.collect() })
     }
 }
 
 /// At least a line, where there is anything at all.
-fn width(value: i64, most: i64) -> u32 {
-    let part = i128::from(value.max(0)) * i128::from(BARS) / i128::from(most.max(1));
-    u32::try_from(part).unwrap_or(BARS).max(u32::from(value > 0))
+fn width(value: i64, most: i64) -> i64 {
+    let percent = i128::from(value.max(0)) * 100 / i128::from(most.max(1));
+    i64::try_from(percent).unwrap_or(100).clamp(i64::from(value > 0), 100)
 }
 
 #[cfg(test)]
@@ -53,13 +45,14 @@ mod tests {
 
     #[test]
     fn bars_are_in_proportion_and_never_wider_than_their_place() {
-        let bars = |values: &[i64]| -> Vec<u32> {
+        let bars = |values: &[i64]| -> Vec<i64> {
             let values = values.iter().map(|value| (String::new(), *value, String::new())).collect();
-            Chart::of("", "", "", values).map_or(Vec::new(), |chart| chart.bars.iter().map(|bar| bar.width).collect())
+            let chart = Chart::of("", "", "", "", values);
+            chart.map_or(Vec::new(), |chart| chart.bars.iter().map(|bar| bar.width).collect())
         };
-        assert_eq!(bars(&[10, 5, 0]), [BARS, BARS / 2, 0]);
-        assert_eq!(bars(&[i64::MAX, 1]), [BARS, 1], "what is there is seen");
+        assert_eq!(bars(&[10, 5, 0]), [100, 50, 0]);
+        assert_eq!(bars(&[i64::MAX, 1]), [100, 1], "what is there is seen");
         assert!(bars(&[0, 0]).is_empty() && bars(&[]).is_empty(), "nothing to draw");
-        assert_eq!(bars(&[5, -5]), [BARS, 0], "what is owed to somebody has no length");
+        assert_eq!(bars(&[5, -5]), [100, 0], "what is owed to somebody has no length");
     }
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
-use super::told::{Told, accounts, duration};
+use super::told::{Told, accounts};
 use super::{May, id_of, named};
 use crate::api::problem::Answer;
 use crate::console::chart::Chart;
@@ -18,6 +18,7 @@ use crate::console::{Shared, words};
 use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::cohort::{BlockerEffect, BlockerKind, BlockersOfKind};
 use crate::domain::campaign::dry_run::{ASSUMED_PER_SECOND, DryRun};
+use crate::domain::campaign::rate::duration;
 use crate::domain::refusal::Refusal;
 
 /// More days than these are added up.
@@ -166,13 +167,13 @@ fn charts(dry_run: &DryRun, reader: Reader) -> Vec<Chart> {
     if later > 0 {
         days.push(bar("later".into(), later));
     }
-    let sums = dry_run.final_invoices.iter();
-    let amounts = sums.map(|sum| (sum.currency.code().to_owned(), sum.minor, reader.money(*sum))).collect();
+    let amounts = dry_run.amounts.iter();
+    let amounts = amounts.map(|band| bar(format!("up to {}", reader.money(band.up_to)), band.invoices)).collect();
     let blockers = dry_run.blockers.iter().map(|of| bar(words::capital(kind(of.kind)), of.accounts)).collect();
     [
-        Chart::of("Accounts by day (UTC)", "Day", "Accounts", days),
-        Chart::of("Final invoices by currency", "Currency", "Amount", amounts),
-        Chart::of("What stands in the way", "Kind", "Accounts", blockers),
+        Chart::of("by-day", "Accounts by day (UTC)", "Day", "Accounts", days),
+        Chart::of("by-amount", "Final invoices by amount", "Amount", "Invoices", amounts),
+        Chart::of("by-blocker", "What stands in the way, by kind", "Kind", "Accounts", blockers),
     ]
     .into_iter()
     .flatten()

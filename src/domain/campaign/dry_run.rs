@@ -54,6 +54,9 @@ pub struct DryRun {
     pub ends_at: Option<DateTime<Utc>>,
     /// How many have their date on each day (UTC), the earliest first; those without one count for today.
     pub days: Vec<DryRunDay>,
+    /// How many final invoices are of which amount, by currency, the smallest first.
+    #[serde(default)]
+    pub amounts: Vec<DryRunAmounts>,
     pub as_of: DateTime<Utc>,
 }
 
@@ -61,6 +64,23 @@ pub struct DryRun {
 pub struct DryRunDay {
     pub day: chrono::NaiveDate,
     pub accounts: i64,
+}
+
+/// Final invoices of more than the amount before, in the same currency, and of at most this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DryRunAmounts {
+    pub up_to: Money,
+    pub invoices: i64,
+}
+
+/// The bound that an amount is counted under: 0, else 1, 2 or 5 times a power of ten, in the currency's smallest unit.
+fn bound(minor: i64) -> i64 {
+    if minor <= 0 {
+        return 0;
+    }
+    let powers = std::iter::successors(Some(1_i64), |power| power.checked_mul(10));
+    let bounds = powers.flat_map(|power| [1, 2, 5].map(|n| power.saturating_mul(n)));
+    bounds.into_iter().find(|bound| *bound >= minor).unwrap_or(i64::MAX)
 }
 
 /// At most so many days are listed; the last one has all that come later.
@@ -88,6 +108,8 @@ pub struct Adding {
     blockers: BlockersByKind,
     stops: bool,
     sums: BTreeMap<Currency, i128>,
+    /// How many invoices, by [`bound`].
+    amounts: BTreeMap<(Currency, i64), i64>,
     /// Due instants, to the minute, and how many.
     dues: BTreeMap<DateTime<Utc>, u64>,
 }
@@ -116,6 +138,7 @@ impl Adding {
             begins_at: None,
             ends_at: None,
             days: Vec::new(),
+            amounts: Vec::new(),
             as_of: of.now,
         };
         Self {
@@ -124,6 +147,7 @@ impl Adding {
             blockers: BlockersByKind::default(),
             stops: false,
             sums: BTreeMap::new(),
+            amounts: BTreeMap::new(),
             dues: BTreeMap::new(),
         }
     }
@@ -149,6 +173,7 @@ impl Adding {
         if account.debits > 0 {
             result.invoices += 1;
             *self.sums.entry(account.currency).or_default() += i128::from(account.uninvoiced);
+            *self.amounts.entry((account.currency, bound(account.uninvoiced))).or_default() += 1;
         } else {
             result.nothing_to_invoice += 1;
         }
@@ -164,6 +189,10 @@ impl Adding {
         let sums = std::mem::take(&mut self.sums).into_iter();
         result.final_invoices =
             sums.map(|(currency, sum)| Money::new(i64::try_from(sum).unwrap_or(i64::MAX), currency)).collect();
+        result.amounts = std::mem::take(&mut self.amounts)
+            .into_iter()
+            .map(|((currency, bound), invoices)| DryRunAmounts { up_to: Money::new(bound, currency), invoices })
+            .collect();
         result.blockers = self.blockers.into_list();
         result.can_start = result.to_disconnect > 0 && !self.stops;
         let mut days: BTreeMap<chrono::NaiveDate, i64> = BTreeMap::new();
@@ -272,6 +301,9 @@ impl DryRun {
         say("the number of accounts to disconnect", then.to_disconnect.to_string(), self.to_disconnect.to_string());
         say("the sum of the final invoices", sums(&then.final_invoices), sums(&self.final_invoices));
         say("the number left out", then.left_out.to_string(), self.left_out.to_string());
+        if changes.is_empty() && then.amounts != self.amounts {
+            changes.push("the amounts of the final invoices have changed".into());
+        }
         if changes.is_empty() {
             changes.push("what stands in the way of some accounts has changed".into());
         }
