@@ -16,7 +16,9 @@ mod events;
 mod form;
 mod gate;
 mod invoices;
+mod lists;
 mod page;
+mod password;
 mod reader;
 mod sign_in;
 mod system;
@@ -30,10 +32,11 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
+use tokio::sync::watch;
 use url::Url;
 
 pub use self::campaigns::live::Listeners;
-use self::gate::{Gate, Work};
+use self::gate::{Gate, Visitor, Work};
 use crate::api::problem::{Problem, Told};
 use crate::api::request_id::{RequestId, caught};
 use crate::api::{OneAtATime, Room};
@@ -41,6 +44,7 @@ use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::domain::user::SignInSecret;
 use crate::passwords::Passwords;
+use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -48,6 +52,8 @@ use crate::store::Store;
 #[derive(Clone)]
 pub struct Console {
     pub store: Arc<dyn Store>,
+    /// Once there is one.
+    pub queue: watch::Receiver<Option<Arc<dyn Queue>>>,
     /// The same as for the API's calls.
     pub room: Room,
     pub passwords: Passwords,
@@ -114,6 +120,7 @@ fn routes() -> Vec<Route> {
         operator("/campaigns/{id}/{command}", get(campaigns::commands::ask).post(campaigns::commands::confirm)),
         viewer("/sign-out", post(sign_in::sign_out)),
         viewer("/theme", post(sign_in::choose_theme)),
+        viewer("/password", get(password::ask).post(password::set)),
         operator("/accounts/{number}/disconnect", get(disconnect::window).post(disconnect::confirm)),
         viewer("/system", get(system::show)),
         viewer("/system/settings", get(system::settings::show)),
@@ -191,7 +198,8 @@ pub async fn pages_not_problems(State(console): State<Shared>, request: Request,
         None => None,
     };
     if let Some(problem) = problem {
-        let page = asked.problem(&problem, &id);
+        let visitor = response.extensions_mut().remove::<Visitor>();
+        let page = asked.problem(&problem, &id, visitor.as_ref());
         let (mut parts, _) = response.into_parts();
         let (of_page, body) = page.into_response().into_parts();
         parts.headers.remove(header::CONTENT_LENGTH);

@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::gate::Visitor;
+use super::lists::{self, numbered_page_after, page_after, some};
 use super::reader::{Moment, Reader};
 use super::words;
 use crate::api::problem::{Answer, Problem};
@@ -17,12 +18,8 @@ use crate::domain::account::{AccountFilter, AccountNumber, AccountOrder, Account
 use crate::domain::event::{EventView, Outcome, State as EventState};
 use crate::domain::invoice::InvoiceKind;
 use crate::domain::overview::Overview;
-use crate::domain::text::TEXT_MAX;
 use crate::domain::token::Role;
 use crate::store::{EventFilter, Page};
-
-/// How many rows a list has.
-const ROWS: u32 = 50;
 
 /// Which accounts, as the form of the list asks. What is empty is not asked for.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -62,51 +59,18 @@ impl ListAsked {
     }
 
     /// The same list, from here on.
-    fn link(&self, after: Option<&str>, sort: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in [
+    fn link(&self, after: &str) -> String {
+        let fields = [
             ("search", self.search.as_str()),
             ("status", &self.status),
             ("group", &self.group),
             ("service", &self.service),
             ("event", &self.event),
-            ("sort", sort),
-            ("after", after.unwrap_or_default()),
-        ] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        let query = query.finish();
-        if query.is_empty() { "/accounts".into() } else { format!("/accounts?{query}") }
+            ("sort", &self.sort),
+            ("after", after),
+        ];
+        lists::link("/accounts", &fields)
     }
-}
-
-/// What a filter's field asks for; nothing where it is empty.
-pub fn some(text: &str) -> Answer<Option<String>> {
-    let text = text.trim();
-    if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
-        let detail = "Nothing here has control characters, or is as long as that; search for something else.";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
-    }
-    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
-}
-
-/// A cursor as a link has it.
-pub fn page_after(after: &str) -> Answer<Page> {
-    if after.chars().count() > AccountNumber::LENGTH_MAX || after.chars().any(char::is_control) {
-        let detail = "This link does not lead to a part of the list; begin at its start.";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
-    }
-    Ok(Page { after: Some(after.to_owned()).filter(|after| !after.is_empty()), limit: ROWS })
-}
-
-/// The same of a list whose cursors are numbers.
-pub fn numbered_page_after(after: &str) -> Answer<Page> {
-    if !after.is_empty() && after.parse::<i64>().is_err() {
-        return page_after("\u{0}");
-    }
-    page_after(after)
 }
 
 /// An account's path, with its number percent-encoded.
@@ -161,8 +125,8 @@ pub async fn list(State(console): State<Shared>, visitor: Visitor, Query(asked):
     let (reader, is_operator) = (visitor.asked.reader, visitor.may(Role::Operator));
     let part = ListPart {
         statuses: statuses.into_iter().map(|status| status.name).collect(),
-        next: accounts.next_cursor.as_deref().map(|after| asked.link(Some(after), &asked.sort)),
-        first: (!asked.after.is_empty()).then(|| asked.link(None, &asked.sort)),
+        next: accounts.next_cursor.as_deref().map(|after| asked.link(after)),
+        first: (!asked.after.is_empty()).then(|| asked.link("")),
         rows: accounts.items.into_iter().map(|account| Row::of(account, reader, is_operator)).collect(),
         asked,
     };
@@ -291,7 +255,10 @@ pub async fn overview(
             .open_event
             .as_ref()
             .map(|event| (event.id.0, reader.moment_in(event.due_at, zone), event.state.as_str())),
-        warnings: if account.disconnected_at.is_some() { Vec::new() } else { overview.warnings.clone() },
+        warnings: match account.disconnected_at {
+            Some(_) => Vec::new(),
+            None => overview.warnings.iter().map(|one| words::capital(one)).collect(),
+        },
         head,
     };
     visitor.view(&part.head.title(), &part)

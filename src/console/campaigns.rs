@@ -12,12 +12,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono_tz::Tz;
 use serde::Deserialize;
-use url::form_urlencoded;
 
 use self::told::{Told, state_name};
 use super::Shared;
-use super::accounts::{numbered_page_after, some};
 use super::gate::Visitor;
+use super::lists::{self, numbered_page_after, some};
 use super::reader::{Moment, Reader};
 use super::words;
 use crate::api::campaigns::{blockers_file, report_file};
@@ -38,13 +37,8 @@ pub struct ListAsked {
 
 impl ListAsked {
     fn link(&self, after: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in [("search", self.search.as_str()), ("state", &self.state), ("after", after)] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        format!("/campaigns?{}", query.finish())
+        let fields = [("search", self.search.as_str()), ("state", &self.state), ("after", after)];
+        lists::link("/campaigns", &fields)
     }
 }
 
@@ -156,6 +150,8 @@ struct ProgressPart {
     done_shown: String,
     accounts_shown: String,
     percent: i64,
+    /// How fast it goes, where that is followed.
+    rate: Option<String>,
     so_far: String,
     failed: i64,
     queued: String,
@@ -178,6 +174,7 @@ impl ProgressPart {
             done_shown: reader.count(counts.done()),
             accounts_shown: reader.count(counts.accounts),
             percent: counts.done() * 100 / counts.accounts.max(1),
+            rate: None,
             so_far: told.in_short(),
             failed: counts.failed,
             queued: reader.count(counts.queued),

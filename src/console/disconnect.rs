@@ -9,13 +9,12 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio::time::Instant;
 
 use super::form::{Form, KEY_FIELD};
 use super::gate::{self, Ours, Place, Visitor};
-use super::reader::{Moment, Reader};
+use super::reader::Moment;
 use super::{Console, Shared, accounts, words};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::account::AccountNumber;
@@ -39,6 +38,9 @@ const CHILDREN_MAX: usize = 200;
 /// What stands before the number of a child in the name of its field.
 const CHILD: &str = "child:";
 
+/// The same for the date of its own.
+const ON: &str = "on:";
+
 /// The form as it was filled in, and as it is shown again.
 #[derive(Debug, Clone, Default)]
 struct Filled {
@@ -52,11 +54,15 @@ struct Filled {
     /// For those that are not named.
     others: String,
     children: BTreeMap<String, String>,
+    /// The dates of children that are not disconnected with their parent.
+    dates: BTreeMap<String, String>,
 }
 
 impl Filled {
     fn of(form: &Form) -> Self {
         let text = |name| form.get(name).unwrap_or_default().to_owned();
+        let each =
+            |before| form.beginning(before).map(|(number, value)| (number.to_owned(), value.to_owned())).collect();
         Self {
             is_at_date: form.get("when") == Some("date"),
             date: text("date"),
@@ -65,7 +71,8 @@ impl Filled {
             late: form.get("late").is_some(),
             reason: text("reason"),
             others: text("others"),
-            children: form.beginning(CHILD).map(|(number, choice)| (number.to_owned(), choice.to_owned())).collect(),
+            children: each(CHILD),
+            dates: each(ON),
         }
     }
 
@@ -90,6 +97,10 @@ impl Filled {
         self.children.get(number.as_str()).map_or("", String::as_str)
     }
 
+    fn date(&self, number: &AccountNumber) -> &str {
+        self.dates.get(number.as_str()).map_or("", String::as_str)
+    }
+
     /// The choices for those that are asked about.
     fn dispositions(&self, asked: &[&Relative]) -> Result<Dispositions, String> {
         let mut choices = Dispositions::default();
@@ -97,10 +108,12 @@ impl Filled {
             choices.all = Some(Choice::parse(&self.others)?);
         }
         for child in asked {
-            let choice = self.choice(&child.number);
-            if !choice.is_empty() {
-                choices.each.insert(child.number.clone(), Choice::parse(choice)?);
-            }
+            let choice = match (self.choice(&child.number), self.date(&child.number)) {
+                ("", _) => continue,
+                ("disconnect", date) if !date.is_empty() => Choice::parse(&format!("disconnect@{date}"))?,
+                (choice, _) => Choice::parse(choice)?,
+            };
+            choices.each.insert(child.number.clone(), choice);
         }
         Ok(choices)
     }
@@ -171,6 +184,9 @@ struct Child {
     parent: Option<AccountNumber>,
     field: String,
     choice: String,
+    /// Of its own date.
+    date_field: String,
+    date: String,
 }
 
 struct Line {
@@ -198,7 +214,7 @@ struct WindowPart {
     filled: Filled,
     zone: &'static str,
     /// What the chosen date means.
-    means: Option<(Moment, Moment)>,
+    means: Option<Moment>,
     errors: Errors,
     digest: String,
     form_key: String,
@@ -210,7 +226,7 @@ impl WindowPart {
         let reader = visitor.asked.reader;
         let zone = filled.zone().ok().flatten().or(facts.account.zone).unwrap_or(facts.settings.company_zone);
         let on = filled.when().ok().map(|when| when.resolve(zone, facts.settings.cutoff_time, facts.now).0);
-        let means = on.filter(|_| filled.is_at_date).map(|on| meaning(on, zone, reader));
+        let means = on.filter(|_| filled.is_at_date).map(|on| reader.moment_in_both(on, zone));
         let asked = filled.asked_about(&facts.account.number, &facts.snapshot.family);
         let more_children = asked.len().saturating_sub(CHILDREN_MAX);
         let account = facts.account.number.clone();
@@ -225,6 +241,8 @@ impl WindowPart {
                 parent: child.parent_number.clone().filter(|parent| *parent != account),
                 field: format!("{CHILD}{}", child.number),
                 choice: filled.choice(&child.number).to_owned(),
+                date_field: format!("{ON}{}", child.number),
+                date: filled.date(&child.number).to_owned(),
             })
             .collect();
         let on = on.unwrap_or(facts.now);
@@ -256,8 +274,8 @@ impl WindowPart {
             total: invoice.map(|invoice| reader.money(invoice.total)),
             children,
             more_children,
-            blockers: overview.blockers,
-            warnings: overview.warnings,
+            blockers: overview.blockers.iter().map(|one| words::capital(one)).collect(),
+            warnings: overview.warnings.iter().map(|one| words::capital(one)).collect(),
             filled,
             zone: zone.name(),
             means,
@@ -267,11 +285,6 @@ impl WindowPart {
             key_field: KEY_FIELD,
         }
     }
-}
-
-/// In its zone, and in UTC.
-pub fn meaning(on: DateTime<Utc>, zone: Tz, reader: Reader) -> (Moment, Moment) {
-    (reader.moment_in(on, zone), reader.moment_in(on, Tz::UTC))
 }
 
 pub async fn window(State(console): State<Shared>, visitor: Visitor, Path(number): Path<String>) -> Answer<Response> {

@@ -10,11 +10,11 @@ use axum::response::Response;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
-use url::form_urlencoded;
 
 use super::Shared;
-use super::accounts::{numbered_page_after, path_of, planned, some};
+use super::accounts::{path_of, planned};
 use super::gate::Visitor;
+use super::lists::{self, numbered_page_after, some};
 use super::reader::{Moment, Reader};
 use super::words;
 use crate::api::problem::{Answer, Problem};
@@ -32,7 +32,7 @@ pub struct ListAsked {
     /// In the account's number or name.
     search: String,
     account: String,
-    /// A state, or `to_decide`.
+    /// A state, or `to_decide`, or `coming`.
     state: String,
     campaign: String,
     /// Days in the company's zone, the last one included.
@@ -53,11 +53,22 @@ impl ListAsked {
                 .map(|day| midnight(day, zone, now))
                 .transpose()?,
             to_decide: self.state == "to_decide",
+            coming: self.state == "coming",
             campaign: match self.campaign.trim() {
                 "" => None,
                 text => Some(CampaignId(text.parse().map_err(|_| unreadable("campaign", "the number of a campaign"))?)),
             },
         })
+    }
+
+    /// Which of the views that have a tab.
+    fn view(&self) -> &'static str {
+        match self.state.as_str() {
+            "coming" => "coming",
+            "failed" => "failed",
+            "to_decide" => "to_decide",
+            _ => "all",
+        }
     }
 
     fn is_filtered(&self) -> bool {
@@ -67,8 +78,7 @@ impl ListAsked {
 
     /// The same list, from here on.
     fn link(&self, after: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in [
+        let fields = [
             ("search", self.search.as_str()),
             ("account", &self.account),
             ("state", &self.state),
@@ -76,13 +86,8 @@ impl ListAsked {
             ("from", &self.from),
             ("to", &self.to),
             ("after", after),
-        ] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        let query = query.finish();
-        if query.is_empty() { "/events".into() } else { format!("/events?{query}") }
+        ];
+        lists::link("/events", &fields)
     }
 }
 
@@ -104,8 +109,9 @@ fn midnight(day: NaiveDate, zone: Tz, now: DateTime<Utc>) -> Answer<DateTime<Utc
 }
 
 /// The states and what the list calls them.
-const STATES: [(&str, &str); 6] = [
-    ("scheduled", "Coming"),
+const STATES: [(&str, &str); 7] = [
+    ("coming", "Coming, the soonest first"),
+    ("scheduled", "Scheduled"),
     ("queued", "Under way"),
     ("failed", "Failed"),
     ("completed", "Completed"),
@@ -180,6 +186,7 @@ fn outcome(event: &EventView) -> String {
 struct ListPart {
     zone: &'static str,
     states: &'static [(&'static str, &'static str)],
+    view: &'static str,
     is_filtered: bool,
     rows: Vec<Row>,
     next: Option<String>,
@@ -194,6 +201,7 @@ pub async fn list(State(console): State<Shared>, visitor: Visitor, Query(asked):
     let part = ListPart {
         zone: zone.name(),
         states: &STATES,
+        view: asked.view(),
         is_filtered: asked.is_filtered(),
         next: events.next_cursor.as_deref().map(|after| asked.link(after)),
         first: (!asked.after.is_empty()).then(|| asked.link("")),
@@ -250,7 +258,6 @@ struct EventPart {
     state: &'static str,
     outcome: String,
     due_at: Moment,
-    due_utc: String,
     planned: Option<String>,
     next_at: Option<Moment>,
     attempts: i32,
@@ -288,7 +295,7 @@ pub async fn show(
     let found = Found::of(&console, &id).await?;
     let (reader, zone, may) = (visitor.asked.reader, found.zone, May::of(&found.event, &visitor));
     let notice = notice(&asked.done, &found, reader);
-    let (due_at, event) = (found.due_at(reader), found.event);
+    let (due_at, event) = (reader.moment_in_both(found.event.due_at, zone), found.event);
     let part = EventPart {
         id: event.id.0,
         account_path: path_of(&event.account_number),
@@ -296,9 +303,8 @@ pub async fn show(
         state: event.state.as_str(),
         outcome: outcome(&event),
         due_at,
-        due_utc: reader.moment_in(event.due_at, Tz::UTC).shown,
         planned: planned(&event),
-        next_at: event.next_at.map(|at| reader.moment_in(at, zone)),
+        next_at: event.next_at.filter(|at| *at != event.due_at).map(|at| reader.moment_in(at, zone)),
         attempts: event.attempt.0,
         failures: event.failures,
         failures_max: event.failures_max,

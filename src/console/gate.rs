@@ -139,12 +139,15 @@ impl Gate {
             let _ = self.console.store.touch_session(&hash).await;
         }
         let visitor = Visitor { user, secret, asked };
+        let seen = visitor.clone();
         request.extensions_mut().insert(visitor);
         let answered = async {
             let place = Place(Arc::new(Mutex::new(Some(self.console.room.take(self.work.is_long()).await?))));
             request.extensions_mut().insert(place.clone());
-            let response = next.run(request).await;
+            let mut response = next.run(request).await;
             place.leave();
+            // For a page that says what went wrong.
+            response.extensions_mut().insert(seen);
             Ok::<_, Problem>(response)
         };
         let limit = self.work.time_max();

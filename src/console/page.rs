@@ -74,9 +74,9 @@ impl Asked {
     }
 
     /// What is shown where there is no answer.
-    pub fn problem(&self, problem: &Problem, request_id: &str) -> Response {
+    pub fn problem(&self, problem: &Problem, request_id: &str, visitor: Option<&Visitor>) -> Response {
         let part = ProblemPart { title: title(problem), detail: &problem.detail, request_id };
-        let view = self.view(part.title, None, &part);
+        let view = self.view(part.title, visitor, &part);
         (problem.status, view.unwrap_or_else(|_| Html(problem.detail.clone()).into_response())).into_response()
     }
 

@@ -57,8 +57,20 @@ impl Reader {
     /// With the zone spelled out.
     pub fn moment_in(self, at: DateTime<Utc>, zone: Tz) -> Moment {
         let Moment { iso, shown } = self.moment(at, zone);
+        if zone == Tz::UTC {
+            return Moment { iso, shown: format!("{shown} UTC") };
+        }
         let offset = at.with_timezone(&zone).format("%:z").to_string();
         Moment { iso, shown: format!("{shown} {} (UTC{offset})", zone.name()) }
+    }
+
+    /// In a zone, and in UTC where that is another one.
+    pub fn moment_in_both(self, at: DateTime<Utc>, zone: Tz) -> Moment {
+        let Moment { iso, shown } = self.moment_in(at, zone);
+        if zone == Tz::UTC {
+            return Moment { iso, shown };
+        }
+        Moment { iso, shown: format!("{shown}, or {}", self.moment_in(at, Tz::UTC).shown) }
     }
 
     /// One for each currency; nothing where there is none.

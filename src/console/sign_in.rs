@@ -1,5 +1,7 @@
 //! Signing in and out: by a password, or by a link that is good once.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
@@ -14,7 +16,7 @@ use super::gate::{Ours, Visitor};
 use super::page::{self, Asked, Theme};
 use super::{Console, Shared};
 use crate::api::problem::{Answer, Problem};
-use crate::domain::user::{NewSession, Password, Proof, SESSION_MAX, SignInSecret};
+use crate::domain::user::{NewSession, Password, Proof, SESSION_MAX, SignInSecret, UserView};
 use crate::random;
 
 /// Holds the session's secret.
@@ -150,7 +152,7 @@ fn new_key() -> Answer<String> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn no_random(error: String) -> Problem {
+pub fn no_random(error: String) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_random_bytes", error)
 }
 
@@ -174,9 +176,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
     };
     // The same steps for a name that nobody has, so that neither the answer nor its time tells it from others.
     if let Some(pause) = console.store.begin_sign_in(name).await? {
-        let seconds = pause.as_secs() + 1;
-        let message = format!("There were too many tries to sign in with this name. Try again in {seconds} s.");
-        return refuse(StatusCode::TOO_MANY_REQUESTS, message);
+        return refuse(StatusCode::TOO_MANY_REQUESTS, too_many(pause));
     }
     let known = console.store.credentials(name).await?;
     let checked = known.as_ref().map(|(_, hash)| hash.clone());
@@ -189,7 +189,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
         return refuse(StatusCode::UNAUTHORIZED, WRONG.into());
     };
     let proof = Proof::Password { user: user.id, checked };
-    match begin(&console, &parts.headers, proof, own_path(Some(next))).await? {
+    match begin(&console, &parts.headers, proof, Some(own_path(Some(next)))).await? {
         Some(signed_in) => Ok(signed_in),
         None => refuse(StatusCode::UNAUTHORIZED, WRONG.into()),
     }
@@ -221,7 +221,7 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     let form = form_before(&console, &parts.headers, body).await?;
     let _until_it_is_answered = console.room.take(false).await?;
     let link = SignInSecret::presented(form.get("secret").unwrap_or_default());
-    if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), "/accounts").await? {
+    if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), None).await? {
         return Ok(signed_in);
     }
     let message = "This link is used, or too old. Ask for another one.".to_owned();
@@ -229,8 +229,26 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     Ok((StatusCode::UNAUTHORIZED, page).into_response())
 }
 
-/// Begins a session and leads on. A new secret each time: one that was there before is worth nothing.
-async fn begin(console: &Console, headers: &HeaderMap, proof: Proof, next: &str) -> Answer<Option<Response>> {
+/// What is said to whoever tries too often.
+pub fn too_many(pause: Duration) -> String {
+    format!("There were too many tries to sign in with this name. Try again in {} s.", pause.as_secs() + 1)
+}
+
+/// Where somebody begins: without a password with setting one, or the link that they came by is the last.
+async fn first_page(console: &Console, user: &UserView) -> Answer<&'static str> {
+    let has_password = console.store.credentials(&user.name).await?.is_some();
+    let is_demo = console.store.installation().await?.is_demo;
+    Ok(if has_password || is_demo { "/accounts" } else { "/password" })
+}
+
+/// Begins a session and leads on. A new secret each time: one that was there before is worth nothing. `None` where the
+/// proof is not good.
+pub async fn begin(
+    console: &Console,
+    headers: &HeaderMap,
+    proof: Proof,
+    next: Option<&str>,
+) -> Answer<Option<Response>> {
     let secret = random::sign_in_secret().map_err(no_random)?;
     let browser = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let browser = browser.map(|text| text.chars().take(BROWSER_MAX).collect());
@@ -240,6 +258,10 @@ async fn begin(console: &Console, headers: &HeaderMap, proof: Proof, next: &str)
         console.store.close_session(&before.hash()).await?;
     }
     tracing::info!(user = user.name, "signed in");
+    let next = match next {
+        Some(next) => next,
+        None => first_page(console, &user).await?,
+    };
     let mut response = Redirect::to(next).into_response();
     let cookies = response.headers_mut();
     cookies.append(header::SET_COOKIE, console.session_cookie(secret.expose(), SESSION_MAX.as_secs()));

@@ -2,7 +2,7 @@
 
 mod campaigns;
 mod disconnect;
-mod events;
+pub mod events;
 mod sign_in;
 mod system;
 
@@ -13,7 +13,7 @@ use disconnectd::domain::user::{NewUser, Password};
 use disconnectd::passwords::Passwords;
 use url::form_urlencoded;
 
-use crate::behaviour::{both_pairs, with_a_family};
+use crate::behaviour::{both_pairs, queue_url, with_a_family};
 use crate::http::{Answer, Request};
 use crate::program::{Program, Served};
 use crate::support::database::TestDatabase;
@@ -145,6 +145,17 @@ impl TestDatabase {
 /// A family of two, one that owes nothing, and a user of each role.
 pub async fn with_users(db: &TestDatabase) -> (Program, Served) {
     let program = with_a_family(db).await;
+    db.users_of_all_roles().await;
+    let served = program.serve(&[]);
+    served.until_ready_is(200);
+    (program, served)
+}
+
+/// The sample provider with everybody connected, and a user of each role.
+pub async fn with_the_sample(db: &TestDatabase) -> (Program, Served) {
+    let program = Program::new(db.folder(), db.url(), queue_url(db));
+    program.run(&["demo", "--load"]).exits(0);
+    db.probe_token().await;
     db.users_of_all_roles().await;
     let served = program.serve(&[]);
     served.until_ready_is(200);
@@ -304,7 +315,7 @@ async fn names_that_look_like_html_are_shown_as_they_are(db: &TestDatabase) {
 }
 
 /// Every route of the console with its role, where an answer does nothing.
-const ROUTES: [(&str, &str, Role); 37] = [
+const ROUTES: [(&str, &str, Role); 39] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/accounts", Role::Viewer),
     ("GET", "/accounts/{number}", Role::Viewer),
@@ -341,6 +352,8 @@ const ROUTES: [(&str, &str, Role); 37] = [
     ("GET", "/system/users", Role::Admin),
     ("POST", "/system/users", Role::Admin),
     ("POST", "/system/users/change", Role::Admin),
+    ("GET", "/password", Role::Viewer),
+    ("POST", "/password", Role::Viewer),
     ("POST", "/sign-out", Role::Viewer),
 ];
 

@@ -11,7 +11,6 @@ use chrono_tz::Tz;
 use super::{EventView, Found};
 use crate::api::problem::{Answer, Problem};
 use crate::console::accounts::path_of;
-use crate::console::disconnect::meaning;
 use crate::console::form::{Form, KEY_FIELD};
 use crate::console::gate::{self, Ours, Visitor};
 use crate::console::reader::Moment;
@@ -176,7 +175,7 @@ struct ChangePart {
     /// Children whose events were made with it are open, or there may be some.
     asks_along: bool,
     zone: &'static str,
-    means: Option<(Moment, Moment)>,
+    means: Option<Moment>,
     filled: Filled,
     errors: Errors,
     form_key: String,
@@ -201,7 +200,7 @@ async fn shown(
         Ok(when) if kind == Kind::Reschedule => {
             let (cutoff, now) = (console.store.settings().await?.cutoff_time, console.store.now().await?);
             let (on, _): (DateTime<Utc>, _) = when.resolve(zone, cutoff, now);
-            Some(meaning(on, zone, reader))
+            Some(reader.moment_in_both(on, zone))
         }
         _ => None,
     };

@@ -13,6 +13,7 @@ both_pairs!(
     what_moved_meanwhile_is_shown_and_asked_again,
     what_is_wrong_is_said_where_it_belongs,
     each_child_has_its_choice,
+    a_child_has_a_date_of_its_own,
     htmx_gets_a_part_and_is_led_on,
 );
 
@@ -167,6 +168,23 @@ async fn each_child_has_its_choice(db: &TestDatabase) {
         assert!(account["disconnected_at"].is_string(), "{account}");
     }
     assert_eq!(db.count("disconnect_events").await, 2);
+}
+
+async fn a_child_has_a_date_of_its_own(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = browser.page("/accounts/1001/disconnect");
+    assert!(!window.contains("name=\"on:1002\""), "it is asked for where it matters");
+    let choice = [("when", "date"), ("date", "2099-12-01"), ("child:1002", "disconnect"), ("on:1002", "2099-12-24")];
+    let shown = browser.post("/accounts/1001/disconnect", &[&choice[..], &[("step", "show")]].concat()).is(200).text();
+    assert!(shown.contains("name=\"on:1002\" type=\"date\" value=\"2099-12-24\""), "{shown}");
+    let digest = hidden(&shown, "digest").unwrap();
+    let fields = [&choice[..], &[("step", "confirm"), ("digest", &digest)]].concat();
+    browser.post("/accounts/1001/disconnect", &fields).is(303);
+    for (number, planned) in [("1001", "2099-12-01"), ("1002", "2099-12-24")] {
+        let event = program.json(&["events", "list", "--account", number])["items"][0].clone();
+        assert_eq!(event["planned_for"], planned, "{event}");
+    }
 }
 
 async fn htmx_gets_a_part_and_is_led_on(db: &TestDatabase) {

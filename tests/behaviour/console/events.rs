@@ -17,10 +17,21 @@ both_pairs!(
 );
 
 /// The event of an account for a date.
-fn scheduled(program: &Program, number: &str, on: &str) -> String {
+pub fn scheduled(program: &Program, number: &str, on: &str) -> String {
     program.run(&["schedule", number, "--on", on, "--children", "keep", "--yes"]).exits(0);
     let events = program.json(&["events", "list", "--account", number]);
     events["items"][0]["id"].to_string()
+}
+
+/// The same, failed for good.
+pub async fn failed(db: &TestDatabase, program: &Program, number: &str) -> String {
+    let event = scheduled(program, number, "2099-12-01");
+    db.sql(&format!(
+        "update disconnect_events set state = 'failed', next_at = null, ended_at = created_at, failures = 5,
+                last_error = 'the <till> is shut' where id = {event}"
+    ))
+    .await;
+    event
 }
 
 async fn events_are_listed_and_shown(db: &TestDatabase) {
@@ -34,6 +45,7 @@ async fn events_are_listed_and_shown(db: &TestDatabase) {
         ("?account=1003", vec![&two]),
         ("?state=scheduled&from=2099-12-02", vec![&two]),
         ("?from=2099-12-01&to=2099-12-01", vec![&one]),
+        ("?state=coming", vec![&one, &two]),
         ("?state=failed", vec![]),
         ("?campaign=7", vec![]),
         ("?state=to_decide", vec![]),
@@ -115,12 +127,7 @@ async fn events_of_children_are_asked_about(db: &TestDatabase) {
 
 async fn what_failed_is_told_and_retried(db: &TestDatabase) {
     let (program, served) = with_users(db).await;
-    let event = scheduled(&program, "1002", "2099-12-01");
-    db.sql(&format!(
-        "update disconnect_events set state = 'failed', next_at = null, ended_at = created_at, failures = 5,
-                last_error = 'the <till> is shut' where id = {event}"
-    ))
-    .await;
+    let event = failed(db, &program, "1002").await;
     let mut browser = Browser::of(&served, Role::Operator);
     let list = browser.page("/events?state=failed");
     assert!(list.contains("the &#60;till&#62; is shut") && list.contains(&format!("/events/{event}/retry")), "{list}");

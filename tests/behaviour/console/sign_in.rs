@@ -11,6 +11,8 @@ both_pairs!(
     a_wrong_password_and_an_unknown_name_are_answered_alike,
     too_many_tries_have_to_wait,
     a_link_signs_in_once,
+    a_person_sets_another_password,
+    whoever_came_by_a_link_sets_a_password,
     a_session_that_ended_leads_back_and_says_that_nothing_was_done,
     what_ends_a_user_ends_its_sessions,
     a_form_of_nobody_or_of_another_session_is_refused,
@@ -88,6 +90,46 @@ async fn a_link_signs_in_once(db: &TestDatabase) {
     other.page(&format!("/sign-in/{path}"));
     other.post("/sign-in/link", &[("secret", secret)]).is(401);
     other.get("/accounts").is(303);
+}
+
+async fn a_person_sets_another_password(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let (mut browser, mut elsewhere) = (Browser::of(&served, Role::Operator), Browser::of(&served, Role::Operator));
+    let page = browser.page("/password");
+    assert!(page.contains("id=\"now\""), "an open browser is not enough: {page}");
+    const NEW: &str = "a much better one";
+    for (now, new, again, wrong) in [
+        ("wrong horse battery", NEW, NEW, "now-error"),
+        (PASSWORD, "short", "short", "new-error"),
+        (PASSWORD, NEW, "another one it is", "again-error"),
+    ] {
+        let page = browser.post("/password", &[("now", now), ("new", new), ("again", again)]).is(422).text();
+        assert!(page.contains(&format!("id=\"{wrong}\"")), "{wrong}: {page}");
+        assert!(!page.contains(NEW), "what was typed is not sent back");
+        // Tries with a wrong one are counted, as at the door.
+        db.sql("delete from sign_in_attempts").await;
+    }
+    let to = browser.post("/password", &[("now", PASSWORD), ("new", NEW), ("again", NEW)]).is(303);
+    assert_eq!(to.header("location"), Some("/password?done=1"));
+    assert!(browser.page("/password?done=1").contains("id=\"notice\""));
+    elsewhere.get("/accounts").is(303);
+    Browser::new(&served).signs_in("operator", PASSWORD).is(401);
+    Browser::new(&served).signs_in("operator", NEW).is(303);
+}
+
+async fn whoever_came_by_a_link_sets_a_password(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let mut admin = Browser::of(&served, Role::Admin);
+    admin.page("/system/users");
+    let made = admin.post("/system/users", &[("name", "kim"), ("role", "viewer")]).is(200).text();
+    let secret = made.split("secret=").nth(1).unwrap().split('<').next().unwrap();
+    let mut kim = Browser::new(&served);
+    kim.page(&format!("/sign-in/link?secret={secret}"));
+    let to = kim.post("/sign-in/link", &[("secret", secret)]).is(303);
+    assert_eq!(to.header("location"), Some("/password"), "the link was the last, otherwise");
+    assert!(!kim.page("/password").contains("id=\"now\""), "there is none yet");
+    kim.post("/password", &[("new", "kim knows it well"), ("again", "kim knows it well")]).is(303);
+    Browser::new(&served).signs_in("kim", "kim knows it well").is(303);
 }
 
 async fn a_session_that_ended_leads_back_and_says_that_nothing_was_done(db: &TestDatabase) {
