@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::embedded;
 use super::window::Window;
-use crate::behaviour::console::with_users;
+use crate::behaviour::console::{with_the_sample, with_users};
 use crate::program::Program;
 use crate::support::database::TestDatabase;
 
@@ -22,7 +22,7 @@ const LOOKS: [(&str, u32, &str); 3] = [("light", 1280, "light"), ("dark", 1280, 
 const AXE: &str = include_str!("axe/axe.min.js");
 
 /// Each kind of page by name, with a step that is to be made on it.
-const PAGES: [(&str, &str, &[&str]); 20] = [
+const PAGES: [(&str, &str, &[&str]); 32] = [
     ("accounts", "/accounts", &[]),
     ("menu", "/accounts", &["[data-account='1001'] summary"]),
     ("dialog", "/accounts", &["[data-account='1001'] summary", "[data-account='1001'] [data-window]"]),
@@ -38,10 +38,22 @@ const PAGES: [(&str, &str, &[&str]); 20] = [
     ("invoice", "/invoices/1", &[]),
     ("window", "/accounts/1001/disconnect", &[]),
     ("window-refused", "/accounts/1001/disconnect", &["#when-date", "#disconnect"]),
+    ("all-events", "/events", &[]),
+    ("event", "/events/2", &[]),
+    ("event-menu", "/events", &["[data-event='2'] summary"]),
+    ("event-dialog", "/events/2", &[".head summary", ".head a[href$='/reschedule']"]),
+    ("calendar", "/events/calendar?month=2099-12", &[]),
+    ("campaigns", "/campaigns", &[]),
+    ("campaign-new", "/campaigns/new", &[]),
+    ("campaign-dry-run", "/campaigns/1/dry-run", &[]),
+    ("campaign", "/campaigns/1", &[]),
+    ("campaign-over", "/campaigns/2", &[]),
+    ("campaign-dialog", "/campaigns/1", &["#abort"]),
     ("system", "/system", &[]),
     ("settings", "/system/settings", &[]),
     ("tokens", "/system/tokens", &[]),
     ("users", "/system/users", &[]),
+    ("password", "/password", &[]),
     ("not-found", "/accounts/none", &[]),
 ];
 
@@ -57,6 +69,13 @@ fn furnish(program: &Program) {
     program.run(&["import", "accounts", "more.csv"]).exits(0);
     program.run(&["disconnect", "1002", "--yes", "--reason", "moved to another town"]).exits(0);
     program.run(&["schedule", "2001", "--on", "2099-12-01", "--yes"]).exits(0);
+    program.write("list.csv", "account_number\n1003\n1002\nnobody\n");
+    let create = ["campaign", "create", "--accounts", "list.csv", "--children", "keep", "--name"];
+    program.run(&[&create[..], &["Leavers in December", "--on", "2099-12-24", "--canary", "1"]].concat()).exits(0);
+    program.run(&["campaign", "start", "1", "--yes"]).exits(0);
+    program.run(&["campaign", "pause", "1", "--reason", "calls come in"]).exits(0);
+    program.run(&[&create[..], &["Tried and left"]].concat()).exits(0);
+    program.run(&["campaign", "abort", "2", "--yes"]).exits(0);
 }
 
 impl Window {
@@ -67,8 +86,9 @@ impl Window {
         }
         match steps.last() {
             Some(&step) if step.ends_with("[data-window]") => self.until("dialog #disconnect"),
+            Some(&step) if step.ends_with("/reschedule']") || step == "#abort" => self.until("dialog #confirm"),
             Some(&"#disconnect") => self.until("#date-error"),
-            Some(_) => self.until("details.menu ul"),
+            Some(_) => self.until("details.menu[open] ul"),
             None => {}
         }
     }
@@ -139,8 +159,7 @@ async fn screenshots() {
         let take = |name: &str| {
             for (look, width, colours) in LOOKS {
                 window.looks(width, colours);
-                let image = STANDARD.decode(window.screenshot()).unwrap();
-                std::fs::write(format!("{folder}/{name}-{look}.png"), image).unwrap();
+                window.saves(&format!("{folder}/{name}-{look}.png"));
             }
             window.looks(1280, "light");
         };
@@ -152,6 +171,48 @@ async fn screenshots() {
             window.steps(steps);
             take(name);
         }
+        window.go("/invoices/1");
+        window.prints();
+        window.saves(&format!("{folder}/invoice-print.png"));
+    })
+    .await;
+}
+
+impl Window {
+    fn saves(&self, file: &str) {
+        std::fs::write(file, STANDARD.decode(self.screenshot()).unwrap()).unwrap();
+    }
+}
+
+/// The three of the README, of the sample provider: `tests/screenshots` puts them into the same folder.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/screenshots runs it, for people to look at"]
+async fn screenshots_of_the_sample() {
+    use crate::support::database::Engine;
+    TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
+        let folder = std::env::var("DISCONNECTD_SCREENSHOTS").expect("tests/screenshots says where to");
+        let (program, served) = with_the_sample(db).await;
+        let window = Window::of(&served, Role::Admin);
+        window.looks(1280, "light");
+        window.go("/accounts?search=street&status=Active");
+        window.click("tbody tr:nth-child(3) summary");
+        window.click("tbody tr:nth-child(3) [data-window]");
+        window.until("dialog #disconnect");
+        window.saves(&format!("{folder}/readme-disconnect.png"));
+        let filter = "group = \"churn: yes\" and balance > 0";
+        let create = ["campaign", "create", "--name", "Leavers in December", "--children", "keep", "--canary", "25"];
+        program.run(&[&create[..], &["--per-minute", "1200", "--where", filter]].concat()).exits(0);
+        window.go("/campaigns/1/dry-run");
+        window.until("#start");
+        window.saves(&format!("{folder}/readme-dry-run.png"));
+        window.click("#start");
+        window.until("#resume");
+        window.click("#resume");
+        window.click("dialog #confirm");
+        // Some seconds of it, so that a rate is known.
+        window.until_says("#progress", "left");
+        window.looks(1280, "dark");
+        window.saves(&format!("{folder}/readme-campaign.png"));
     })
     .await;
 }

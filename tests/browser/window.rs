@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -200,6 +201,15 @@ impl Window {
         });
     }
 
+    /// Chooses a file.
+    #[track_caller]
+    pub fn uploads(&self, css: &str, file: &Path) {
+        self.wait(css, || {
+            let element = self.shown(css)?;
+            self.asked("POST", &format!("/element/{element}/value"), Some(&json!({"text": file}))).ok()
+        });
+    }
+
     /// Presses keys, wherever the focus is.
     #[track_caller]
     pub fn press(&self, keys: &str) {
@@ -272,8 +282,16 @@ impl Window {
     pub fn looks(&self, width: u32, colours: &str) {
         let screen = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500});
         self.devtools("Emulation.setDeviceMetricsOverride", &screen);
-        let media = json!({"features": [{"name": "prefers-color-scheme", "value": colours}]});
+        let media = json!({"media": "", "features": [{"name": "prefers-color-scheme", "value": colours}]});
         self.devtools("Emulation.setEmulatedMedia", &media);
+    }
+
+    /// As on paper.
+    #[track_caller]
+    pub fn prints(&self) {
+        let paper = json!({"width": 794, "height": 1123, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", &paper);
+        self.devtools("Emulation.setEmulatedMedia", &json!({"media": "print"}));
     }
 
     /// The whole page, also what is below the window, as the base64 of a PNG.

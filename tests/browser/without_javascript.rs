@@ -2,12 +2,18 @@
 
 use super::embedded;
 use super::window::Window;
+use crate::behaviour::console::events::scheduled;
 use crate::behaviour::console::with_users;
 use crate::support::database::TestDatabase;
 
-embedded!(everything_works_without_javascript);
+embedded!(
+    an_account_is_found_and_disconnected,
+    an_event_is_rescheduled_and_cancelled,
+    a_campaign_runs_from_a_file_to_its_report,
+    the_installation_is_looked_after,
+);
 
-async fn everything_works_without_javascript(db: &TestDatabase) {
+async fn an_account_is_found_and_disconnected(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
     let window = Window::without_javascript(&served);
     window.go("/accounts");
@@ -54,4 +60,80 @@ async fn everything_works_without_javascript(db: &TestDatabase) {
     window.until_at("/accounts/1003/disconnect");
     assert_eq!(db.count("disconnect_events").await, 1);
     window.ends_clean();
+}
+
+async fn an_event_is_rescheduled_and_cancelled(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let event = scheduled(&program, "1002", "2099-12-01T12:00:00Z");
+    let window = Window::without_javascript(&served);
+    window.go("/events/calendar?month=2099-12");
+    window.signs_in("operator");
+    window.until_at("/events/calendar?month=2099-12");
+    window.click("[data-day='2099-12-01'] .count");
+    window.click("[data-event] summary");
+    window.click("[data-event] a[href$='/reschedule']");
+    window.until_at(&format!("/events/{event}/reschedule"));
+    window.types("#date", "12082099");
+    window.click("#show");
+    window.until_says("#means", "12/08/2099 00:00 America/New_York");
+    window.click("#confirm");
+    window.until_says("#due", "12/08/2099 00:00");
+    window.click(".head summary");
+    window.click(".head a[href$='/cancel']");
+    window.click("#confirm");
+    window.until_says("#event-state", "cancelled");
+    window.ends_clean();
+}
+
+async fn a_campaign_runs_from_a_file_to_its_report(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let window = Window::without_javascript(&served);
+    window.go("/campaigns");
+    window.signs_in("operator");
+    window.makes_campaign(&program, &[("canary", "1")]);
+    window.click("#dry-run");
+    window.until_says("main dl", "USD 21.54");
+    window.click("#start");
+    // Nothing follows it by itself: there is a link for that.
+    program.run(&["campaign", "watch", "1", "--wait", "20"]).exits(4);
+    window.click("#reload");
+    window.until_says("#state", "is paused");
+    window.click("#resume");
+    window.until_at("/campaigns/1/resume");
+    window.click("#confirm");
+    program.run(&["campaign", "watch", "1", "--wait", "20"]).exits(0);
+    window.go("/campaigns/1");
+    window.until_says("#so-far", "2 disconnected, 1 left out");
+    assert!(window.shows("#report-csv"));
+    window.ends_clean();
+}
+
+async fn the_installation_is_looked_after(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let window = Window::without_javascript(&served);
+    window.go("/system/settings");
+    window.signs_in("admin");
+    window.types("#cutoff_time", "noon");
+    window.click("#setting-cutoff_time button");
+    window.until("#cutoff_time-error");
+    window.types("#cutoff_time", "17:30");
+    window.click("#setting-cutoff_time button");
+    window.until_says("#notice", "Cutoff time: saved.");
+    window.go("/system/users");
+    window.types("#name", "kim");
+    window.click("#new-user button");
+    window.until("#link");
+    // The link lets its owner in, and once.
+    let link = window.text("#link");
+    let other = Window::without_javascript(&served);
+    other.go(&link[link.find("/sign-in").unwrap()..]);
+    other.click("#sign-in button");
+    other.until_says("#user", "kim");
+    // Whoever may no longer sign in is out at once.
+    window.click("[data-user='kim'] button[value='disable']");
+    window.until_says("[data-user='kim']", "Disabled");
+    other.go("/accounts");
+    other.until("#sign-in");
+    window.ends_clean();
+    other.ends_clean();
 }
