@@ -14,10 +14,14 @@ use crate::random;
 /// How many are hashed at once: each takes 19 MiB and some ten milliseconds of a processor.
 const AT_ONCE: usize = 2;
 
+/// How many may be under way or wait for that. Who comes later is refused at once.
+const WAITING_MAX: usize = 32;
+
 /// Clones share the bound.
 #[derive(Debug, Clone)]
 pub struct Passwords {
     places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     /// For whom there is no password: checking one takes as long.
     nobody: Arc<PasswordHash>,
 }
@@ -27,7 +31,8 @@ impl Passwords {
     /// The system gives no random bytes.
     pub fn new() -> Result<Self, String> {
         let nobody = hash(&random::bytes::<32>()?)?;
-        Ok(Self { places: Arc::new(Semaphore::new(AT_ONCE)), nobody: Arc::new(nobody) })
+        let (places, waiting) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(WAITING_MAX)));
+        Ok(Self { places, waiting, nobody: Arc::new(nobody) })
     }
 
     /// # Errors
@@ -49,9 +54,11 @@ impl Passwords {
 
     async fn away<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
         let ended = |_| "the process ends, so no password was looked at".to_owned();
+        let among = self.waiting.clone().try_acquire_owned();
+        let among = among.map_err(|_| "too many sign in at this moment; try again in a moment".to_owned())?;
         let place = self.places.clone().acquire_owned().await.map_err(|error| ended(error.to_string()))?;
         let work = move || {
-            let _place = place; // until it is done, whether or not somebody waits still
+            let _places = (place, among); // until it is done, whether or not somebody waits still
             work()
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| ended(error.to_string()))

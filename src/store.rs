@@ -361,7 +361,8 @@ pub struct EventFilter {
     pub to_decide: bool,
     /// Of this campaign.
     pub campaign: Option<CampaignId>,
-    /// Open ones, those that are due soonest first; else all of them, the newest first.
+    /// Open ones, those that are due soonest first; else all of them, the newest first. Where the event that a page ended
+    /// with is rescheduled meanwhile, the next page begins at its new date.
     pub coming: bool,
 }
 

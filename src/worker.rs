@@ -194,7 +194,7 @@ impl Worker {
                 }
                 Executed::Stale { event_id } => {
                     metrics::counter!("disconnectd_stale_deliveries_total").increment(1);
-                    tracing::debug!(event = %event_id, "event {event_id} is not queued any more");
+                    tracing::debug!(event = %event_id, "event {event_id} is not to run now: it is not queued any more, or its campaign was stopped");
                 }
                 Executed::Failed(failure) => {
                     let verdict = self.config.retry.after_failure(&failure);

@@ -344,7 +344,7 @@ Its invoices   to 1001@example.com (of its parent 1001); once 1001 is gone, to n
   Total                            5,010.00 USD  6.00 USD  5,016.00 USD
 
 To know before:
-  - these children stay connected unless somebody decides otherwise for each (keep, disconnect, unlink): 1003 (Bo)
+  - somebody has to choose what becomes of these connected children (keep, disconnect, unlink): 1003 (Bo)
 ";
 
 #[test]

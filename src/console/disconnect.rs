@@ -24,7 +24,7 @@ use crate::domain::event::EventId;
 use crate::domain::family::{Family, Relative};
 use crate::domain::overview::{Overview, OverviewFacts};
 use crate::domain::refusal::Refusal;
-use crate::domain::request::DisconnectRequest;
+use crate::domain::request::{DisconnectRequest, check_digest};
 use crate::domain::text::parse_text;
 use crate::store::{Requested, StoreError};
 
@@ -78,7 +78,8 @@ impl Filled {
 
     fn when(&self) -> Result<When, String> {
         match (self.is_at_date, self.date.as_str(), self.time.as_str()) {
-            (false, _, _) => Ok(When::Now),
+            (false, "", "") => Ok(When::Now),
+            (false, _, _) => Err("There is a date, but Now is chosen. Choose one of them.".into()),
             (true, "", _) => Err("Choose a date, or disconnect now.".into()),
             (true, date, "") => When::parse(date),
             (true, date, time) => When::parse(&format!("{date}T{time}")),
@@ -166,6 +167,14 @@ impl Errors {
                 Self { children: Some(words), ..Self::default() }
             }
             _ => Self { form: Some(words), ..Self::default() },
+        }
+    }
+
+    /// With what has changed since the form was made.
+    fn with_changes(self, moved: Option<Refusal>) -> Self {
+        match moved {
+            Some(Refusal::StaleDigest { changes, .. }) => Self { changes, ..self },
+            _ => self,
         }
     }
 
@@ -314,6 +323,8 @@ pub async fn confirm(
     let account = accounts::number_of(&number)?;
     let facts = console.store.overview_facts(&account).await.map_err(words::problem)?;
     let filled = Filled::of(&form);
+    // Whatever is shown again has a new digest, so what is new in it is said.
+    let moved = form.get("digest").and_then(|digest| check_digest(digest, &facts).err());
     let (when, zone, reason) = (filled.when(), filled.zone(), filled.reason());
     let asked = filled.asked_about(&account, &facts.snapshot.family);
     let choices = filled.dispositions(&asked);
@@ -325,10 +336,10 @@ pub async fn confirm(
         ..Errors::default()
     };
     let (Ok(when), Ok(zone), Ok(reason), Ok(children)) = (when, zone, reason, choices) else {
-        return show(facts, filled, errors, &visitor);
+        return show(facts, filled, errors.with_changes(moved), &visitor);
     };
     if form.get("step") == Some("show") {
-        return show(facts, filled, errors, &visitor);
+        return show(facts, filled, errors.with_changes(moved), &visitor);
     }
     let Some(digest) = form.get("digest") else {
         let detail = "The form does not say what it showed, so nothing was done. Load the page again.";

@@ -107,9 +107,12 @@ impl Gate {
     async fn admit(self, mut request: Request, next: Next) -> Answer<Response> {
         let asked = Asked::of(request.headers(), request.uri());
         let is_write = !request.method().is_safe();
-        if is_write {
+        let asked = if is_write {
             form::check_site(request.headers(), self.console.public_url.as_ref())?;
-        }
+            asked.sent_from_page(request.headers())
+        } else {
+            asked
+        };
         let Some(secret) = sign_in::session_of(request.headers()) else {
             return Ok(sign_in::instead(&self.console, &asked, is_write));
         };
@@ -130,7 +133,7 @@ impl Gate {
             let (limit, takes_file) = (self.work.time_max(), self.work == Work::File);
             let received = tokio::time::timeout(limit, Form::received(&parts.headers, body, takes_file)).await;
             let form = received.map_err(|_| too_slow(limit))??;
-            form.check_key(&parts.headers, &secret.form_key())?;
+            form.check_key(&secret.form_key())?;
             parts.extensions.insert(Ours(form));
             request = Request::from_parts(parts, Body::empty());
         }

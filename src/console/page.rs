@@ -3,11 +3,12 @@
 use askama::Template;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use url::Url;
 
 use super::assets::{PATHS, Paths};
 use super::gate::Visitor;
 use super::reader::Reader;
-use super::sign_in::cookie;
+use super::sign_in::{BEFORE, cookie};
 use crate::api::problem::{Answer, Problem};
 
 /// Where htmx is to lead the whole page.
@@ -22,6 +23,8 @@ pub struct Asked {
     pub is_part: bool,
     pub reader: Reader,
     pub theme: Theme,
+    /// What the forms that sign in have to show, where the browser has it already.
+    pub before: Option<String>,
 }
 
 /// Light or dark.
@@ -61,6 +64,11 @@ impl Theme {
     }
 }
 
+/// One of those that we make: 16 bytes in base64.
+fn is_key(text: &str) -> bool {
+    text.len() == 22 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 impl Asked {
     pub fn of(headers: &HeaderMap, uri: &Uri) -> Self {
         let says = |name: &str| headers.get(name).is_some_and(|value| value == "true");
@@ -70,6 +78,19 @@ impl Asked {
             is_part: says("hx-request") && !says("hx-history-restore-request") && !says("hx-boosted"),
             reader: Reader::of(headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())),
             theme: cookie(headers, Theme::COOKIE).map_or(Theme::System, Theme::parse),
+            before: cookie(headers, BEFORE).filter(|key| is_key(key)).map(ToOwned::to_owned),
+        }
+    }
+
+    /// The page that a form was sent from leads back to itself; where the form is sent to may be no page.
+    pub fn sent_from_page(self, headers: &HeaderMap) -> Self {
+        let page =
+            headers.get(header::REFERER).and_then(|page| page.to_str().ok()).and_then(|page| Url::parse(page).ok());
+        match page {
+            Some(page) if !self.is_part => {
+                Self { here: page[url::Position::BeforePath..url::Position::AfterQuery].to_owned(), ..self }
+            }
+            _ => self,
         }
     }
 

@@ -25,8 +25,11 @@ const SESSION: &str = "disconnectd_session";
 /// The same where browsers come over https alone: they take it from this host and over https only.
 const SESSION_SECURE: &str = "__Host-disconnectd_session";
 
-/// Holds what the sign-in form has to show: nobody else's page can.
-const BEFORE: &str = "disconnectd_form";
+/// Holds what the sign-in form has to show: nobody else's page can. The same for all the tabs of a browser.
+pub const BEFORE: &str = "disconnectd_form";
+
+/// A page may be left open over the weekend.
+const BEFORE_SECONDS: u64 = 7 * 24 * 3_600;
 
 /// How much is kept of what a browser calls itself, in characters.
 const BROWSER_MAX: usize = 200;
@@ -139,11 +142,11 @@ struct Said<'a> {
 
 /// The sign-in page, with the cookie that belongs to its form.
 fn sign_in_page(console: &Console, asked: &Asked, said: &Said<'_>) -> Answer<Response> {
-    let key = new_key()?;
+    let key = asked.before.clone().map_or_else(new_key, Ok)?;
     let next = own_path(Some(said.next));
     let part = SignInPart { message: said.message.clone(), name: said.name, next, key: &key, key_field: KEY_FIELD };
     let mut response = asked.view("Sign in", None, &part)?;
-    response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, 3_600, false));
+    response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, BEFORE_SECONDS, false));
     Ok(response)
 }
 
@@ -160,7 +163,7 @@ pub fn no_random(error: String) -> Problem {
 async fn form_before(console: &Console, headers: &HeaderMap, body: Body) -> Answer<Form> {
     form::check_site(headers, console.public_url.as_ref())?;
     let form = Form::received(headers, body, false).await?;
-    form.check_key(headers, cookie(headers, BEFORE).unwrap_or_default())?;
+    form.check_key(cookie(headers, BEFORE).unwrap_or_default())?;
     Ok(form)
 }
 
@@ -168,7 +171,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts.headers, &parts.uri);
     let form = form_before(&console, &parts.headers, body).await?;
-    let _until_it_is_answered = console.room.take(false).await?;
+    let place = console.room.take(false).await?;
     let (name, next) = (form.get("name").unwrap_or_default(), form.get("next").unwrap_or_default());
     let refuse = |status: StatusCode, message: String| {
         let page = sign_in_page(&console, &asked, &Said { message: Some(message), name, next })?;
@@ -180,6 +183,8 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
     }
     let known = console.store.credentials(name).await?;
     let checked = known.as_ref().map(|(_, hash)| hash.clone());
+    // Whoever waits for a hash holds up nobody.
+    drop(place);
     let password = Password::presented(form.exactly("password"));
     let is_right = match password {
         Some(password) => console.passwords.is_right(password, checked).await.map_err(no_random)?,
@@ -207,11 +212,12 @@ pub async fn show_link(
     uri: Uri,
     Query(query): Query<LinkAsked>,
 ) -> Answer<Response> {
-    let key = new_key()?;
+    let asked = Asked::of(&headers, &uri);
+    let key = asked.before.clone().map_or_else(new_key, Ok)?;
     let secret = query.secret.unwrap_or_default();
     let part = LinkPart { secret: &secret, key: &key, key_field: KEY_FIELD };
-    let mut response = Asked::of(&headers, &uri).view("Sign in", None, &part)?;
-    response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, 3_600, false));
+    let mut response = asked.view("Sign in", None, &part)?;
+    response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, BEFORE_SECONDS, false));
     Ok(response)
 }
 
@@ -265,7 +271,6 @@ pub async fn begin(
     let mut response = Redirect::to(next).into_response();
     let cookies = response.headers_mut();
     cookies.append(header::SET_COOKIE, console.session_cookie(secret.expose(), SESSION_MAX.as_secs()));
-    cookies.append(header::SET_COOKIE, console.cookie(BEFORE, "", 0, false));
     Ok(Some(response))
 }
 

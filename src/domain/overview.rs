@@ -224,7 +224,7 @@ fn of_the_family(number: &AccountNumber, family: &Family) -> Vec<String> {
         let named: Vec<_> =
             connected.iter().take(CHILDREN_NAMED).map(|child| format!("{} ({})", child.number, child.name)).collect();
         warnings.push(format!(
-            "these children stay connected unless somebody decides otherwise for each (keep, disconnect, unlink): \
+            "somebody has to choose what becomes of these connected children (keep, disconnect, unlink): \
              {}{more}",
             named.join(", ")
         ));

@@ -128,7 +128,10 @@ pub fn admit_own(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<A
 }
 
 /// Rule 8: what the overview showed is what is agreed to.
-fn check_digest(digest: &str, facts: &OverviewFacts) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Refusal::StaleDigest`], with what has changed since.
+pub fn check_digest(digest: &str, facts: &OverviewFacts) -> Result<(), Refusal> {
     let account = &facts.account.number;
     let changes = match Shown::read(digest) {
         Some(shown) if shown.account() == account => {

@@ -111,6 +111,13 @@ async fn whole_tables(db: &mut PgConnection) -> Result<(), Failure> {
     Ok(())
 }
 
+/// At the end of a transaction that went through whole tables: what it planned stays with the session otherwise, in its
+/// triggers as well.
+async fn forget_plans(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql("/* whole tables: forget the plans */ discard plans").execute(db).await?;
+    Ok(())
+}
+
 /// Runs a verb, or one long statement of it. A verb that is cut off by the limit or by its caller is rolled back (see
 /// [`Transaction`]), unless its commit was under way.
 async fn within<T>(limit: Duration, verb: impl Future<Output = Result<T, Failure>>) -> StoreResult<T> {

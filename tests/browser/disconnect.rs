@@ -14,6 +14,8 @@ embedded!(
     what_a_date_means_is_shown_in_the_dialog,
     the_second_of_two_operators_sees_what_changed,
     a_viewer_is_not_offered_it,
+    choices_made_while_an_answer_is_on_its_way_are_kept,
+    what_the_server_can_not_do_is_said_and_the_form_stays,
 );
 
 async fn an_account_is_found_and_disconnected_now(db: &TestDatabase) {
@@ -81,6 +83,9 @@ async fn the_keyboard_alone_is_enough(db: &TestDatabase) {
     window.tabs_to("#reason");
     window.press("moved");
     // Enter in a field only shows; what can't be undone has a button of its own.
+    window.press(ENTER);
+    window.until_focused("#reason");
+    assert_eq!(db.count("disconnect_events").await, 0);
     window.tabs_to("#disconnect");
     window.press(ENTER);
     window.until_says("#notice", "will be disconnected at 12/01/2099");
@@ -145,4 +150,55 @@ async fn a_viewer_is_not_offered_it(db: &TestDatabase) {
     window.go("/accounts/1003/disconnect");
     window.until_says("main", "This needs the role operator, and you have the role viewer.");
     window.ends_clean();
+}
+
+async fn choices_made_while_an_answer_is_on_its_way_are_kept(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    program.run(&["accounts", "link", "1003", "--parent", "1001"]).exits(0);
+    let window = Window::of(&served, Role::Operator);
+    window.click("[data-account='1001'] summary");
+    window.click("[data-account='1001'] [data-window]");
+    window.until("dialog #disconnect");
+    // As fast as no hand is, and each asks the server.
+    window.script(
+        "for (const id of ['child-1-disconnect', 'child-1-keep', 'child-2-disconnect']) document.getElementById(id).click(); \
+         document.getElementById('reason').value = 'moved';",
+        &[],
+    );
+    window.until("dialog #child-2-on");
+    let chosen =
+        "return [...document.querySelectorAll('dialog [name^=\"child:\"]:checked')].map((choice) => choice.id).join()";
+    assert_eq!(window.script(chosen, &[]), "child-1-keep,child-2-disconnect");
+    assert_eq!(window.script("return document.getElementById('reason').value", &[]), "moved");
+    assert!(!window.shows("dialog #child-1-on"));
+    window.click("dialog #disconnect");
+    window.until_says("#notice", "Account 1001 is disconnected");
+    assert_eq!(program.json(&["accounts", "show", "1002"])["disconnected_at"], serde_json::Value::Null);
+    window.ends_clean();
+}
+
+async fn what_the_server_can_not_do_is_said_and_the_form_stays(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let window = Window::of(&served, Role::Operator);
+    // A list that is refused stays as it is.
+    window.go("/events");
+    window.until("#events-found");
+    window.types("#campaign", "abc");
+    window.press(ENTER);
+    window.until_says("#trouble", "the number of a campaign");
+    assert!(window.find("#events-found").is_some());
+    window.types("#campaign", "");
+    window.press(ENTER);
+    window.until_gone("#trouble");
+    // A server that is gone is told, and what was typed is there still.
+    window.go("/accounts");
+    window.click("[data-account='1003'] summary");
+    window.click("[data-account='1003'] [data-window]");
+    window.types("dialog #reason", "moved");
+    served.signal("TERM");
+    served.ended();
+    window.click("dialog #disconnect");
+    window.until_says("dialog #trouble", "The server can't be reached");
+    assert_eq!(window.script("return document.getElementById('reason').value", &[]), "moved");
+    assert_eq!(db.count("disconnect_events").await, 0);
 }

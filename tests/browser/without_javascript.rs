@@ -28,7 +28,12 @@ async fn an_account_is_found_and_disconnected(db: &TestDatabase) {
     window.click("#when-date");
     window.click("#disconnect");
     window.until_says("#date-error", "Choose a date, or disconnect now.");
+    // Somebody types a date, and overlooks that Now is chosen.
+    window.click("input[value='now']");
     window.types("#date", "12012099");
+    window.click("#disconnect");
+    window.until_says("#date-error", "Now is chosen");
+    window.click("#when-date");
     window.types("#reason", "moved");
     window.click("#show");
     window.until_says("#means", "12/01/2099");
@@ -126,6 +131,21 @@ async fn the_installation_is_looked_after(db: &TestDatabase) {
     // The link lets its owner in, and once.
     let link = window.text("#link");
     let other = Window::without_javascript(&served);
+    other.go(&link[link.find("/sign-in").unwrap()..]);
+    other.click("#sign-in button");
+    other.until_says("#user", "kim");
+    // A session ends in the middle of a form whose way leads to no page.
+    window.go("/system/settings");
+    db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
+    window.click("#setting-cutoff_time button");
+    window.until_says("#message", "nothing was done");
+    window.signs_in("admin");
+    window.until_at("/system/settings");
+    other.go("/accounts");
+    other.until("#sign-in");
+    window.go("/system/users");
+    window.click("[data-user='kim'] button[value='link']");
+    let link = window.text("#link");
     other.go(&link[link.find("/sign-in").unwrap()..]);
     other.click("#sign-in button");
     other.until_says("#user", "kim");

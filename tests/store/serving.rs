@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use disconnectd::domain::event::State;
 use disconnectd::store::StoreError;
 
@@ -30,7 +29,7 @@ async fn whether_somebody_serves_is_known_to_every_process(db: &TestDatabase) {
         assert_eq!(servers.len(), 1, "{servers:?}");
         assert!(servers[0].process.contains(&pid), "{servers:?}");
         assert_eq!(servers[0].roles, "scheduler, worker");
-        let age = Utc::now() - servers[0].since.unwrap();
+        let age = db.store.now().await.unwrap() - servers[0].since.unwrap();
         assert!(age.num_seconds().abs() < 60, "{servers:?}");
     }
     drop(serving);

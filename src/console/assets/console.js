@@ -27,11 +27,14 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
 });
 
-// Escape is the browser's own; a click beside it, or "leave it", closes it too.
+// Escape is the browser's own; a click beside it, or "leave it", closes it too. Not one that only ends there: who selects
+// a text with the mouse may let go anywhere.
+let pressedBeside = false;
+dialog.addEventListener("pointerdown", (event) => { pressedBeside = event.target === dialog; });
 dialog.addEventListener("click", (event) => {
   const leaves = event.target.closest("[data-close]");
   if (leaves) event.preventDefault();
-  if (leaves || event.target === dialog) dialog.close();
+  if (leaves || (pressedBeside && event.target === dialog)) dialog.close();
 });
 dialog.addEventListener("close", () => {
   document.getElementById("window-body").replaceChildren();
@@ -39,30 +42,100 @@ dialog.addEventListener("close", () => {
   opener = null;
 });
 
-// A date or a zone was changed: show what it means.
+// What can't be shown in its place (the server is away, or refuses a list) is said above it, and nothing is lost.
+function trouble(host, text) {
+  document.getElementById("trouble")?.remove();
+  if (!text) return;
+  const alert = document.createElement("p");
+  alert.id = "trouble";
+  alert.className = "alert";
+  alert.setAttribute("role", "alert");
+  alert.textContent = text;
+  host.prepend(alert);
+}
+const hostOf = (element) => element.closest("[data-host]") ?? document.getElementById("main");
+document.addEventListener("htmx:sendError", (event) => {
+  trouble(hostOf(event.target), "The server can't be reached, so nobody knows whether this was done. Look, before you do it again.");
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { xhr, requestConfig } = event.detail;
+  const elt = requestConfig.elt;
+  const isList = elt.hasAttribute?.("hx-select");
+  if (xhr.status >= 500 || (isList && xhr.status >= 400) || (xhr.status === 403 && elt.matches?.("form"))) {
+    const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    const said = page.querySelector("p:not(.muted)")?.textContent ?? "Something went wrong.";
+    const id = page.getElementById("request-id")?.textContent;
+    trouble(hostOf(elt), id ? `${said} (request ${id})` : said);
+    event.detail.shouldSwap = false;
+    return;
+  }
+  trouble(hostOf(elt), null);
+  // What was filled in while the answer was on its way is asked about anew, and not lost.
+  if (elt.matches?.("form") && requestConfig.parameters.step === "show" && elt.isConnected && filledIn(elt) !== asked.get(elt)) {
+    event.detail.shouldSwap = false;
+    // This request has to end before the next one begins.
+    setTimeout(() => elt.querySelector("#show")?.click());
+  }
+});
+/** What a form held when it was sent. */
+const asked = new WeakMap();
+const filledIn = (form) => new URLSearchParams(new FormData(form)).toString();
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.matches?.("form[hx-post]")) asked.set(event.target, filledIn(event.target));
+});
+
+// A date, a zone or a choice was changed: show what it means.
 document.addEventListener("change", (event) => {
   const form = event.target.closest("#disconnect-form, #change-form");
-  if (!form?.querySelector("#show")) return;
+  const show = form?.querySelector("#show");
+  if (!show || form.querySelector("#disconnect, #confirm")?.disabled) return;
+  const when = form.elements.namedItem("when");
+  const date = form.elements.namedItem("date");
   if (["date", "time", "zone"].includes(event.target.name)) {
-    const when = form.elements.namedItem("when");
-    if (when) when.value = "date";
+    if (when && date.value) when.value = "date";
     // While a year is typed, 2 is a year as well: the form must not change under the hands of who types.
-    if (form.elements.namedItem("date").value >= "1900") form.querySelector("#show").click();
+    if (date.value >= "1900") show.click();
+  }
+  if (event.target.name === "when" && event.target.value === "now") {
+    date.value = "";
+    form.elements.namedItem("time").value = "";
+    show.click();
   }
   // Those below a child are asked about when it is to be disconnected too.
-  if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) form.querySelector("#show").click();
+  if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) show.click();
+});
+
+// A form without htmx is sent once, however often its button is clicked.
+document.addEventListener("submit", (event) => {
+  if (event.target.method === "dialog" || event.target.matches("[hx-post], [hx-get]")) return;
+  setTimeout(() => event.target.querySelectorAll("button").forEach((button) => { button.disabled = true; }));
+});
+// The browser's way back shows the page as it was left.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) document.querySelectorAll("button:disabled").forEach((button) => { button.disabled = false; });
 });
 
 // A campaign that runs: its progress is told as it goes on. What comes is a part of our own pages.
 const live = document.querySelector("[data-live]");
 if (live) {
   const source = new EventSource(live.dataset.live);
-  source.addEventListener("progress", (event) => { live.innerHTML = event.data; });
+  const told = document.getElementById("live-state");
+  const show = (html) => {
+    // Nobody is torn from a link that they are at.
+    if (live.contains(document.activeElement)) return;
+    live.innerHTML = html;
+    const state = live.querySelector("#state").textContent;
+    if (told.textContent !== state) told.textContent = state;
+  };
+  source.addEventListener("progress", (event) => show(event.data));
   source.addEventListener("end", (event) => {
     source.close();
-    live.innerHTML = event.data;
+    show(event.data);
     // There are other things to do with it now; but nobody is torn from a dialog.
     if (!dialog.open) location.reload();
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) trouble(live.parentElement, "This page does not follow it any more. Reload it to see how it goes on.");
   });
 }
 

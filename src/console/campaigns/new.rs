@@ -107,6 +107,14 @@ impl Errors {
         self.0.get(field).map(String::as_str)
     }
 
+    /// A browser does not fill in a file again.
+    fn with_file(mut self, came: bool) -> Self {
+        if came && !self.has("file") {
+            self.0.insert("file", "Choose the file again: it is not kept with the form.".into());
+        }
+        self
+    }
+
     fn has(&self, field: &str) -> bool {
         self.0.contains_key(field)
     }
@@ -185,6 +193,7 @@ pub async fn make(State(console): State<Shared>, visitor: Visitor, Ours(form): O
         Ok(Made::BadRows(rows)) => return shown(&console, &visitor, filled, Errors::default(), rows).await,
         Err(errors) => errors,
     };
+    let refused = refused.with_file(form.file().is_some());
     shown(&console, &visitor, filled, refused, BadRows::default()).await
 }
 

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use sha2::{Digest as _, Sha256};
 
 use super::{EventView, Found};
 use crate::api::problem::{Answer, Problem};
@@ -17,6 +18,7 @@ use crate::console::reader::Moment;
 use crate::console::{Shared, words};
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::{When, parse_zone};
+use crate::domain::campaign::dry_run::hex;
 use crate::domain::dispositions::{Choice, Dispositions};
 use crate::domain::event::{Along, Change, State as EventState};
 use crate::domain::refusal::Refusal;
@@ -172,6 +174,7 @@ struct ChangePart {
     due_at: Moment,
     last_error: Option<String>,
     to_decide: Vec<String>,
+    questions: String,
     /// Children whose events were made with it are open, or there may be some.
     asks_along: bool,
     zone: &'static str,
@@ -206,6 +209,7 @@ async fn shown(
     };
     let status = if errors.any() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let due_at = found.due_at(reader);
+    let questions = questions(&found.event);
     let asks_along = has_open_children(&found.event) || errors.children.is_some() || !filled.children.is_empty();
     let Found { event, name, .. } = found;
     let part = ChangePart {
@@ -224,11 +228,17 @@ async fn shown(
         means,
         filled,
         errors,
+        questions,
         form_key: visitor.secret.form_key(),
         key_field: KEY_FIELD,
     };
     let view = visitor.view(&format!("{} event {}", part.title, part.id), &part)?;
     Ok((status, view).into_response())
+}
+
+/// Stands for what there is to decide about an event: whoever decides about all of it has seen this.
+fn questions(event: &EventView) -> String {
+    hex(&Sha256::digest(event.to_decide.join("\n")))
 }
 
 pub async fn ask(
@@ -261,6 +271,12 @@ pub async fn confirm(
     let (Ok(when), Ok(zone), Ok(reason), Ok(choices), false) = (when, zone, reason, choices, is_only_shown) else {
         return shown(&console, &visitor, kind, found, filled, errors).await;
     };
+    let is_the_same = form.get("questions") == Some(&questions(&found.event));
+    if kind == Kind::Decide && !is_the_same && !found.event.to_decide.is_empty() {
+        let changed = "The family has changed since this was shown, so nothing was decided. Look at it again.";
+        let errors = Errors { form: Some(changed.into()), ..Errors::default() };
+        return shown(&console, &visitor, kind, found, filled, errors).await;
+    }
     let change = match (kind, when) {
         (Kind::Reschedule, Some(when)) => {
             Some(Change::Reschedule { when, zone, late: filled.late, children: filled.along() })

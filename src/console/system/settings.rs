@@ -137,7 +137,7 @@ pub async fn change(
                 let to = format!("/system/settings?saved={}", key.as_str());
                 return Ok(Redirect::to(&to).into_response());
             }
-            Err(StoreError::Refused(refusal)) => words::sentence(&refusal.to_string()),
+            Err(StoreError::Refused(refusal)) => words::refusal(&refusal),
             Err(error) => return Err(words::problem(error)),
         },
     };

@@ -301,7 +301,7 @@ impl DryRun {
         say("the number of accounts to disconnect", then.to_disconnect.to_string(), self.to_disconnect.to_string());
         say("the sum of the final invoices", sums(&then.final_invoices), sums(&self.final_invoices));
         say("the number left out", then.left_out.to_string(), self.left_out.to_string());
-        if changes.is_empty() && then.amounts != self.amounts {
+        if changes.is_empty() && !then.amounts.is_empty() && then.amounts != self.amounts {
             changes.push("the amounts of the final invoices have changed".into());
         }
         if changes.is_empty() {

@@ -26,9 +26,9 @@ pub(super) async fn run(
     let mut report = ImportReport::default();
     let mut tx = within(VERB_LIMIT, store.begin()).await?;
     let rows = stage(&mut tx, file, &mut report).await?;
+    within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
     let now = within(BULK_LIMIT, lock(&mut tx)).await?;
     let context = within(VERB_LIMIT, context(&mut tx)).await?;
-    within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
     let step = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
     let mut first = 0;
     while first < rows {

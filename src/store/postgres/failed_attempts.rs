@@ -76,8 +76,11 @@ pub(super) async fn record_suspect(
     lock(&mut tx, &[event.0]).await?;
     let found = sqlx::query(
         "/* suspect: facts */
-         select attempt, failures, failures_max from disconnect_events
-          where id = $1 and state is not distinct from 'queued'",
+         select attempt, failures, failures_max from disconnect_events e
+          where id = $1 and state is not distinct from 'queued'
+            -- Nothing of a campaign that is stopped runs, so nothing of it fails.
+            and (lane = 0 or not exists (select from campaigns c
+                                          where c.id = e.campaign_id and c.state in ('paused', 'aborted')))",
     )
     .bind(event.0)
     .fetch_optional(&mut *tx)

@@ -72,8 +72,13 @@ pub(super) async fn servers(store: &PostgresStore) -> StoreResult<Vec<ServerSeen
 fn server_seen(name: &str, host: Option<&str>, since: Option<DateTime<Utc>>) -> ServerSeen {
     let said = name.strip_prefix(NAME).unwrap_or(name);
     let (roles, process) = said.rsplit_once(", ").unwrap_or((said, "a process"));
-    // Without an address it came over the server's own socket.
-    let process = format!("{process} at {}", host.unwrap_or("the database's machine"));
+    let process = match (host, since) {
+        (Some(host), _) => format!("{process} at {host}"),
+        // Over the server's own socket.
+        (None, Some(_)) => format!("{process} at the database's machine"),
+        // Of another role's connections, this one may not know more.
+        (None, None) => process.to_owned(),
+    };
     ServerSeen { roles: roles.to_owned(), process, since }
 }
 

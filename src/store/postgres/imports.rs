@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
 use super::transaction::Transaction;
-use super::{BULK_LIMIT, PostgresStore, account_import, debit_import, whole_tables, within};
+use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, account_import, debit_import, forget_plans, whole_tables, within};
 use crate::domain::account::LogKind;
 use crate::domain::actor::Actor;
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
@@ -75,11 +75,16 @@ pub(super) async fn be_patient(db: &mut PgConnection) -> Result<(), Failure> {
 }
 
 /// Commits what is without a problem and not a dry run; undoes it otherwise.
-pub(super) async fn finish(tx: Transaction, mut report: ImportReport, dry_run: bool) -> Result<ImportReport, Failure> {
+pub(super) async fn finish(
+    mut tx: Transaction,
+    mut report: ImportReport,
+    dry_run: bool,
+) -> Result<ImportReport, Failure> {
     let by_line = |problem: &Problem| problem.line;
     report.problems.sort_by_key(by_line);
     report.notes.sort_by_key(by_line);
     if report.is_clean() && !dry_run {
+        within(VERB_LIMIT, forget_plans(&mut tx)).await?;
         within(BULK_LIMIT, tx.commit()).await?;
         report.applied = true;
     } else {
@@ -141,6 +146,7 @@ async fn invoice_all(store: &PostgresStore, by: &Actor) -> Result<u64, Failure> 
     .await?;
     expect_rows("debits to invoice", debits, invoiced.rows_affected())?;
     write_log(&mut tx, by).await?;
+    forget_plans(&mut tx).await?;
     tx.commit().await?;
     Ok(issued)
 }

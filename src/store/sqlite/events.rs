@@ -78,19 +78,19 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
     /// The conditions that no index serves. They are the same in all statements.
     macro_rules! events_sql {
         ($name:literal, $condition:literal) => {
-            events_sql!($name, $condition, "e.id < ?3", "e.id desc")
+            events_sql!($name, "e", $condition, "e.id < ifnull(?3, 9223372036854775807)", "e.id desc")
         };
-        ($name:literal, $condition:literal, $behind:literal, $order:literal) => {
+        ($name:literal, $events:literal, $condition:literal, $behind:literal, $order:literal) => {
             concat!(
                 "/* ",
                 $name,
-                " */ select e.id from disconnect_events e
-                  where ",
+                " */ select e.id from disconnect_events ",
+                $events,
+                " where ",
                 $condition,
-                " and (?3 is null or ",
+                " and ",
                 $behind,
-                ")
-                    and (?4 is null or exists (select 1 from accounts a where a.id = e.account_id
+                " and (?4 is null or exists (select 1 from accounts a where a.id = e.account_id
                             and (a.number like ?4 escape '\\' or a.name like ?4 escape '\\')))
                     and (?5 is null or e.due_at >= ?5)
                     and (?6 is null or e.due_at < ?6)
@@ -126,9 +126,10 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
     let statement = match (&filter.account, filter.campaign, filter.state) {
         _ if filter.coming => events_sql!(
             "events: coming",
+            "e indexed by disconnect_events_coming",
             "e.state in ('scheduled', 'queued') and (?2 is null or +e.state = ?2)
              and (?1 is null or +e.account_id = (select id from accounts where number = ?1))",
-            "(e.due_at, e.id) > ((select due_at from disconnect_events where id = ?3), ?3)",
+            "(e.due_at, e.id) > (ifnull((select due_at from disconnect_events where id = ?3), ''), ifnull(?3, 0))",
             "e.due_at, e.id"
         ),
         (Some(_), ..) => events_sql!(

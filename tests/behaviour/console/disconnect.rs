@@ -14,6 +14,8 @@ both_pairs!(
     what_is_wrong_is_said_where_it_belongs,
     each_child_has_its_choice,
     a_child_has_a_date_of_its_own,
+    a_date_beside_now_is_asked_about,
+    what_is_shown_anew_says_what_moved,
     htmx_gets_a_part_and_is_led_on,
 );
 
@@ -185,6 +187,35 @@ async fn a_child_has_a_date_of_its_own(db: &TestDatabase) {
         let event = program.json(&["events", "list", "--account", number])["items"][0].clone();
         assert_eq!(event["planned_for"], planned, "{event}");
     }
+}
+
+async fn a_date_beside_now_is_asked_about(db: &TestDatabase) {
+    let (_, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let digest = hidden(&browser.page("/accounts/1003/disconnect"), "digest").unwrap();
+    // Without a script nothing chooses the date for whoever types one.
+    let fields = [("when", "now"), ("date", "2099-12-01"), ("step", "confirm"), ("digest", digest.as_str())];
+    let page = browser.post("/accounts/1003/disconnect", &fields).is(422).text();
+    assert!(page.contains("id=\"date-error\"") && page.contains("Now is chosen"), "{page}");
+    assert_eq!(db.count("disconnect_events").await, 0);
+}
+
+async fn what_is_shown_anew_says_what_moved(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let digest = hidden(&browser.page("/accounts/1001/disconnect"), "digest").unwrap();
+    program.write(
+        "late.csv",
+        "account_number,reference,description,amount,tax,charged_on\n1001,late,Late fee,500.00,0.00,2026-11-20\n",
+    );
+    program.run(&["import", "debits", "late.csv"]).exits(0);
+    // A choice is made meanwhile: the form comes again, and with it a new digest.
+    for step in ["show", "confirm"] {
+        let fields = [("when", "now"), ("others", "keep"), ("step", step), ("digest", digest.as_str())];
+        let page = browser.post("/accounts/1001/disconnect", &fields).is(409).text();
+        assert!(page.contains("id=\"stale\"") && text_of(&page).contains("640.62"), "{step}: {page}");
+    }
+    assert_eq!(db.count("disconnect_events").await, 0);
 }
 
 async fn htmx_gets_a_part_and_is_led_on(db: &TestDatabase) {

@@ -2,7 +2,7 @@
 
 use disconnectd::domain::token::Role;
 
-use super::{Browser, text_of, with_users};
+use super::{Browser, hidden, text_of, with_users};
 use crate::behaviour::both_pairs;
 use crate::program::Program;
 use crate::support::database::TestDatabase;
@@ -168,12 +168,17 @@ async fn a_family_that_changed_is_decided_about(db: &TestDatabase) {
     let page = browser.page(&format!("/events/{event}"));
     assert!(page.contains("id=\"to-decide\"") && page.contains("1003"), "{page}");
     let path = format!("/events/{event}/decide");
-    browser.page(&path);
-    let undecided = browser.post(&path, &[]).is(422).text();
+    let seen = hidden(&browser.page(&path), "questions").unwrap();
+    let undecided = browser.post(&path, &[("questions", &seen)]).is(422).text();
     assert!(undecided.contains("id=\"children-error\""), "{undecided}");
-    let stranger = browser.post(&path, &[("child", "9999"), ("choice", "keep")]).is(422).text();
+    let stranger = browser.post(&path, &[("child", "9999"), ("choice", "keep"), ("questions", &seen)]).is(422).text();
     assert!(stranger.contains("id=\"children-error\""), "{stranger}");
-    browser.post(&path, &[("others", "keep")]).is(303);
+    // Nobody has seen the child that comes into the family meanwhile.
+    program.run(&["accounts", "unlink", "1002"]).exits(0);
+    let moved = browser.post(&path, &[("others", "disconnect"), ("questions", &seen)]).is(422).text();
+    assert!(moved.contains("The family has changed since this was shown"), "{moved}");
+    let seen = hidden(&moved, "questions").unwrap();
+    browser.post(&path, &[("others", "keep"), ("questions", &seen)]).is(303);
     assert!(!browser.page(&format!("/events/{event}")).contains("id=\"to-decide\""));
     let nothing = browser.post(&path, &[("others", "keep")]).is(422).text();
     assert!(text_of(&nothing).contains("There is nothing to decide"), "{nothing}");

@@ -92,12 +92,13 @@ async fn a_link_signs_in_once(db: &TestDatabase) {
     other.get("/accounts").is(303);
 }
 
+const NEW: &str = "a much better one";
+
 async fn a_person_sets_another_password(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
     let (mut browser, mut elsewhere) = (Browser::of(&served, Role::Operator), Browser::of(&served, Role::Operator));
     let page = browser.page("/password");
     assert!(page.contains("id=\"now\""), "an open browser is not enough: {page}");
-    const NEW: &str = "a much better one";
     for (now, new, again, wrong) in [
         ("wrong horse battery", NEW, NEW, "now-error"),
         (PASSWORD, "short", "short", "new-error"),

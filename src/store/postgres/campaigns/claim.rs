@@ -385,7 +385,8 @@ async fn in_flight(db: &mut PgConnection) -> Result<(Vec<(i64, i64)>, DateTime<U
     let found = sqlx::query_as(
         "/* campaigns: in flight */
          select campaign_id, count(*) from disconnect_events
-          where state = 'queued' and campaign_id is not null and lane <> 0
+          where state = 'queued' and lane <> 0
+            and campaign_id in (select id from campaigns where state = 'running')
           group by campaign_id",
     )
     .fetch_all(&mut *db)

@@ -150,11 +150,14 @@ pub(super) async fn command(
         Command::Pause { .. } | Command::Resume | Command::Abort { .. } => {}
     }
     let mut tx = store.begin().await?;
-    if let Err(failure) = obey(&mut tx, campaign, command, by).await {
-        // Not in the background: the next claim would find the row locked.
-        tx.rollback().await;
-        return Err(failure);
-    }
+    let cancelled = match obey(&mut tx, campaign, command, by).await {
+        Ok(cancelled) => cancelled,
+        Err(failure) => {
+            // Not in the background: the next claim would find the row locked.
+            tx.rollback().await;
+            return Err(failure);
+        }
+    };
     hints::notify(&mut tx).await?;
     if *command == Command::Resume {
         let campaign = stored::view(&mut tx, campaign).await?;
@@ -164,45 +167,79 @@ pub(super) async fn command(
     // From here on workers begin nothing of it, so that what has to be waited for is what they are at. In one transaction
     // with them taking batch after batch, it ran after them for seconds.
     tx.commit().await?;
-    settle(store, campaign).await
+    let state = if matches!(command, Command::Abort { .. }) { State::Aborted } else { State::Paused };
+    settle(store, campaign, state, cancelled).await
 }
 
 /// After a pause or an abort: takes back what is queued still, and counts. Asked for again it goes on where it was cut
-/// off.
-async fn settle(store: &PostgresStore, campaign: CampaignId) -> Result<Commanded, Failure> {
+/// off. An abort had `cancelled` events cancelled when it began.
+async fn settle(
+    store: &PostgresStore,
+    campaign: CampaignId,
+    state: State,
+    cancelled: i64,
+) -> Result<Commanded, Failure> {
     let mut tx = store.begin().await?;
-    let state = stored::lock(&mut tx, campaign).await?.state;
-    let events = match state {
-        State::Paused => take_back(&mut tx, campaign).await?,
-        State::Aborted => {
-            take_back(&mut tx, campaign).await?;
-            to_cancel(&mut tx, campaign).await?
-        }
-        // Somebody was quicker.
-        _ => 0,
-    };
+    if stored::lock(&mut tx, campaign).await?.state != state {
+        // Somebody did something else with it meanwhile.
+        tx.rollback().await;
+        return Err(keeps_changing(campaign));
+    }
+    let mut events = take_back(&mut tx, campaign).await?;
+    if state == State::Aborted {
+        events = to_cancel(&mut tx, campaign, cancelled).await?;
+    }
     let campaign = stored::view(&mut tx, campaign).await?;
     tx.commit().await?;
     Ok(Commanded { campaign, events })
 }
 
-async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by: &Actor) -> Result<(), Failure> {
+/// A pause that was cut off before it had taken back what was queued: nobody else would. Not one that is under way, whose
+/// events have not waited for so long.
+pub(super) async fn finish_a_pause(store: &PostgresStore) -> Result<(), Failure> {
+    let mut tx = store.begin().await?;
+    let found: Option<i64> = sqlx::query_scalar(
+        "/* campaigns: paused, and not taken back */
+         select id from campaigns c
+          where state = 'paused'
+            and exists (select from disconnect_events e
+                         where e.campaign_id = c.id and e.state = 'queued' and e.lane <> 0
+                           and e.next_at <= clock_timestamp())
+          order by id
+          limit 1
+            for no key update skip locked",
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(campaign) = found else {
+        tx.rollback().await;
+        return Ok(());
+    };
+    take_back(&mut tx, CampaignId(campaign)).await?;
+    tx.commit().await
+}
+
+/// Answers how many of its events are cancelled by then.
+async fn obey(db: &mut PgConnection, campaign: CampaignId, command: &Command, by: &Actor) -> Result<i64, Failure> {
     let stored = stored::lock(db, campaign).await?;
     let settings = installation::settings(db).await?;
     let counts = counts::of_one(db, campaign).await?.counts;
     match stored.facts(&settings, counts.failed).command(command)? {
         // A start and a retry have ways of their own.
-        Transition::Start | Transition::Retry | Transition::Nothing => Ok(()),
-        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref(), by).await,
+        Transition::Start | Transition::Retry | Transition::Nothing => {}
+        Transition::Pause { cause, note } => pause(db, campaign, cause, note.as_deref(), by).await?,
         Transition::Resume { canary_passed } => {
+            // Left by a pause that was cut off: their messages are gone.
+            take_back(db, campaign).await?;
             resume(db, campaign, canary_passed, counts.tried(), counts.troubled()).await?;
-            campaign_log::write(db, campaign, log::resumed(), by).await
+            campaign_log::write(db, campaign, log::resumed(), by).await?;
         }
         Transition::Abort => {
             let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
-            abort(db, campaign, note, by).await
+            abort(db, campaign, note, by).await?;
         }
     }
+    Ok(counts.cancelled)
 }
 
 /// Under the lock of its row. What is queued of it is yet to be taken back.
@@ -286,8 +323,9 @@ async fn abort(db: &mut PgConnection, campaign: CampaignId, note: Option<&str>, 
     campaign_log::write(db, campaign, log::aborted(note), by).await
 }
 
-/// How many events of an aborted campaign are open, all of which will be cancelled.
-async fn to_cancel(db: &mut PgConnection, campaign: CampaignId) -> Result<i64, Failure> {
+/// How many events of an aborted campaign are cancelled by it, beside `cancelled` that were so before: those that are open
+/// still, and those that somebody cancelled since.
+async fn to_cancel(db: &mut PgConnection, campaign: CampaignId, cancelled: i64) -> Result<i64, Failure> {
     let counts = counts::of_one(db, campaign).await?.counts;
     // Those that were brought forward go on by themselves.
     let forward: i64 = sqlx::query_scalar(
@@ -298,7 +336,7 @@ async fn to_cancel(db: &mut PgConnection, campaign: CampaignId) -> Result<i64, F
     .bind(campaign.0)
     .fetch_one(db)
     .await?;
-    Ok(counts.scheduled + counts.queued - forward)
+    Ok(counts.scheduled + counts.queued - forward + (counts.cancelled - cancelled).max(0))
 }
 
 /// Who starts a campaign by a standing approval.

@@ -74,6 +74,7 @@ pub(super) async fn has_outside(db: &mut PgConnection, stored: &Stored) -> Resul
     .bind(stored.id.0)
     .bind(stored.enlisted)
     .bind(i64::from(ENLIST_MAX))
+    .persistent(false)
     .fetch_one(db)
     .await?)
 }
@@ -256,6 +257,7 @@ pub(super) async fn join_members(
     .bind(stored.id.0)
     .bind(stored.enlisted)
     .bind(last)
+    .persistent(false)
     .fetch_all(&mut *db)
     .await?;
     if pairs.is_empty() {

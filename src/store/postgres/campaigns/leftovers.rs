@@ -49,6 +49,7 @@ pub(in crate::store::postgres) async fn cancel_leftovers(
          returning id, account_id, campaign_id",
     )
     .bind(accounts)
+    .persistent(false)
     .fetch_all(&mut *db)
     .await?;
     let message = |event, campaign| story::leftover_cancelled(event, campaign);

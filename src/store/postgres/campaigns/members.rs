@@ -140,6 +140,7 @@ async fn add_children(db: &mut PgConnection, campaign: CampaignId, members: &mut
     .bind(campaign.0)
     .bind(places)
     .bind(accounts)
+    .persistent(false)
     .fetch_all(db)
     .await?;
     for (place, id, number, name, has_contact) in found {

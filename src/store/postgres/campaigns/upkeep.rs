@@ -1,6 +1,6 @@
 //! What campaigns need done beside the claims, a step of each kind at a time.
 
-use super::{enlist, leftovers};
+use super::{commands, enlist, leftovers};
 use crate::store::campaigns::Upkeep;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::{PostgresStore, VERB_LIMIT, within};
@@ -9,5 +9,6 @@ use crate::store::postgres::{PostgresStore, VERB_LIMIT, within};
 pub(super) async fn step(store: &PostgresStore) -> Result<Upkeep, Failure> {
     let enlisted = enlist::batch(store).await;
     let cancelled = within(VERB_LIMIT, leftovers::cancel_batch(store)).await;
+    within(VERB_LIMIT, commands::finish_a_pause(store)).await?;
     Ok(Upkeep { enlisted: enlisted?, cancelled: cancelled? })
 }

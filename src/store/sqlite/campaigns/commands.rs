@@ -135,10 +135,11 @@ impl SqliteStore {
                 let note = if let Command::Abort { note } = command { note.as_deref() } else { None };
                 abort(&mut tx, campaign, note, by, now).await?
             }
-            // It is paused already.
+            // It is so already, and is answered the same.
             Transition::Nothing if matches!(command, Command::Pause { .. }) => {
                 take_back(&mut tx, campaign, now).await?
             }
+            Transition::Nothing if matches!(command, Command::Abort { .. }) => to_cancel(&mut tx, campaign).await?,
             // A start and a retry have ways of their own.
             Transition::Start | Transition::Retry | Transition::Nothing => 0,
         };
@@ -313,6 +314,11 @@ async fn abort(
     expect_rows(&written, 1, "campaign: abort")?;
     campaign_log::write(connection, campaign, log::aborted(note), by, now).await?;
     take_back(connection, campaign, now).await?;
+    to_cancel(connection, campaign).await
+}
+
+/// How many events of an aborted campaign are open, all of which will be cancelled.
+async fn to_cancel(connection: &mut SqliteConnection, campaign: CampaignId) -> StoreResult<i64> {
     sqlx::query_scalar(
         "/* campaign: left open */ select count(*) from disconnect_events indexed by disconnect_events_lane
           where lane in (?1, -?1) and state in ('scheduled', 'queued')",
