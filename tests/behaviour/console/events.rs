@@ -174,7 +174,9 @@ async fn a_family_that_changed_is_decided_about(db: &TestDatabase) {
     let stranger = browser.post(&path, &[("child", "9999"), ("choice", "keep"), ("questions", &seen)]).is(422).text();
     assert!(stranger.contains("id=\"children-error\""), "{stranger}");
     // Nobody has seen the child that comes into the family meanwhile.
-    program.run(&["accounts", "unlink", "1002"]).exits(0);
+    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups";
+    program.write("eve.csv", format!("{head}\n1009,Eve Miller,Active,1001,USD,,,eve@example.com,,\n"));
+    program.run(&["import", "accounts", "eve.csv"]).exits(0);
     let moved = browser.post(&path, &[("others", "disconnect"), ("questions", &seen)]).is(422).text();
     assert!(moved.contains("The family has changed since this was shown"), "{moved}");
     let seen = hidden(&moved, "questions").unwrap();
