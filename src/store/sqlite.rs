@@ -90,6 +90,8 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
+            // Of pages, for each connection; a search goes through all accounts. SQLite's own is 2 MiB.
+            .pragma("cache_size", "-8192")
             .disable_statement_logging();
         prepare_file(&options, &path).await?;
         let store = Self {

@@ -97,7 +97,11 @@ macro_rules! accounts_sql {
             account_view_sql!($name, "where ("),
             $behind,
             ")
-           and ($2::text is null or a.number ilike $2 or a.name ilike $2 or l.address ilike $2)
+           -- The addresses once for all: a look at that of each account took three times as long where none is found.
+           and ($2::text is null or a.number ilike $2 or a.name ilike $2
+                or a.id in (select g.account_id from address_assignments g
+                             where g.assigned_until is null
+                               and g.address_id in (select id from serviceable_addresses where address ilike $2)))
            and ($3::text is null or s.name = $3)
            and ($4::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
                                              where m.account_id = a.id and g.name = $4))

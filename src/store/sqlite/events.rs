@@ -90,8 +90,8 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
                 $condition,
                 " and ",
                 $behind,
-                " and (?4 is null or exists (select 1 from accounts a where a.id = e.account_id
-                            and (a.number like ?4 escape '\\' or a.name like ?4 escape '\\')))
+                " and (?4 is null or e.account_id in (select a.id from accounts a
+                            where a.number like ?4 escape '\\' or a.name like ?4 escape '\\'))
                     and (?5 is null or e.due_at >= ?5)
                     and (?6 is null or e.due_at < ?6)
                     and (?9 is null or +e.campaign_id = ?9)
