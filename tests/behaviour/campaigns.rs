@@ -10,7 +10,8 @@ use crate::support::rows::{account, debit};
 use crate::support::wait_until;
 
 both_pairs!(
-    the_sample_campaign_adds_up_from_a_list_and_from_a_filter,
+    the_sample_campaign_adds_up_from_a_list,
+    the_sample_campaign_adds_up_from_a_filter,
     when_a_pause_answers_nothing_more_begins,
     an_abort_takes_back_what_was_queued_and_a_new_request_goes_through,
     a_single_disconnect_overtakes_a_campaign,
@@ -20,7 +21,15 @@ both_pairs!(
 );
 
 /// The 1,869 who left, 139,130.85 USD: through dry run, approval, canary, pause, resume and report.
-async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestDatabase) {
+async fn the_sample_campaign_adds_up_from_a_list(db: &TestDatabase) {
+    the_sample_campaign(db, ["--accounts", "-"]).await;
+}
+
+async fn the_sample_campaign_adds_up_from_a_filter(db: &TestDatabase) {
+    the_sample_campaign(db, ["--where", "group = \"churn: yes\""]).await;
+}
+
+async fn the_sample_campaign(db: &TestDatabase, cohort: [&str; 2]) {
     let program = Program::new(db.folder(), db.url(), queue_url(db));
     let sample = include_str!("../../src/demo/telco-customer-churn.csv");
     let leavers = sample.lines().filter(|line| line.trim_end().ends_with("Yes"));
@@ -32,25 +41,20 @@ async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestData
     program.run(&["demo", "--load"]).exits(0);
     program.run(&["settings", "set", "campaign_approval_over", "1000"]).exits(0);
     let lead = token(&program, "approver");
-    let mut made = Vec::new();
-    for cohort in [["--accounts", "-"], ["--where", "group = \"churn: yes\""]] {
-        let create = [&["--json", "campaign", "create", "--name", "Leavers"], &cohort[..], &terms].concat();
-        let campaign = program.run_with_input(&create, &list).exits(0).json();
-        assert_eq!(campaign["state"], "awaiting_approval");
-        let id = campaign["id"].to_string();
-        let dry_run = program.json(&["campaign", "dry-run", &id]);
-        assert_eq!((&dry_run["accounts"], &dry_run["to_disconnect"]), (&1869.into(), &1869.into()));
-        assert_eq!(dry_run["final_invoices"][0]["amount"], "139130.85");
-        assert_eq!(dry_run["addresses_released"], 1869);
-        made.push((id, dry_run["digest"].as_str().unwrap().to_owned()));
-    }
-    // Of the two, each engine runs another one to its end.
-    let (id, digest) = if db.engine() == Engine::Sqlite { made.remove(0) } else { made.remove(1) };
+    let create = [&["--json", "campaign", "create", "--name", "Leavers"], &cohort[..], &terms].concat();
+    let campaign = program.run_with_input(&create, &list).exits(0).json();
+    assert_eq!(campaign["state"], "awaiting_approval");
+    let id = campaign["id"].to_string();
+    let dry_run = program.json(&["campaign", "dry-run", &id]);
+    assert_eq!((&dry_run["accounts"], &dry_run["to_disconnect"]), (&1869.into(), &1869.into()));
+    assert_eq!(dry_run["final_invoices"][0]["amount"], "139130.85");
+    assert_eq!(dry_run["addresses_released"], 1869);
+    let digest = dry_run["digest"].as_str().unwrap();
     let refused = program.run(&["campaign", "start", &id]).exits(3);
     assert!(refused.stderr.contains("somebody else than its maker"), "{refused:#?}");
-    let approved = program.bearing(&lead).json(&["campaign", "approve", &id, "--digest", &digest]);
+    let approved = program.bearing(&lead).json(&["campaign", "approve", &id, "--digest", digest]);
     assert_eq!(approved["approved_by"], "lead");
-    program.run(&["campaign", "start", &id, "--digest", &digest]).exits(0);
+    program.run(&["campaign", "start", &id, "--digest", digest]).exits(0);
 
     let serving = program.serve(&[]);
     let paused = until(&program, &id, |campaign| campaign["state"] == "paused").await;
@@ -78,9 +82,6 @@ async fn the_sample_campaign_adds_up_from_a_list_and_from_a_filter(db: &TestData
     assert_eq!(db.number("select cast(sum(total) as bigint) from invoices where kind = 'final'").await, 13_913_085);
     assert_eq!(db.number("select count(*) from accounts where disconnected_at is not null").await, 1869);
     program.run(&["doctor"]).exits(0);
-    let (other, _) = &made[0];
-    let dry_run = program.json(&["campaign", "dry-run", other]);
-    assert_eq!((&dry_run["left_out"], &dry_run["can_start"]), (&1869.into(), &false.into()), "nobody is left for it");
 }
 
 /// At scale with 2 schedulers and 3 workers in processes of their own.
