@@ -10,8 +10,8 @@ use disconnectd::store::campaigns::Upkeep;
 use disconnectd::store::{Executed, Page};
 
 use crate::support::both_engines;
-use crate::support::campaigns::{boss, draft_on, list, member, members, numbered, terms};
-use crate::support::database::TestDatabase;
+use crate::support::campaigns::{boss, claim_of, draft_on, list, member, members, numbered, terms};
+use crate::support::database::{Engine, TestDatabase};
 use crate::support::rows::account;
 use crate::support::scenario::{clerk, outcome_of, refusal, request};
 
@@ -79,6 +79,30 @@ async fn what_is_queued_of_a_stopped_campaign_does_not_begin(db: &TestDatabase) 
     // Asked for again, it takes them back.
     let paused = db.pause(id).await;
     assert_eq!((paused.events, paused.campaign.counts.queued, paused.campaign.counts.scheduled), (4, 0, 4));
+}
+
+/// On SQLite a pause is one transaction, and is never cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_was_cut_off_is_finished_by_the_upkeep_and_takes_nobodys_room() {
+    TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
+        let numbers = numbered("A", 8);
+        db.accounts(numbers.iter().map(|number| account(number))).await;
+        let (stopped, other) = (db.started(&numbers[..4]).await, db.started(&numbers[4..]).await);
+        assert_eq!(claim_of(&*db.store, 8, 4).await.orders.len(), 4, "as many as there is room for");
+        let again = format!("state = 'scheduled', dispatches = 0, next_at = {}", db.instant(-1));
+        db.sql(&format!("update disconnect_events set {again} where campaign_id = {other}")).await;
+        let cause = PauseCause::Person.as_str();
+        db.sql(&format!("update campaigns set state = 'paused', pause_cause = '{cause}' where id = {stopped}")).await;
+        db.upkeep().await;
+        let left = db.counts(stopped).await.queued;
+        assert!(left > 0, "a pause that is under way takes back by itself");
+        assert_eq!(claim_of(&*db.store, 8, 4).await.orders.len(), 4, "what is stopped needs no room");
+        db.sql(&format!("update disconnect_events set next_at = {} where campaign_id = {stopped}", db.instant(-1)))
+            .await;
+        db.upkeep().await;
+        assert_eq!(db.counts(stopped).await.queued, 0);
+    })
+    .await;
 }
 
 async fn a_paused_campaign_says_why_and_its_log_who(db: &TestDatabase) {
