@@ -2,10 +2,10 @@
 //!
 //! A request's way through it: the API's `request_id` gives it an id; [`pages_not_problems`] makes pages of what is not
 //! answered, and tells browsers to trust nothing but what is here; the [`gate`] says who asks, by a session of
-//! [`sign_in`], whether they may, and whether a form is one of ours; the handlers ([`accounts`], [`disconnect`],
-//! [`invoices`], [`events`], [`campaigns`], [`system`]) ask the same store as everything else. A [`page`] is a full view
-//! around a part; htmx asks for the part alone. What the [`reader`] sees of dates and money is in their order. All works
-//! without JavaScript; [`assets`] are in the program.
+//! [`sign_in`], whether they may, and whether a form is one of ours; what is [`sent`] twice is carried out once; the
+//! handlers ([`accounts`], [`disconnect`], [`invoices`], [`events`], [`campaigns`], [`system`]) ask the same store as
+//! everything else. A [`page`] is a full view around a part; htmx asks for the part alone. What the [`reader`] sees of
+//! dates and money is in their order. All works without JavaScript; [`assets`] are in the program.
 
 mod accounts;
 mod assets;
@@ -20,6 +20,8 @@ mod lists;
 mod page;
 mod password;
 mod reader;
+mod sent;
+mod sessions;
 mod sign_in;
 mod system;
 mod words;
@@ -37,6 +39,7 @@ use url::Url;
 
 pub use self::campaigns::live::Listeners;
 use self::gate::{Gate, Visitor, Work};
+pub use self::sent::SentForms;
 use crate::api::problem::{Problem, Told};
 use crate::api::request_id::{RequestId, caught};
 use crate::api::{OneAtATime, Room};
@@ -67,6 +70,7 @@ pub struct Console {
     pub probes: Vec<Arc<dyn Probe>>,
     /// Of the pages that read all of the data.
     pub examining: Arc<OneAtATime>,
+    pub sent: Arc<SentForms>,
 }
 
 type Shared = Arc<Console>;
@@ -121,6 +125,7 @@ fn routes() -> Vec<Route> {
         viewer("/sign-out", post(sign_in::sign_out)),
         viewer("/theme", post(sign_in::choose_theme)),
         viewer("/password", get(password::ask).post(password::set)),
+        viewer("/sessions", get(sessions::own).post(sessions::end_own)),
         operator("/accounts/{number}/disconnect", get(disconnect::window).post(disconnect::confirm)),
         viewer("/system", get(system::show)),
         viewer("/system/settings", get(system::settings::show)),
@@ -129,6 +134,7 @@ fn routes() -> Vec<Route> {
         admin("/system/tokens/revoke", post(system::tokens::revoke)),
         admin("/system/users", get(system::users::show).post(system::users::create)),
         admin("/system/users/change", post(system::users::change)),
+        admin("/system/users/sessions", get(sessions::of_user).post(sessions::end_of_user)),
     ]
 }
 

@@ -174,6 +174,7 @@ impl Server {
             listeners: Listeners::default(),
             probes: doctor::probes::all(&self.config, &self.store),
             examining: Arc::default(),
+            sent: Arc::default(),
         }))
     }
 

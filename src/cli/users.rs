@@ -11,7 +11,7 @@ use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
 use crate::domain::token::Role;
-use crate::domain::user::{LINK_MAX, NewUser, Password, UserChange, UserView};
+use crate::domain::user::{Ending, LINK_MAX, NewUser, Password, SessionId, SessionView, UserChange, UserView};
 use crate::passwords::{self, Passwords};
 use crate::random;
 use crate::store::Page;
@@ -52,6 +52,21 @@ pub enum UsersCommand {
         /// The name of the user; `disconnectd users list` shows them
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: String,
+    },
+    /// List where a user is signed in
+    Sessions {
+        /// The name of the user; `disconnectd users list` shows them
+        #[arg(value_name = "NAME", value_parser = values::name)]
+        name: String,
+    },
+    /// Sign a user out everywhere, and end its links; or one session alone
+    SignOut {
+        /// The name of the user; `disconnectd users list` shows them
+        #[arg(value_name = "NAME", value_parser = values::name)]
+        name: String,
+        /// This session alone; `disconnectd users sessions NAME` shows them
+        #[arg(long, value_name = "ID")]
+        session: Option<i64>,
     },
     /// Print a link that signs a user in, once, within ten minutes
     Link {
@@ -114,6 +129,19 @@ pub async fn run(command: UsersCommand, session: &Session) -> Result<Exit, CliEr
             let view = store.change_user(&name, &UserChange::Enable, by).await?;
             session.answer(&view, || format!("User {} may sign in.", view.name))?;
         }
+        UsersCommand::Sessions { name } => {
+            let sessions = SessionsOf { sessions: store.sessions(&name).await?, name };
+            session.answer(&sessions, || sessions.told(session.screen.width))?;
+        }
+        UsersCommand::SignOut { name, session: only } => {
+            let which = only.map_or(Ending::All, |id| Ending::One(SessionId(id)));
+            let ended = Ended { ended: store.end_sessions(&name, which).await?, name };
+            session.answer(&ended, || match ended.ended {
+                0 => format!("User {} was not signed in there.", ended.name),
+                1 => format!("User {} is signed out: 1 session ended.", ended.name),
+                more => format!("User {} is signed out: {more} sessions ended.", ended.name),
+            })?;
+        }
         UsersCommand::Link { name } => {
             let secret = random::sign_in_secret().map_err(CliError::Failed)?;
             let user = store.create_link(&name, &secret.hash(), by).await?;
@@ -125,6 +153,46 @@ pub async fn run(command: UsersCommand, session: &Session) -> Result<Exit, CliEr
         }
     }
     Ok(Exit::Done)
+}
+
+/// What `sessions` answers.
+#[derive(Serialize)]
+struct SessionsOf {
+    name: String,
+    sessions: Vec<SessionView>,
+}
+
+impl SessionsOf {
+    fn told(&self, width: Option<u16>) -> String {
+        if self.sessions.is_empty() {
+            return format!("User {} is signed in nowhere.", self.name);
+        }
+        let columns = [
+            Column::Firm("SESSION"),
+            Column::Firm("SIGNED IN (UTC)"),
+            Column::Firm("LAST USED (UTC)"),
+            Column::Firm("ENDS (UTC)"),
+            Column::Left("BROWSER"),
+        ];
+        let rows = self.sessions.iter().map(|session| {
+            [
+                session.id.0.to_string(),
+                instant(&session.begun_at),
+                instant(&session.last_seen_at),
+                instant(&session.ends_at),
+                session.browser.clone().unwrap_or_default(),
+            ]
+        });
+        table(width, &columns, rows)
+    }
+}
+
+/// What `sign-out` answers.
+#[derive(Serialize)]
+struct Ended {
+    name: String,
+    /// How many sessions were good until now.
+    ended: u64,
 }
 
 /// What `link` answers, and nothing else does.

@@ -231,7 +231,7 @@ struct WindowPart {
 }
 
 impl WindowPart {
-    fn of(facts: OverviewFacts, filled: Filled, mut errors: Errors, visitor: &Visitor) -> Self {
+    fn of(facts: OverviewFacts, filled: Filled, mut errors: Errors, visitor: &Visitor) -> Answer<Self> {
         let reader = visitor.asked.reader;
         let zone = filled.zone().ok().flatten().or(facts.account.zone).unwrap_or(facts.settings.company_zone);
         let on = filled.when().ok().map(|when| when.resolve(zone, facts.settings.cutoff_time, facts.now).0);
@@ -260,7 +260,7 @@ impl WindowPart {
             errors.form = errors.form.or_else(|| Some("It can't be disconnected as things are.".into()));
         }
         let invoice = overview.final_invoice.as_ref();
-        Self {
+        Ok(Self {
             path: accounts::path_of(&overview.account.number),
             number: overview.account.number,
             name: overview.account.name,
@@ -290,9 +290,9 @@ impl WindowPart {
             means,
             errors,
             digest: overview.digest,
-            form_key: visitor.secret.form_key(),
+            form_key: visitor.form_key()?,
             key_field: KEY_FIELD,
-        }
+        })
     }
 }
 
@@ -304,7 +304,7 @@ pub async fn window(State(console): State<Shared>, visitor: Visitor, Path(number
 fn show(facts: OverviewFacts, filled: Filled, errors: Errors, visitor: &Visitor) -> Answer<Response> {
     let (title, is_refused) = (format!("Disconnect account {}", facts.account.number), errors.any());
     let moved = !errors.changes.is_empty();
-    let view = visitor.view(&title, &WindowPart::of(facts, filled, errors, visitor))?;
+    let view = visitor.view(&title, &WindowPart::of(facts, filled, errors, visitor)?)?;
     let status = match (is_refused, moved) {
         (false, _) => StatusCode::OK,
         (true, false) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -8,13 +8,19 @@ use axum::body::{Body, HttpBody};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use url::{Url, form_urlencoded};
 
+use super::sent::SentForm;
+use super::sign_in::no_random;
 use crate::api::problem::{Answer, Problem};
+use crate::random;
 
 /// The longest form, in bytes: a choice for each of some thousands of children fits.
 const FORM_MAX: usize = 512 * 1024;
@@ -28,12 +34,26 @@ const PARTS_AHEAD: usize = 4;
 /// The field of each form that shows whose it is.
 pub const KEY_FIELD: &str = "form_key";
 
+/// What stands between the key and the mark of the page that a form is on; neither has it.
+const MARK: char = '.';
+
+/// What each form of a page bears: the key of its session, and a mark that no other page has.
+///
+/// # Errors
+/// The system gave no random bytes.
+pub fn marked(key: &str) -> Answer<String> {
+    let mark: [u8; 12] = random::bytes().map_err(no_random)?;
+    Ok(format!("{key}{MARK}{}", URL_SAFE_NO_PAD.encode(mark)))
+}
+
 /// The fields of a form, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Form {
     fields: Vec<(String, String)>,
     /// What was chosen as a file. It is in no folder, and gone once nobody has it open.
     file: Option<Arc<File>>,
+    /// SHA-256 of what is in it.
+    file_hash: Option<[u8; 32]>,
 }
 
 impl Form {
@@ -54,7 +74,7 @@ impl Form {
         }
         let bytes = Limited::new(body, FORM_MAX).collect().await.map_err(|_| too_long(FORM_MAX))?.to_bytes();
         let fields = form_urlencoded::parse(&bytes).into_owned().collect();
-        Ok(Self { fields, file: None })
+        Ok(Self { fields, ..Self::default() })
     }
 
     /// With a file, which is written down as it comes.
@@ -71,9 +91,10 @@ impl Form {
         while let Some(mut part) = parts.next_field().await.map_err(|error| unreadable(&error))? {
             let name = part.name().unwrap_or_default().to_owned();
             if part.file_name().is_some() {
-                let file = spooled(part).await?;
                 // A file that was not chosen comes as an empty one.
-                form.file = form.file.or(file.map(Arc::new));
+                if let (None, Some((file, hash))) = (&form.file, spooled(part).await?) {
+                    (form.file, form.file_hash) = (Some(Arc::new(file)), Some(hash));
+                }
                 continue;
             }
             let mut text = Vec::new();
@@ -109,32 +130,49 @@ impl Form {
         self.fields.iter().filter_map(rest).filter(|(_, text)| !text.is_empty())
     }
 
-    /// Whether it comes from a page that was made for whoever has this key.
+    /// Whether it comes from a page that was made for whoever has this key. The mark of the page may follow it.
     ///
     /// # Errors
     /// It does not; nothing was done.
     pub fn check_key(&self, key: &str) -> Answer<()> {
+        let sent = self.exactly(KEY_FIELD);
+        let sent = sent.split_once(MARK).map_or(sent, |(sent, _)| sent);
         // Both are hashes that nobody can approach letter by letter, so comparing them may take its time or not.
-        if !key.is_empty() && self.exactly(KEY_FIELD) == key {
+        if !key.is_empty() && sent == key {
             return Ok(());
         }
         let detail =
             "This form is not one of your session, so nothing was done. Load the page again, then send it again.";
         Err(Problem::new(StatusCode::FORBIDDEN, "form_key", detail))
     }
+
+    /// What tells it from every other, where it comes from a page that marks its forms.
+    pub fn sent_to(&self, path: &str) -> Option<SentForm> {
+        self.exactly(KEY_FIELD).split_once(MARK)?;
+        let texts = self.fields.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]);
+        let mut hash = Sha256::new();
+        for text in [path.as_bytes()].into_iter().chain(texts).chain(self.file_hash.as_ref().map(<[u8; 32]>::as_slice))
+        {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        Some(SentForm(hash.finalize().into()))
+    }
 }
 
-/// Writes a part to a file without a name, in a thread that may wait for the disk. Nothing where it is empty.
-async fn spooled(mut part: Field<'_>) -> Answer<Option<File>> {
+/// Writes a part to a file without a name, in a thread that may wait for the disk, with the SHA-256 of it. Nothing where
+/// it is empty.
+async fn spooled(mut part: Field<'_>) -> Answer<Option<(File, [u8; 32])>> {
     let (sender, mut pieces) = mpsc::channel::<Bytes>(PARTS_AHEAD);
     let writing = spawn_blocking(move || {
-        let (mut file, mut length) = (tempfile::tempfile()?, 0);
+        let (mut file, mut length, mut hash) = (tempfile::tempfile()?, 0, Sha256::new());
         while let Some(piece) = pieces.blocking_recv() {
             length += piece.len();
+            hash.update(&piece);
             file.write_all(&piece)?;
         }
         file.rewind()?;
-        Ok::<_, std::io::Error>((length > 0).then_some(file))
+        Ok::<_, std::io::Error>((length > 0).then(|| (file, hash.finalize().into())))
     });
     while let Some(piece) = part.chunk().await.map_err(|error| unreadable(&error))? {
         if sender.send(piece).await.is_err() {
@@ -214,9 +252,33 @@ mod tests {
 
     #[test]
     fn a_form_of_another_session_is_refused() {
-        let form = Form { fields: vec![(KEY_FIELD.into(), "mine".into())], file: None };
+        let form = Form { fields: vec![(KEY_FIELD.into(), "mine".into())], ..Form::default() };
         assert!(form.check_key("mine").is_ok());
         assert!(form.check_key("yours").is_err());
         assert!(Form::default().check_key("").is_err(), "no key is none");
+    }
+
+    #[test]
+    fn a_form_is_told_from_every_other() {
+        let form = |key: String, name: &str| Form {
+            fields: vec![(KEY_FIELD.into(), key), ("name".into(), name.into())],
+            ..Form::default()
+        };
+        let page = marked("mine").unwrap();
+        let sent = form(page.clone(), "a");
+        assert!(sent.check_key("mine").is_ok() && sent.check_key("yours").is_err());
+        let told = sent.sent_to("/campaigns/new");
+        assert!(told.is_some());
+        assert_eq!(form(page.clone(), "a").sent_to("/campaigns/new"), told);
+        let with_file = Form { file_hash: Some([1; 32]), ..form(page.clone(), "a") };
+        for (other, path) in [
+            (form(page.clone(), "b"), "/campaigns/new"),
+            (form(page, "a"), "/campaigns/old"),
+            (form(marked("mine").unwrap(), "a"), "/campaigns/new"),
+            (with_file, "/campaigns/new"),
+        ] {
+            assert_ne!(other.sent_to(path), told);
+        }
+        assert_eq!(form("mine".into(), "a").sent_to("/campaigns/new"), None, "it is on no page of ours");
     }
 }

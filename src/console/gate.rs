@@ -18,7 +18,7 @@ use crate::api::Taken;
 use crate::api::problem::{Answer, Problem};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::token::Role;
-use crate::domain::user::{SignInSecret, UserView};
+use crate::domain::user::{SessionId, SignInSecret, UserView};
 use crate::store::StoreError;
 
 /// How long the database may take to tell a session.
@@ -61,6 +61,7 @@ impl Work {
 #[derive(Clone)]
 pub struct Visitor {
     pub user: UserView,
+    pub session: SessionId,
     pub secret: SignInSecret,
     pub asked: Asked,
 }
@@ -69,6 +70,14 @@ impl Visitor {
     /// As the log names them.
     pub fn actor(&self) -> Actor {
         Actor::new(self.user.name.clone(), Source::Console)
+    }
+
+    /// What the forms of a page bear: they are of this session, and of this page.
+    ///
+    /// # Errors
+    /// The system gave no random bytes.
+    pub fn form_key(&self) -> Answer<String> {
+        form::marked(&self.secret.form_key())
     }
 
     pub fn may(&self, needed: Role) -> bool {
@@ -128,12 +137,14 @@ impl Gate {
             let detail = format!("This needs the role {}, and you have the role {}.", self.role, user.role);
             return Err(Problem::new(StatusCode::FORBIDDEN, "role_missing", detail));
         }
+        let mut sent = None;
         if is_write {
             let (mut parts, body) = request.into_parts();
             let (limit, takes_file) = (self.work.time_max(), self.work == Work::File);
             let received = tokio::time::timeout(limit, Form::received(&parts.headers, body, takes_file)).await;
             let form = received.map_err(|_| too_slow(limit))??;
             form.check_key(&secret.form_key())?;
+            sent = form.sent_to(parts.uri.path());
             parts.extensions.insert(Ours(form));
             request = Request::from_parts(parts, Body::empty());
         }
@@ -141,24 +152,30 @@ impl Gate {
             // It is no reason to fail: the next request does it.
             let _ = self.console.store.touch_session(&hash).await;
         }
-        let visitor = Visitor { user, secret, asked };
+        let visitor = Visitor { user, session: session.id, secret, asked };
         let seen = visitor.clone();
         request.extensions_mut().insert(visitor);
-        let answered = async {
-            let place = Place(Arc::new(Mutex::new(Some(self.console.room.take(self.work.is_long()).await?))));
+        let (console, work) = (self.console.clone(), self.work);
+        let answer = async move {
+            let place = Place(Arc::new(Mutex::new(Some(console.room.take(work.is_long()).await?))));
             request.extensions_mut().insert(place.clone());
-            let mut response = next.run(request).await;
+            let response = next.run(request).await;
             place.leave();
-            // For a page that says what went wrong.
-            response.extensions_mut().insert(seen);
             Ok::<_, Problem>(response)
         };
         let limit = self.work.time_max();
+        let answered = async {
+            let answer = if is_write { self.console.sent.once(sent, answer).await } else { answer.await };
+            let mut response = answer?;
+            // For a page that says what went wrong.
+            response.extensions_mut().insert(seen);
+            Ok(response)
+        };
         tokio::time::timeout(limit, answered).await.map_err(|_| too_slow(limit))?
     }
 }
 
-fn too_slow(limit: Duration) -> Problem {
+pub fn too_slow(limit: Duration) -> Problem {
     let detail = format!("It took longer than {} s. Look whether it happened before you do it again.", limit.as_secs());
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)
 }

@@ -114,7 +114,7 @@ impl Asked {
             title,
             part: &part,
             user: visitor.map(|visitor| (visitor.user.name.as_str(), visitor.user.role.as_str())),
-            form_key: visitor.map(|visitor| visitor.secret.form_key()).unwrap_or_default(),
+            form_key: visitor.map(Visitor::form_key).transpose()?.unwrap_or_default(),
             here: &self.here,
             theme: self.theme.as_str(),
             next_theme: self.theme.next().as_str(),

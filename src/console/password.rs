@@ -47,7 +47,7 @@ pub async fn ask(
 }
 
 fn page(visitor: &Visitor, has_one: bool, is_set: bool, errors: Errors) -> Answer<Response> {
-    let (form_key, name) = (visitor.secret.form_key(), visitor.user.name.as_str());
+    let (form_key, name) = (visitor.form_key()?, visitor.user.name.as_str());
     visitor.view("Your password", &PasswordPart { name, has_one, is_set, errors, form_key, key_field: KEY_FIELD })
 }
 

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::form::{self, Form, KEY_FIELD};
-use super::gate::{Ours, Visitor};
+use super::gate::{self, Ours, Visitor};
 use super::page::{self, Asked, Theme};
 use super::{Console, Shared};
 use crate::api::problem::{Answer, Problem};
@@ -30,6 +30,9 @@ pub const BEFORE: &str = "disconnectd_form";
 
 /// A page may be left open over the weekend.
 const BEFORE_SECONDS: u64 = 7 * 24 * 3_600;
+
+/// How long a form may take to come: nobody has shown yet who it is that sends it.
+const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How much is kept of what a browser calls itself, in characters.
 const BROWSER_MAX: usize = 200;
@@ -162,7 +165,8 @@ pub fn no_random(error: String) -> Problem {
 /// A form from before any session.
 async fn form_before(console: &Console, headers: &HeaderMap, body: Body) -> Answer<Form> {
     form::check_site(headers, console.public_url.as_ref())?;
-    let form = Form::received(headers, body, false).await?;
+    let received = tokio::time::timeout(FORM_TIME_MAX, Form::received(headers, body, false)).await;
+    let form = received.map_err(|_| gate::too_slow(FORM_TIME_MAX))??;
     form.check_key(cookie(headers, BEFORE).unwrap_or_default())?;
     Ok(form)
 }

@@ -205,9 +205,56 @@ pub struct NewSession {
     pub browser: Option<String>,
 }
 
+/// The database's own key of a session: names it, and opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SessionId(pub i64);
+
+/// A session that is good, as its user and the admins see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionView {
+    pub id: SessionId,
+    /// As it names itself.
+    pub browser: Option<String>,
+    pub begun_at: DateTime<Utc>,
+    /// To within [`Session::SEEN_AGAIN`].
+    pub last_seen_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+}
+
+/// How many sessions of a user are listed: those that were used last.
+pub const SESSIONS_LISTED: u32 = 100;
+
+/// Which of a user's sessions are to end. But for a single one, the user's links end with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    One(SessionId),
+    /// All but this one.
+    Others(SessionId),
+    All,
+}
+
+impl Ending {
+    #[must_use]
+    pub fn with_links(self) -> bool {
+        !matches!(self, Self::One(_))
+    }
+
+    /// The only one that ends, and the only one that does not.
+    #[must_use]
+    pub fn ids(self) -> (Option<i64>, Option<i64>) {
+        match self {
+            Self::One(id) => (Some(id.0), None),
+            Self::Others(id) => (None, Some(id.0)),
+            Self::All => (None, None),
+        }
+    }
+}
+
 /// Who asks in a session that is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    pub id: SessionId,
     pub user: UserView,
     pub last_seen_at: DateTime<Utc>,
     /// The database's now.

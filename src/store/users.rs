@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use super::{Page, Paged, StoreResult};
 use crate::domain::actor::Actor;
-use crate::domain::user::{NewSession, NewUser, PasswordHash, Session, SignInHash, UserChange, UserView};
+use crate::domain::user::{
+    Ending, NewSession, NewUser, PasswordHash, Session, SessionView, SignInHash, UserChange, UserView,
+};
 
 /// Users and their sessions.
 #[async_trait]
@@ -47,6 +49,20 @@ pub trait Users: Send + Sync {
 
     /// Ends a session, for good. One that is not there is no error.
     async fn close_session(&self, hash: &SignInHash) -> StoreResult<()>;
+
+    /// The sessions of a user that are good, those used last first, at most
+    /// [`crate::domain::user::SESSIONS_LISTED`].
+    ///
+    /// # Errors
+    /// An unknown user.
+    async fn sessions(&self, name: &str) -> StoreResult<Vec<SessionView>>;
+
+    /// Ends sessions of a user, for good, and answers how many were good until then. One that begins at the same time is
+    /// ended too, or begins after it.
+    ///
+    /// # Errors
+    /// An unknown user.
+    async fn end_sessions(&self, name: &str, which: Ending) -> StoreResult<u64>;
 
     /// Makes a sign-in link for a user, good for [`crate::domain::user::LINK_MAX`].
     ///

@@ -3,6 +3,8 @@
 mod campaigns;
 mod disconnect;
 pub mod events;
+mod sent;
+mod sessions;
 mod sign_in;
 mod system;
 
@@ -315,7 +317,7 @@ async fn names_that_look_like_html_are_shown_as_they_are(db: &TestDatabase) {
 }
 
 /// Every route of the console with its role, where an answer does nothing.
-const ROUTES: [(&str, &str, Role); 39] = [
+const ROUTES: [(&str, &str, Role); 43] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/accounts", Role::Viewer),
     ("GET", "/accounts/{number}", Role::Viewer),
@@ -352,6 +354,10 @@ const ROUTES: [(&str, &str, Role); 39] = [
     ("GET", "/system/users", Role::Admin),
     ("POST", "/system/users", Role::Admin),
     ("POST", "/system/users/change", Role::Admin),
+    ("GET", "/system/users/sessions", Role::Admin),
+    ("POST", "/system/users/sessions", Role::Admin),
+    ("GET", "/sessions", Role::Viewer),
+    ("POST", "/sessions", Role::Viewer),
     ("GET", "/password", Role::Viewer),
     ("POST", "/password", Role::Viewer),
     ("POST", "/sign-out", Role::Viewer),

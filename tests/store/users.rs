@@ -1,9 +1,10 @@
 //! Users and their sessions: who is let in, how often somebody may try, and what ends a session.
 
+use chrono::TimeDelta;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::token::Role;
 use disconnectd::domain::user::{
-    Attempts, NewSession, NewUser, PasswordHash, Proof, SignInSecret, UserChange, UserView,
+    Attempts, Ending, NewSession, NewUser, PasswordHash, Proof, SignInSecret, UserChange, UserView,
 };
 use disconnectd::store::Page;
 use futures_util::future::join_all;
@@ -21,6 +22,8 @@ both_engines!(
     a_session_is_good_until_it_is_closed,
     a_session_ends_when_it_is_idle_or_old,
     a_change_of_a_user_ends_its_sessions_and_links,
+    the_sessions_of_a_user_are_listed_and_ended,
+    a_session_that_begins_while_all_end_is_ended_or_begins_after,
     a_password_that_was_changed_meanwhile_begins_no_session,
     of_many_who_use_a_link_at_once_one_is_let_in,
     a_link_that_is_too_old_or_of_a_disabled_user_is_good_for_nothing,
@@ -214,6 +217,54 @@ async fn a_change_of_a_user_ends_its_sessions_and_links(db: &TestDatabase) {
     assert!(db.signs_in(&ada, 9).await);
     db.changed("Ada", UserChange::Role(Role::Viewer)).await;
     assert!(db.is_in(9).await, "what changes nothing ends nothing");
+}
+
+async fn the_sessions_of_a_user_are_listed_and_ended(db: &TestDatabase) {
+    let (ada, bo) = (db.user("Ada", Role::Operator).await, db.user("Bo", Role::Operator).await);
+    for n in 1..=5 {
+        assert!(db.signs_in(&ada, n).await);
+    }
+    assert!(db.signs_in(&bo, 99).await);
+    let id = |n: u8| async move { db.store.session(&secret(n).hash()).await.unwrap().unwrap().id };
+    let listed = || async { db.store.sessions("Ada").await.unwrap() };
+    let long_ago = db.instant(-13 * 3_600);
+    db.sql(&format!("update console_sessions set last_seen_at = {long_ago} where id = {}", id(1).await.0)).await;
+    let half_an_hour_ago = db.instant(-1_800);
+    db.sql(&format!("update console_sessions set last_seen_at = {half_an_hour_ago} where id = {}", id(5).await.0))
+        .await;
+    let expected = [id(4).await, id(3).await, id(2).await, id(5).await];
+    let found = listed().await;
+    assert_eq!(found.iter().map(|session| session.id).collect::<Vec<_>>(), expected, "those used last first");
+    assert_eq!(found[0].browser.as_deref(), Some("test"));
+    assert_eq!(found[0].ends_at - found[0].last_seen_at, TimeDelta::hours(12));
+
+    let end = |which| db.store.end_sessions("Ada", which);
+    assert_eq!(end(Ending::One(id(99).await)).await.unwrap(), 0, "it is another user's");
+    assert_eq!(end(Ending::One(id(2).await)).await.unwrap(), 1);
+    db.sign_in_link("Ada", 101).await;
+    assert_eq!(end(Ending::Others(id(3).await)).await.unwrap(), 2, "what was over is not counted");
+    assert_eq!(listed().await.iter().map(|session| session.id).collect::<Vec<_>>(), [id(3).await]);
+    assert!(!db.opens(Proof::Link(secret(101).hash()), 51).await, "a link could let somebody in again");
+    db.sign_in_link("Ada", 102).await;
+    assert_eq!((end(Ending::All).await.unwrap(), end(Ending::All).await.unwrap()), (1, 0));
+    assert!(!db.is_in(3).await && listed().await.is_empty());
+    assert!(!db.opens(Proof::Link(secret(102).hash()), 52).await);
+    assert!(db.is_in(99).await, "nobody else's");
+    assert!(db.signs_in(&ada, 6).await, "it may sign in again");
+    let unknown = || Refusal::UnknownUser { name: "Cleo".into() };
+    assert_eq!(refusal(db.store.sessions("Cleo").await), unknown());
+    assert_eq!(refusal(db.store.end_sessions("Cleo", Ending::All).await), unknown());
+}
+
+async fn a_session_that_begins_while_all_end_is_ended_or_begins_after(db: &TestDatabase) {
+    let ada = db.user("Ada", Role::Operator).await;
+    for round in 0..10u8 {
+        let (begins, ends) = (db.signs_in(&ada, round), db.store.end_sessions("Ada", Ending::All));
+        let (begun, ended) = tokio::join!(begins, ends);
+        assert!(begun);
+        assert_eq!(db.is_in(round).await, ended.unwrap() == 0);
+        db.store.end_sessions("Ada", Ending::All).await.unwrap();
+    }
 }
 
 async fn a_password_that_was_changed_meanwhile_begins_no_session(db: &TestDatabase) {

@@ -105,7 +105,7 @@ fn shown(
         takes_reason: matches!(kind, Kind::Pause | Kind::Abort),
         reason: reason.to_owned(),
         error,
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     let view = visitor.view(&format!("{} campaign {}", part.title, campaign.id), &part)?;

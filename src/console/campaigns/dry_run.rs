@@ -152,7 +152,7 @@ pub async fn shown(console: &Shared, visitor: &Visitor, id: CampaignId, refused:
         blockers: dry_run.blockers.into_iter().map(|of_kind| Blockers::of(of_kind, reader)).collect(),
         changes,
         error,
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     let view = visitor.view(&format!("Dry run of campaign {}", named(&campaign)), &part)?;

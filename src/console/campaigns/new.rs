@@ -176,7 +176,7 @@ async fn shown(
         usual_window: settings.window().map_or("always".into(), |window| window.text()),
         usual_percent: settings.campaign_pause_percent,
         company_zone: settings.company_zone.name(),
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     let view = visitor.view("New campaign", &part)?;

@@ -229,7 +229,7 @@ async fn shown(
         filled,
         errors,
         questions,
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     let view = visitor.view(&format!("{} event {}", part.title, part.id), &part)?;

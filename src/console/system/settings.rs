@@ -114,7 +114,7 @@ async fn page(
         rows,
         statuses: statuses.into_iter().filter(|one| !one.activates_account).map(|one| one.name).collect(),
         saved: saved.map(title),
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     visitor.view("Settings", &part)

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::super::form::KEY_FIELD;
 use super::super::gate::{Ours, Visitor};
 use super::super::reader::Moment;
+use super::super::sent::ShownOnce;
 use super::super::{Shared, words};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::text::parse_name;
@@ -95,7 +96,7 @@ async fn page(console: &Shared, visitor: &Visitor, asked: TokensAsked, made: Mad
         name: made.name,
         role: made.role,
         error: made.error,
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     visitor.view("Tokens", &part)
@@ -117,7 +118,9 @@ pub async fn create(State(console): State<Shared>, visitor: Visitor, Ours(form):
     let token = NewToken { name: name.clone(), role, hash: secret.hash(), created_by: visitor.user.name.clone() };
     console.store.create_token(&token).await.map_err(words::problem)?;
     let made = Made { token: Some((name, secret.expose().to_owned())), ..Made::default() };
-    page(&console, &visitor, TokensAsked::default(), made).await
+    let mut page = page(&console, &visitor, TokensAsked::default(), made).await?;
+    page.extensions_mut().insert(ShownOnce);
+    Ok(page)
 }
 
 pub async fn revoke(State(console): State<Shared>, visitor: Visitor, Ours(form): Ours) -> Answer<Response> {

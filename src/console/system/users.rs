@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::super::form::KEY_FIELD;
 use super::super::gate::{Ours, Visitor};
 use super::super::reader::Moment;
+use super::super::sent::ShownOnce;
 use super::super::{Console, Shared, sign_in_link, words};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::text::parse_name;
@@ -23,6 +24,8 @@ const USERS_MAX: u32 = 100;
 
 struct Row {
     name: String,
+    /// Where its sessions are.
+    sessions: String,
     role: Role,
     created_at: Moment,
     created_by: String,
@@ -81,6 +84,7 @@ async fn page(console: &Shared, visitor: &Visitor, asked: UsersAsked, came: Came
         .items
         .into_iter()
         .map(|user| Row {
+            sessions: format!("/system/users/sessions?name={}", in_query(&user.name)),
             name: user.name,
             role: user.role,
             created_at: reader.moment(user.created_at, zone),
@@ -88,10 +92,7 @@ async fn page(console: &Shared, visitor: &Visitor, asked: UsersAsked, came: Came
             disabled: user.disabled_at.map(|at| (reader.moment(at, zone), user.disabled_by.unwrap_or_default())),
         })
         .collect();
-    let next = users.next_cursor.map(|after| {
-        let after: String = url::form_urlencoded::byte_serialize(after.as_bytes()).collect();
-        format!("/system/users?after={after}")
-    });
+    let next = users.next_cursor.map(|after| format!("/system/users?after={}", in_query(&after)));
     let part = UsersPart {
         is_admin: visitor.may(Role::Admin),
         tab: "users",
@@ -104,15 +105,27 @@ async fn page(console: &Shared, visitor: &Visitor, asked: UsersAsked, came: Came
         role: came.role,
         error: came.error,
         refused: came.refused,
-        form_key: visitor.secret.form_key(),
+        form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
     visitor.view("Users", &part)
 }
 
+fn in_query(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 async fn refused(console: &Shared, visitor: &Visitor, came: Came) -> Answer<Response> {
     let page = page(console, visitor, UsersAsked::default(), came).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+}
+
+/// The page with a new link for this user.
+async fn shown_link(console: &Shared, visitor: &Visitor, name: &str, headers: &HeaderMap) -> Answer<Response> {
+    let link = Some(console.link(name, visitor, headers).await?);
+    let mut page = page(console, visitor, UsersAsked::default(), Came { link, ..Came::default() }).await?;
+    page.extensions_mut().insert(ShownOnce);
+    Ok(page)
 }
 
 impl Console {
@@ -148,10 +161,7 @@ pub async fn create(
         Ok((name, role)) => {
             let user = NewUser { name: name.clone(), role, password: None, created_by: visitor.user.name.clone() };
             match console.store.create_user(&user).await {
-                Ok(_) => {
-                    let link = Some(console.link(&name, &visitor, &headers).await?);
-                    return page(&console, &visitor, UsersAsked::default(), Came { link, ..Came::default() }).await;
-                }
+                Ok(_) => return shown_link(&console, &visitor, &name, &headers).await,
                 Err(StoreError::Refused(refusal)) => refusal.to_string(),
                 Err(error) => return Err(words::problem(error)),
             }
@@ -169,10 +179,7 @@ pub async fn change(
 ) -> Answer<Response> {
     let name = form.exactly("name");
     let change = match form.get("change") {
-        Some("link") => {
-            let link = Some(console.link(name, &visitor, &headers).await?);
-            return page(&console, &visitor, UsersAsked::default(), Came { link, ..Came::default() }).await;
-        }
+        Some("link") => return shown_link(&console, &visitor, name, &headers).await,
         Some("disable") => Ok(UserChange::Disable),
         Some("enable") => Ok(UserChange::Enable),
         _ => Role::parse(form.get("role").unwrap_or_default()).map(UserChange::Role),

@@ -14,8 +14,8 @@ use crate::domain::actor::Actor;
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Role;
 use crate::domain::user::{
-    Attempts, LINK_MAX, NewSession, NewUser, PasswordHash, Proof, SESSION_IDLE, SESSION_MAX, Session, SignInHash,
-    UserChange, UserId, UserView,
+    Attempts, Ending, LINK_MAX, NewSession, NewUser, PasswordHash, Proof, SESSION_IDLE, SESSION_MAX, SESSIONS_LISTED,
+    Session, SessionId, SessionView, SignInHash, UserChange, UserId, UserView,
 };
 use crate::store::{Page, Paged, StoreResult, Users};
 
@@ -33,6 +33,9 @@ macro_rules! user_sql {
         )
     };
 }
+
+const END_LINKS: &str =
+    "/* users: end links */ update sign_in_links set used_at = ?2 where user_id = ?1 and used_at is null";
 
 #[async_trait]
 impl Users for SqliteStore {
@@ -116,7 +119,7 @@ impl Users for SqliteStore {
         for end in [
             "/* users: end sessions */ update console_sessions set revoked_at = ?2
               where user_id = ?1 and revoked_at is null",
-            "/* users: end links */ update sign_in_links set used_at = ?2 where user_id = ?1 and used_at is null",
+            END_LINKS,
         ] {
             sqlx::query(end).bind(before.id.0).bind(&now).execute(&mut *tx).await.map_err(failure)?;
         }
@@ -246,7 +249,7 @@ impl Users for SqliteStore {
         let now = self.now();
         let found = sqlx::query(user_sql!(
             "of a session",
-            ", s.last_seen_at from console_sessions s join users u on u.id = s.user_id
+            ", s.id as session_id, s.last_seen_at from console_sessions s join users u on u.id = s.user_id
               where s.hash = ?1 and s.revoked_at is null and s.expires_at > ?2 and s.last_seen_at > ?3
                 and u.disabled_at is null"
         ))
@@ -257,7 +260,10 @@ impl Users for SqliteStore {
         .await
         .map_err(failure)?;
         found
-            .map(|row| Ok(Session { user: user_view(&row)?, last_seen_at: get(&row, "last_seen_at")?, now }))
+            .map(|row| {
+                let id = SessionId(get(&row, "session_id")?);
+                Ok(Session { id, user: user_view(&row)?, last_seen_at: get(&row, "last_seen_at")?, now })
+            })
             .transpose()
     }
 
@@ -285,6 +291,72 @@ impl Users for SqliteStore {
         .await
         .map_err(failure)?;
         tx.commit().await.map_err(failure)
+    }
+
+    async fn sessions(&self, name: &str) -> StoreResult<Vec<SessionView>> {
+        let now = self.now();
+        let mut reader = self.reader().await?;
+        let user = view(&mut reader, name).await?;
+        let found = sqlx::query(
+            "/* sessions: list */ select id, browser, created_at, last_seen_at, expires_at from console_sessions
+              where user_id = ?1 and revoked_at is null and expires_at > ?2 and last_seen_at > ?3
+              order by last_seen_at desc, id desc limit ?4",
+        )
+        .bind(user.id.0)
+        .bind(at(now))
+        .bind(at(before(now, SESSION_IDLE)))
+        .bind(SESSIONS_LISTED)
+        .fetch_all(&mut *reader)
+        .await
+        .map_err(failure)?;
+        let session = |row: &SqliteRow| {
+            let (last_seen_at, expires_at): (DateTime<Utc>, DateTime<Utc>) =
+                (get(row, "last_seen_at")?, get(row, "expires_at")?);
+            Ok(SessionView {
+                id: SessionId(get(row, "id")?),
+                browser: get(row, "browser")?,
+                begun_at: get(row, "created_at")?,
+                last_seen_at,
+                ends_at: expires_at.min(last_seen_at + SESSION_IDLE),
+            })
+        };
+        found.iter().map(session).collect()
+    }
+
+    async fn end_sessions(&self, name: &str, which: Ending) -> StoreResult<u64> {
+        let (only, but) = which.ids();
+        let now = self.now();
+        let mut tx = self.write().await?;
+        let user = view(&mut tx, name).await?;
+        let good: i64 = sqlx::query_scalar(
+            "/* sessions: good */ select count(*) from console_sessions
+              where user_id = ?1 and revoked_at is null and (?2 is null or id = ?2) and (?3 is null or id <> ?3)
+                and expires_at > ?4 and last_seen_at > ?5",
+        )
+        .bind(user.id.0)
+        .bind(only)
+        .bind(but)
+        .bind(at(now))
+        .bind(at(before(now, SESSION_IDLE)))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(failure)?;
+        sqlx::query(
+            "/* sessions: end */ update console_sessions set revoked_at = ?4
+              where user_id = ?1 and revoked_at is null and (?2 is null or id = ?2) and (?3 is null or id <> ?3)",
+        )
+        .bind(user.id.0)
+        .bind(only)
+        .bind(but)
+        .bind(at(now))
+        .execute(&mut *tx)
+        .await
+        .map_err(failure)?;
+        if which.with_links() {
+            sqlx::query(END_LINKS).bind(user.id.0).bind(at(now)).execute(&mut *tx).await.map_err(failure)?;
+        }
+        tx.commit().await.map_err(failure)?;
+        Ok(good.cast_unsigned())
     }
 
     async fn create_link(&self, name: &str, hash: &SignInHash, by: &Actor) -> StoreResult<UserView> {

@@ -1,0 +1,171 @@
+//! A form that is sent twice is carried out once. A double click, where no script disables the button, sends the same
+//! form again before the answer to the first is shown, and what the browser shows is the answer to the second: it waits
+//! for the first one's, and is answered the same.
+//!
+//! Every page gives its forms a mark of their own, so the same form on a page that was loaded again is another one. This
+//! process remembers what it did; another one behind the same balancer does not know of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::sync::Mutex as Turn;
+use tracing::Instrument;
+
+use super::page;
+use crate::api::problem::{Answer, Problem};
+
+/// How long an answer is remembered: nobody presses twice with more time between.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// How many answers are remembered: those of busy people, a few hundred bytes each.
+const KEPT_MAX: usize = 1_000;
+
+/// Tells a form that was sent from every other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SentForm(pub [u8; 32]);
+
+/// Marks an answer that shows what no other will: the one to the same form has to be the same.
+#[derive(Clone)]
+pub struct ShownOnce;
+
+/// What was sent of late, and what was answered.
+#[derive(Default)]
+pub struct SentForms(Mutex<HashMap<SentForm, Sent>>);
+
+struct Sent {
+    at: Instant,
+    /// Whose turn it is carries the form out, or finds the answer.
+    answer: Arc<Turn<Option<Kept>>>,
+}
+
+struct Kept {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Kept {
+    fn again(&self) -> Response {
+        let mut response = Response::new(Body::from(self.body.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+impl SentForms {
+    /// Carries out what a form asks for, in a task of its own: a browser that goes away does not stop it half-way. Where
+    /// the same form was sent before and something was done, it is answered as that one was; what was refused or failed
+    /// is tried again.
+    ///
+    /// # Errors
+    /// It panicked, which is a bug.
+    pub async fn once<F>(&self, form: Option<SentForm>, carry_out: F) -> Answer<Response>
+    where
+        F: Future<Output = Answer<Response>> + Send + 'static,
+    {
+        let turn = form.map(|form| self.turn(form));
+        let task = async move {
+            let Some(turn) = turn else { return carry_out.await };
+            let mut answer = turn.lock().await;
+            if let Some(kept) = &*answer {
+                return Ok(kept.again());
+            }
+            let response = carry_out.await?;
+            if !has_done_something(&response) {
+                return Ok(response);
+            }
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.map_err(|_| Problem::bug())?.to_bytes();
+            let kept = answer.insert(Kept { status: parts.status, headers: parts.headers, body });
+            Ok(kept.again())
+        };
+        tokio::spawn(task.in_current_span()).await.map_err(|_| Problem::bug())?
+    }
+
+    fn turn(&self, form: SentForm) -> Arc<Turn<Option<Kept>>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        all.retain(|_, sent| now.duration_since(sent.at) < KEPT);
+        if all.len() >= KEPT_MAX
+            && let Some(oldest) = all.iter().min_by_key(|(_, sent)| sent.at).map(|(form, _)| *form)
+        {
+            all.remove(&oldest);
+        }
+        all.entry(form).or_insert_with(|| Sent { at: now, answer: Arc::default() }).answer.clone()
+    }
+}
+
+/// It leads on to where that is seen, or shows it this once.
+fn has_done_something(response: &Response) -> bool {
+    response.status().is_redirection()
+        || response.status() == StatusCode::NO_CONTENT && response.headers().contains_key(page::REDIRECT)
+        || response.extensions().get::<ShownOnce>().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::response::{IntoResponse, Redirect};
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    async fn sends(forms: &SentForms, form: u8, done: &Arc<AtomicUsize>, answer: fn(usize) -> Response) -> String {
+        let done = done.clone();
+        let carry_out = async move {
+            tokio::task::yield_now().await;
+            Ok(answer(done.fetch_add(1, Ordering::SeqCst)))
+        };
+        let response = forms.once(Some(SentForm([form; 32])), carry_out).await.unwrap();
+        let place = response.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        place.unwrap_or_else(|| response.status().to_string())
+    }
+
+    #[tokio::test]
+    async fn of_two_that_are_the_same_one_is_carried_out_and_both_are_answered() {
+        let (forms, done) = (SentForms::default(), Arc::default());
+        let leads_on = |n: usize| Redirect::to(&format!("/campaigns/{n}")).into_response();
+        let both = tokio::join!(sends(&forms, 1, &done, leads_on), sends(&forms, 1, &done, leads_on));
+        assert_eq!(both, ("/campaigns/0".to_owned(), "/campaigns/0".to_owned()));
+        assert_eq!(sends(&forms, 2, &done, leads_on).await, "/campaigns/1", "another form");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_tried_again() {
+        let (forms, done) = (SentForms::default(), Arc::default());
+        let refused = |_| StatusCode::UNPROCESSABLE_ENTITY.into_response();
+        for _ in 0..2 {
+            assert!(sends(&forms, 1, &done, refused).await.starts_with("422"));
+        }
+        assert_eq!(done.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_stops_nothing() {
+        let (forms, done) = (SentForms::default(), Arc::<AtomicUsize>::default());
+        let leads_on = |n: usize| Redirect::to(&format!("/campaigns/{n}")).into_response();
+        assert_eq!(sends(&forms, 1, &done, leads_on).now_or_never(), None, "it went away before the answer");
+        assert_eq!(sends(&forms, 1, &done, leads_on).await, "/campaigns/0");
+        assert_eq!(done.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_remembered_than_there_is_room_for() {
+        let forms = SentForms::default();
+        for n in 0..u32::try_from(KEPT_MAX).unwrap() + 10 {
+            let mut form = [0; 32];
+            form[..4].copy_from_slice(&n.to_le_bytes());
+            let leads_on = async { Ok(Redirect::to("/accounts").into_response()) };
+            forms.once(Some(SentForm(form)), leads_on).await.unwrap();
+        }
+        assert_eq!(forms.0.lock().unwrap().len(), KEPT_MAX);
+    }
+}
