@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -58,6 +58,12 @@ const STEPS: [Step; 7] = [
         name: "coming",
         postgres: include_str!("../../migrations/postgres/0007_coming.sql"),
         sqlite: include_str!("../../migrations/sqlite/0007_coming.sql"),
+    },
+    Step {
+        version: 8,
+        name: "search",
+        postgres: include_str!("../../migrations/postgres/0008_search.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0008_search.sql"),
     },
 ];
 
