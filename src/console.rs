@@ -102,7 +102,7 @@ fn routes() -> Vec<Route> {
     vec![
         viewer("/", get(async || Redirect::to("/accounts"))),
         viewer("/accounts", get(accounts::list)),
-        viewer("/accounts/{number}", get(accounts::overview)),
+        viewer("/accounts/{number}", get(accounts::overview::show)),
         viewer("/accounts/{number}/invoices", get(accounts::invoices)),
         viewer("/accounts/{number}/family", get(accounts::family)),
         viewer("/accounts/{number}/events", get(accounts::events)),

@@ -13,6 +13,7 @@ pub mod dispositions;
 pub mod event;
 pub mod family;
 pub mod filter;
+pub mod glance;
 pub mod import;
 pub mod invoice;
 pub mod message;

@@ -24,6 +24,7 @@ use crate::domain::actor::Actor;
 use crate::domain::campaign::CampaignId;
 use crate::domain::dispositions::Dispositions;
 use crate::domain::event::{Attempt, Change, EventId, EventView, Order, Outcome, State};
+use crate::domain::glance::GlanceFacts;
 use crate::domain::import::{AccountRow, DebitRow, ImportReport, Problem};
 use crate::domain::invoice::{InvoiceNumber, InvoiceSummary, InvoiceView};
 use crate::domain::overview::OverviewFacts;
@@ -287,6 +288,9 @@ pub trait Accounts: Send + Sync {
 
     /// All that an overview is made from, read in one consistent view.
     async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts>;
+
+    /// What an account's own page is made from, read in one consistent view: quick for a parent of thousands too.
+    async fn glance_facts(&self, number: &AccountNumber) -> StoreResult<GlanceFacts>;
 
     /// Newest first, of one account or of all. Without their lines.
     async fn invoices(&self, account: Option<&AccountNumber>, page: &Page) -> StoreResult<Paged<InvoiceView>>;

@@ -9,6 +9,7 @@ mod dispositions;
 mod execution;
 mod failures;
 mod family;
+mod glance;
 mod history;
 mod idempotency;
 mod installation;

@@ -1,5 +1,7 @@
 //! Accounts: the list, and each with its tabs.
 
+pub mod overview;
+
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -15,9 +17,8 @@ use super::reader::{Moment, Reader};
 use super::words;
 use crate::api::problem::{Answer, Problem};
 use crate::domain::account::{AccountFilter, AccountNumber, AccountOrder, AccountView};
-use crate::domain::event::{EventView, Outcome, State as EventState};
+use crate::domain::event::EventView;
 use crate::domain::invoice::InvoiceKind;
-use crate::domain::overview::Overview;
 use crate::domain::token::Role;
 use crate::store::{EventFilter, Page};
 
@@ -191,103 +192,6 @@ async fn found(console: &Shared, number: &str) -> Answer<(AccountView, Tz)> {
     Ok((account, zone))
 }
 
-struct Line {
-    description: String,
-    charged_on: String,
-    total: String,
-}
-
-#[derive(Template)]
-#[template(path = "account.html")]
-struct OverviewPart {
-    head: Head,
-    zone: &'static str,
-    address: Option<String>,
-    email: Option<String>,
-    mailing_address: Option<String>,
-    groups: String,
-    parent: Option<(AccountNumber, String)>,
-    children: i64,
-    lines: Vec<Line>,
-    uninvoiced: String,
-    open_event: Option<(i64, Moment, &'static str)>,
-    warnings: Vec<String>,
-}
-
-pub async fn overview(
-    State(console): State<Shared>,
-    visitor: Visitor,
-    Path(number): Path<String>,
-    Query(asked): Query<TabAsked>,
-) -> Answer<Response> {
-    let facts = console.store.overview_facts(&number_of(&number)?).await.map_err(words::problem)?;
-    let zone = facts.account.zone.unwrap_or(facts.settings.company_zone);
-    let now = facts.now;
-    let overview = Overview::of(facts, now);
-    let (reader, account) = (visitor.asked.reader, &overview.account);
-    let mut head = Head::of(account, zone, &visitor, "overview");
-    if let Some(event) = asked.done {
-        head.notice = console
-            .store
-            .event(crate::domain::event::EventId(event))
-            .await
-            .ok()
-            .and_then(|event| (event.account_number == account.number).then(|| notice(&event, zone, reader)));
-    }
-    let lines = overview.final_invoice.iter().flat_map(|invoice| &invoice.lines);
-    let part = OverviewPart {
-        zone: zone.name(),
-        address: account.address.clone(),
-        email: account.contact.email.clone(),
-        mailing_address: account.contact.mailing_address.clone(),
-        groups: account.groups.join(", "),
-        parent: account.parent_number.as_ref().map(|parent| (parent.clone(), path_of(parent))),
-        children: account.children,
-        lines: lines
-            .map(|line| Line {
-                description: line.description.clone(),
-                charged_on: reader.date(line.charged_on),
-                total: reader.money(line.total),
-            })
-            .collect(),
-        uninvoiced: reader.money(account.uninvoiced),
-        open_event: overview
-            .open_event
-            .as_ref()
-            .map(|event| (event.id.0, reader.moment_in(event.due_at, zone), event.state.as_str())),
-        warnings: match account.disconnected_at {
-            Some(_) => Vec::new(),
-            None => overview.warnings.iter().map(|one| words::capital(one)).collect(),
-        },
-        head,
-    };
-    visitor.view(&part.head.title(), &part)
-}
-
-/// What came of an event that was asked for, in a sentence.
-fn notice(event: &EventView, zone: Tz, reader: Reader) -> String {
-    let account = &event.account_number;
-    match (event.state, event.outcome) {
-        (EventState::Completed, Some(Outcome::Disconnected)) => match &event.final_invoice {
-            Some(invoice) => format!(
-                "Account {account} is disconnected. Its final invoice is {}, over {}.",
-                invoice.number,
-                reader.money(invoice.total)
-            ),
-            None => format!("Account {account} is disconnected. There was nothing to invoice."),
-        },
-        (EventState::Completed, _) => format!("Account {account} was disconnected already."),
-        (EventState::Scheduled, _) if event.planned.planned_for.is_some() => {
-            format!("Account {account} will be disconnected at {}.", reader.moment_in(event.due_at, zone).shown)
-        }
-        (EventState::Scheduled | EventState::Queued, _) => {
-            format!("The disconnect of account {account} is under way. Load this page again to see how it ended.")
-        }
-        (EventState::Failed, _) => format!("The disconnect of account {account} failed. Events tells why."),
-        (EventState::Cancelled, _) => format!("The disconnect of account {account} was cancelled."),
-    }
-}
-
 struct InvoiceRow {
     number: i64,
     is_final: bool,
@@ -336,10 +240,15 @@ fn next(head: &Head, tab: &str, cursor: Option<&str>) -> Option<String> {
     Some(format!("{}/{tab}?after={after}", head.path))
 }
 
+/// How many children the tab shows at once.
+const CHILDREN: u32 = 100;
+
 #[derive(Template)]
 #[template(path = "account_family.html")]
 struct FamilyPart {
     head: Head,
+    children: String,
+    first: Option<String>,
     parent: Option<(AccountNumber, String)>,
     rows: Vec<Row>,
     next: Option<String>,
@@ -353,10 +262,13 @@ pub async fn family(
 ) -> Answer<Response> {
     let (account, zone) = found(&console, &number).await?;
     let filter = AccountFilter { parent: Some(account.number.clone()), ..AccountFilter::default() };
-    let children = console.store.accounts(&filter, &page_after(&asked.after)?).await.map_err(words::problem)?;
+    let page = Page { limit: CHILDREN, ..page_after(&asked.after)? };
+    let children = console.store.accounts(&filter, &page).await.map_err(words::problem)?;
     let (reader, is_operator) = (visitor.asked.reader, visitor.may(Role::Operator));
     let head = Head::of(&account, zone, &visitor, "family");
     let part = FamilyPart {
+        children: reader.count(account.children),
+        first: (!asked.after.is_empty()).then(|| format!("{}/family", head.path)),
         parent: account.parent_number.as_ref().map(|parent| (parent.clone(), path_of(parent))),
         next: next(&head, "family", children.next_cursor.as_deref()),
         rows: children.items.into_iter().map(|child| Row::of(child, reader, is_operator)).collect(),

@@ -2,147 +2,35 @@
 //!
 //! It is a page of its own, and the same form in a dialog where there is JavaScript.
 
-use std::collections::BTreeMap;
+mod children;
+mod filled;
+
 use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono_tz::Tz;
 use tokio::time::Instant;
 
-use super::form::{Form, KEY_FIELD};
+use self::children::Children;
+use self::filled::Filled;
+use super::form::KEY_FIELD;
 use super::gate::{self, Ours, Place, Visitor};
 use super::reader::Moment;
 use super::{Console, Shared, accounts, words};
 use crate::api::problem::{Answer, Problem};
 use crate::domain::account::AccountNumber;
-use crate::domain::calendar::{When, parse_zone};
-use crate::domain::dispositions::{Choice, Dispositions};
+use crate::domain::calendar::When;
 use crate::domain::event::EventId;
-use crate::domain::family::{Family, Relative};
 use crate::domain::overview::{Overview, OverviewFacts};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{DisconnectRequest, check_digest};
-use crate::domain::text::parse_text;
 use crate::store::{Requested, StoreError};
 
 /// How long somebody waits for the outcome of an immediate disconnect before the account is shown as it is.
 const OUTCOME_MAX: Duration = Duration::from_secs(10);
 const OUTCOME_PAUSE: Duration = Duration::from_millis(50);
-
-/// How many children are asked about one by one; for the others there is one choice for all.
-const CHILDREN_MAX: usize = 200;
-
-/// What stands before the number of a child in the name of its field.
-const CHILD: &str = "child:";
-
-/// The same for the date of its own.
-const ON: &str = "on:";
-
-/// The form as it was filled in, and as it is shown again.
-#[derive(Debug, Clone, Default)]
-struct Filled {
-    /// At a date, else now.
-    is_at_date: bool,
-    date: String,
-    time: String,
-    zone: String,
-    late: bool,
-    reason: String,
-    /// For those that are not named.
-    others: String,
-    children: BTreeMap<String, String>,
-    /// The dates of children that are not disconnected with their parent.
-    dates: BTreeMap<String, String>,
-}
-
-impl Filled {
-    fn of(form: &Form) -> Self {
-        let text = |name| form.get(name).unwrap_or_default().to_owned();
-        let each =
-            |before| form.beginning(before).map(|(number, value)| (number.to_owned(), value.to_owned())).collect();
-        Self {
-            is_at_date: form.get("when") == Some("date"),
-            date: text("date"),
-            time: text("time"),
-            zone: text("zone"),
-            late: form.get("late").is_some(),
-            reason: text("reason"),
-            others: text("others"),
-            children: each(CHILD),
-            dates: each(ON),
-        }
-    }
-
-    fn when(&self) -> Result<When, String> {
-        match (self.is_at_date, self.date.as_str(), self.time.as_str()) {
-            (false, "", "") => Ok(When::Now),
-            (false, _, _) => Err("There is a date, but Now is chosen. Choose one of them.".into()),
-            (true, "", _) => Err("Choose a date, or disconnect now.".into()),
-            (true, date, "") => When::parse(date),
-            (true, date, time) => When::parse(&format!("{date}T{time}")),
-        }
-    }
-
-    fn zone(&self) -> Result<Option<Tz>, String> {
-        if self.zone.is_empty() { Ok(None) } else { parse_zone(&self.zone).map(Some) }
-    }
-
-    fn reason(&self) -> Result<Option<String>, String> {
-        if self.reason.is_empty() { Ok(None) } else { parse_text(&self.reason).map(Some) }
-    }
-
-    fn choice(&self, number: &AccountNumber) -> &str {
-        self.children.get(number.as_str()).map_or("", String::as_str)
-    }
-
-    fn date(&self, number: &AccountNumber) -> &str {
-        self.dates.get(number.as_str()).map_or("", String::as_str)
-    }
-
-    /// The choices for those that are asked about.
-    fn dispositions(&self, asked: &[&Relative]) -> Result<Dispositions, String> {
-        let mut choices = Dispositions::default();
-        if !self.others.is_empty() {
-            choices.all = Some(Choice::parse(&self.others)?);
-        }
-        for child in asked {
-            let choice = match (self.choice(&child.number), self.date(&child.number)) {
-                ("", _) => continue,
-                ("disconnect", date) if !date.is_empty() => Choice::parse(&format!("disconnect@{date}"))?,
-                (choice, _) => Choice::parse(choice)?,
-            };
-            choices.each.insert(child.number.clone(), choice);
-        }
-        Ok(choices)
-    }
-
-    /// Those that are asked about: the connected children, and those of each that is to be disconnected too.
-    fn asked_about<'f>(&self, account: &'f AccountNumber, family: &'f Family) -> Vec<&'f Relative> {
-        let mut asked: Vec<&Relative> = family.connected_children_of(account).collect();
-        let mut next = 0;
-        // No family has a cycle; but this ends on any data.
-        let bound = family.children.len() + family.descendants.len();
-        while let Some(child) = asked.get(next).copied() {
-            next += 1;
-            let choice = self.choice(&child.number);
-            let choice = if choice.is_empty() { self.others.as_str() } else { choice };
-            if choice.starts_with("disconnect") && asked.len() <= bound {
-                asked.extend(
-                    family
-                        .children
-                        .iter()
-                        .chain(&family.descendants)
-                        .filter(|one| one.parent_number.as_ref() == Some(&child.number))
-                        .filter(|one| one.disconnected_at.is_none()),
-                );
-            }
-        }
-        asked
-    }
-}
 
 /// What is wrong, by the field that it belongs to.
 #[derive(Debug, Default)]
@@ -184,20 +72,6 @@ impl Errors {
     }
 }
 
-struct Child {
-    number: AccountNumber,
-    name: String,
-    status: String,
-    contact: String,
-    /// The one above, where that is not the account itself.
-    parent: Option<AccountNumber>,
-    field: String,
-    choice: String,
-    /// Of its own date.
-    date_field: String,
-    date: String,
-}
-
 struct Line {
     description: String,
     charged_on: String,
@@ -216,8 +90,7 @@ struct WindowPart {
     recipient: Option<String>,
     lines: Vec<Line>,
     total: Option<String>,
-    children: Vec<Child>,
-    more_children: usize,
+    children: Children,
     blockers: Vec<String>,
     warnings: Vec<String>,
     filled: Filled,
@@ -237,23 +110,8 @@ impl WindowPart {
         let on = filled.when().ok().map(|when| when.resolve(zone, facts.settings.cutoff_time, facts.now).0);
         let means = on.filter(|_| filled.is_at_date).map(|on| reader.moment_in_both(on, zone));
         let asked = filled.asked_about(&facts.account.number, &facts.snapshot.family);
-        let more_children = asked.len().saturating_sub(CHILDREN_MAX);
         let account = facts.account.number.clone();
-        let children = asked
-            .into_iter()
-            .take(CHILDREN_MAX)
-            .map(|child| Child {
-                number: child.number.clone(),
-                name: child.name.clone(),
-                status: child.status.clone(),
-                contact: child.contact.ways(),
-                parent: child.parent_number.clone().filter(|parent| *parent != account),
-                field: format!("{CHILD}{}", child.number),
-                choice: filled.choice(&child.number).to_owned(),
-                date_field: format!("{ON}{}", child.number),
-                date: filled.date(&child.number).to_owned(),
-            })
-            .collect();
+        let children = Children::of(&asked, &account, &filled, reader);
         let on = on.unwrap_or(facts.now);
         let overview = Overview::of(facts, on);
         if !overview.blockers.is_empty() {
@@ -282,7 +140,6 @@ impl WindowPart {
                 .collect(),
             total: invoice.map(|invoice| reader.money(invoice.total)),
             children,
-            more_children,
             blockers: overview.blockers.iter().map(|one| words::capital(one)).collect(),
             warnings: overview.warnings.iter().map(|one| words::capital(one)).collect(),
             filled,

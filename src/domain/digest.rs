@@ -3,7 +3,7 @@
 //! A digest is not a hash alone: it holds what was shown, without personal data (amounts, account numbers and
 //! fingerprints of texts), so that whoever refuses it can say what has changed, and nothing has to be kept for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -246,7 +246,7 @@ impl Shown {
 
     /// The same without these children, who leave the family with the confirmation.
     #[must_use]
-    pub fn without_children(snapshot: &Snapshot, leaving: &[AccountNumber]) -> Self {
+    pub fn without_children(snapshot: &Snapshot, leaving: &HashSet<&AccountNumber>) -> Self {
         let mut snapshot = snapshot.clone();
         snapshot.family.children.retain(|child| !leaving.contains(&child.number));
         Self::of(&snapshot, None)
@@ -478,7 +478,7 @@ mod tests {
     use crate::domain::address::{Assignment, AssignmentId};
     use crate::domain::event::State;
     use crate::domain::invoice::DebitId;
-    use crate::domain::sample::{child, snapshot};
+    use crate::domain::sample::{child, number, snapshot};
 
     fn debit(id: i64, amount: i64) -> Debit {
         Debit {
@@ -569,7 +569,7 @@ mod tests {
 
     #[test]
     fn at_the_execution_the_plans_that_were_confirmed_with_it_are_no_change() {
-        let shown = Shown::without_children(&family(), &[]);
+        let shown = Shown::without_children(&family(), &HashSet::new());
         let mut then = family();
         then.family.children[0].disconnected_at = Some(DateTime::UNIX_EPOCH);
         then.family.children[1].open_event = Some(open(4));
@@ -587,7 +587,7 @@ mod tests {
         let told = shown.changes_until_execution(&then);
         let wanted = ["a debit of 12.50 was added", "the final invoice is now 98.75", "child 1003 was unlinked"];
         assert_eq!(told, wanted);
-        let leaves = Shown::without_children(&family(), &["1003".to_owned().try_into().unwrap()]);
+        let leaves = Shown::without_children(&family(), &HashSet::from([&number("1003")]));
         then.debits.pop();
         assert_eq!(leaves.changes_until_execution(&then), Vec::<String>::new());
     }

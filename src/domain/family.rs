@@ -1,5 +1,7 @@
 //! Families: who is whose parent. Links and unlinks are a person's choice; a disconnect never makes them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -25,6 +27,39 @@ impl Family {
         let is_child = move |one: &&Relative| one.parent_number.as_ref() == Some(parent);
         self.children.iter().chain(&self.descendants).filter(is_child).filter(|child| child.disconnected_at.is_none())
     }
+
+    /// The same for whoever asks about many of them: one look at the family, however large it is.
+    #[must_use]
+    pub fn connected(&self) -> ConnectedChildren<'_> {
+        let mut by_parent: HashMap<&AccountNumber, Vec<&Relative>> = HashMap::new();
+        let connected = self.children.iter().chain(&self.descendants).filter(|one| one.disconnected_at.is_none());
+        for (parent, child) in connected.filter_map(|child| Some((child.parent_number.as_ref()?, child))) {
+            by_parent.entry(parent).or_default().push(child);
+        }
+        ConnectedChildren(by_parent)
+    }
+}
+
+/// The connected children of each member of a family.
+pub struct ConnectedChildren<'f>(HashMap<&'f AccountNumber, Vec<&'f Relative>>);
+
+impl<'f> ConnectedChildren<'f> {
+    /// By number.
+    #[must_use]
+    pub fn of(&self, parent: &AccountNumber) -> &[&'f Relative] {
+        self.0.get(parent).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The children of one account in numbers: what is shown of them where they may be thousands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChildCounts {
+    pub all: i64,
+    pub connected: i64,
+    /// Of the connected ones, without a contact of their own: nobody gets their invoices once their parent is gone.
+    pub without_contact: i64,
+    /// With an event that is to come.
+    pub with_open_event: i64,
 }
 
 /// One relative as an overview shows it.

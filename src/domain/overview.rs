@@ -96,7 +96,7 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    fn of((number, contact): (&AccountNumber, &Contact)) -> Self {
+    pub(super) fn of((number, contact): (&AccountNumber, &Contact)) -> Self {
         Self { account_number: number.to_string(), contact: contact.clone() }
     }
 }
@@ -166,7 +166,7 @@ impl Overview {
 }
 
 impl FinalInvoice {
-    fn of(draft: &InvoiceDraft) -> Self {
+    pub(super) fn of(draft: &InvoiceDraft) -> Self {
         let money = |minor| Money::new(minor, draft.currency);
         let lines = draft.lines.iter().map(|line| LineView {
             description: line.description.clone(),
@@ -200,6 +200,9 @@ fn hypothetical(due_at: DateTime<Utc>, now: DateTime<Utc>) -> Event {
 /// How many children a warning names; the family lists all of them.
 const CHILDREN_NAMED: usize = 20;
 
+/// How many have a warning of their own, that nobody would get their invoices.
+const CHILDREN_WITHOUT_CONTACT: usize = 5;
+
 fn warnings(facts: &OverviewFacts, on: DateTime<Utc>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(open) = &facts.open_event {
@@ -229,8 +232,14 @@ fn of_the_family(number: &AccountNumber, family: &Family) -> Vec<String> {
             named.join(", ")
         ));
     }
-    let without = connected.iter().filter(|child| child.contact.is_empty()).take(CHILDREN_NAMED);
-    warnings.extend(without.map(|child| nobody_gets_invoices(number, &child.number)));
+    let without: Vec<_> =
+        connected.iter().filter(|child| child.contact.is_empty()).map(|child| &child.number).collect();
+    warnings.extend(without.iter().take(CHILDREN_WITHOUT_CONTACT).map(|child| nobody_gets_invoices(number, child)));
+    match without.len().saturating_sub(CHILDREN_WITHOUT_CONTACT) {
+        0 => {}
+        1 => warnings.push("the same holds for 1 more child without a contact of its own".into()),
+        more => warnings.push(format!("the same holds for {more} more children without a contact of their own")),
+    }
     if let Some(parent) = &family.parent
         && parent.disconnected_at.is_some()
     {

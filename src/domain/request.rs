@@ -10,7 +10,7 @@ use super::actor::Actor;
 use super::calendar::{Planned, When};
 use super::campaign::CampaignId;
 use super::digest::{Agreed, Shown};
-use super::dispositions::{ChildPlan, ChildStep, Dates, Dispositions, settle};
+use super::dispositions::{ChildPlan, Dates, Dispositions, leaving, settle};
 use super::event::{Attempt, EventId, EventView, Outcome, State};
 use super::invoice::InvoiceSummary;
 use super::overview::OverviewFacts;
@@ -88,9 +88,8 @@ pub fn admit(request: &DisconnectRequest, facts: &OverviewFacts) -> Result<Admit
         now: facts.now,
     };
     let children = settle(&request.children, &facts.account.number, &facts.snapshot.family, &dates)?;
-    let leaving: Vec<_> =
-        children.iter().filter(|plan| plan.step == ChildStep::Unlink).map(|plan| plan.child.clone()).collect();
-    Ok(Admitted { own, children, agreed: Shown::without_children(&facts.snapshot, &leaving) })
+    let agreed = Shown::without_children(&facts.snapshot, &leaving(&children));
+    Ok(Admitted { own, children, agreed })
 }
 
 /// What it comes to for the account itself, whatever becomes of its children.

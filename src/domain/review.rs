@@ -3,6 +3,8 @@
 //! Nothing of it is written down as a flag: it follows from what was decided and what is true now, so that no change of
 //! a family can slip by, whoever made it.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -211,10 +213,12 @@ impl ReviewFacts {
         let (here, gone): (Vec<&Member>, Vec<&Member>) =
             self.members.iter().filter(in_question).partition(|member| member.is_child);
         let asked = self.family.connected_children_of(&self.account);
-        let asked: Vec<_> = asked.filter(|child| here.iter().any(|member| member.number == child.number)).collect();
+        let here: HashSet<_> = here.into_iter().map(|member| &member.number).collect();
+        let asked: Vec<_> = asked.filter(|child| here.contains(&child.number)).collect();
         let gone: Vec<_> = gone.into_iter().filter(|member| question(&self.account, member).is_some()).collect();
         let mut choices = choices.clone();
-        choices.each.retain(|named, _| !gone.iter().any(|member| member.number == *named));
+        let numbers: HashSet<_> = gone.iter().map(|member| &member.number).collect();
+        choices.each.retain(|named, _| !numbers.contains(named));
         let mut plans = settle_for(&choices, &self.account, asked, &self.family, &self.dates)?;
         plans.extend(gone.into_iter().map(|member| ChildPlan {
             child: member.number.clone(),

@@ -3,6 +3,7 @@
 mod campaigns;
 mod disconnect;
 pub mod events;
+mod families;
 mod sent;
 mod sessions;
 mod sign_in;

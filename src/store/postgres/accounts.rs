@@ -11,6 +11,7 @@ use crate::domain::account::{
     AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, LogEntry, LogKind,
 };
 use crate::domain::actor::Actor;
+use crate::domain::glance::GlanceFacts;
 use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
@@ -29,6 +30,10 @@ impl Accounts for PostgresStore {
 
     async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {
         within(VERB_LIMIT, overview::facts(self, number)).await
+    }
+
+    async fn glance_facts(&self, number: &AccountNumber) -> StoreResult<GlanceFacts> {
+        within(VERB_LIMIT, overview::glance(self, number)).await
     }
 
     async fn invoices(&self, account: Option<&AccountNumber>, page: &Page) -> StoreResult<Paged<InvoiceView>> {

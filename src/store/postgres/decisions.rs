@@ -13,7 +13,7 @@ use super::{PostgresStore, changes, events, family, hints, overview, rows, snaps
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::digest::Shown;
-use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions};
+use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions, leaving};
 use crate::domain::event::{EventId, EventView, Transition};
 use crate::domain::refusal::Refusal;
 use crate::domain::review::{self, ChildEvent, Decision, Member, ReviewFacts};
@@ -210,8 +210,7 @@ async fn shown(
         return Ok(HashMap::new());
     }
     let (snapshots, _) = snapshot::load(db, &made, &made).await?;
-    let leaving: Vec<_> =
-        plans.iter().filter(|plan| plan.step == ChildStep::Unlink).map(|plan| plan.child.clone()).collect();
+    let leaving = leaving(plans);
     let shown = snapshots.into_values().map(|found| (found.number.clone(), Shown::without_children(&found, &leaving)));
     Ok(shown.collect())
 }

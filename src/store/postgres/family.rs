@@ -10,7 +10,8 @@ use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, accounts, decisions, rows};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, LogKind};
 use crate::domain::actor::Actor;
-use crate::domain::family::{self, Family, NewParent, Relative, TreeFacts};
+use crate::domain::event::OpenEvent;
+use crate::domain::family::{self, ChildCounts, Family, NewParent, Relative, TreeFacts};
 use crate::domain::story;
 use crate::store::StoreError;
 
@@ -209,6 +210,58 @@ pub(super) async fn relatives(db: &mut PgConnection, accounts: &[i64]) -> Result
         }
     }
     Ok(families)
+}
+
+/// The parent of an account, and its own open event.
+pub(super) async fn around(
+    db: &mut PgConnection,
+    account: i64,
+) -> Result<(Option<Relative>, Option<OpenEvent>), Failure> {
+    let found = sqlx::query(relatives_sql!(
+        "family: parent and itself",
+        "with members (owner, id, is_parent) as (
+             select id, id, false from accounts where id = $1
+             union all
+             select id, parent_id, true from accounts where id = $1 and parent_id is not null
+         )",
+        ""
+    ))
+    .bind(account)
+    .fetch_all(db)
+    .await?;
+    let (mut parent, mut open_event) = (None, None);
+    for row in &found {
+        let one = rows::relative(row)?;
+        if row.try_get("is_parent")? {
+            parent = Some(one);
+        } else {
+            open_event = one.open_event;
+        }
+    }
+    Ok((parent, open_event))
+}
+
+pub(super) async fn child_counts(db: &mut PgConnection, account: i64) -> Result<ChildCounts, Failure> {
+    let found = sqlx::query(concat!(
+        "/* family: child counts */
+         select count(*) as all_children, count(*) filter (where c.disconnected_at is null) as connected,
+                count(*) filter (where c.disconnected_at is null and c.email is null and c.mailing_address is null)
+                  as without_contact,
+                count(e.id) as with_open_event
+           from accounts c
+           left join disconnect_events e on e.account_id = c.id and e.state in ('scheduled', 'queued') and ",
+        stands!("e"),
+        " where c.parent_id = $1"
+    ))
+    .bind(account)
+    .fetch_one(db)
+    .await?;
+    Ok(ChildCounts {
+        all: found.try_get("all_children")?,
+        connected: found.try_get("connected")?,
+        without_contact: found.try_get("without_contact")?,
+        with_open_event: found.try_get("with_open_event")?,
+    })
 }
 
 /// Who is below the connected children of an account, however deep.

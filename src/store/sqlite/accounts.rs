@@ -16,6 +16,7 @@ use crate::domain::account::{
 };
 use crate::domain::actor::Actor;
 use crate::domain::event::EventId;
+use crate::domain::glance::GlanceFacts;
 use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::money::Money;
 use crate::domain::overview::OverviewFacts;
@@ -92,6 +93,10 @@ impl Accounts for SqliteStore {
 
     async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {
         self.load_overview(number).await
+    }
+
+    async fn glance_facts(&self, number: &AccountNumber) -> StoreResult<GlanceFacts> {
+        self.load_glance(number).await
     }
 
     async fn invoices(&self, account: Option<&AccountNumber>, page: &Page) -> StoreResult<Paged<InvoiceView>> {

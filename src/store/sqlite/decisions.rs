@@ -17,7 +17,7 @@ use super::{SqliteStore, changes};
 use crate::domain::account::{AccountId, AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::digest::Shown;
-use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions};
+use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition, Dispositions, leaving};
 use crate::domain::event::{EventId, EventView, Outcome, State, Transition};
 use crate::domain::review::{self, ChildEvent, Decision, Member, ReviewFacts};
 use crate::domain::story;
@@ -228,8 +228,7 @@ async fn shown(connection: &mut SqliteConnection, plans: &[ChildPlan]) -> StoreR
     if made.is_empty() {
         return Ok(HashMap::new());
     }
-    let leaving: Vec<_> =
-        plans.iter().filter(|plan| plan.step == ChildStep::Unlink).map(|plan| plan.child.clone()).collect();
+    let leaving = leaving(plans);
     let snapshots = snapshots(connection, &made, &made).await?;
     let shown = snapshots.into_values().map(|found| (found.number.clone(), Shown::without_children(&found, &leaving)));
     Ok(shown.collect())

@@ -15,7 +15,7 @@ use super::rows::{expect_rows, get, json, number, optional_number, word, zone};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, Contact, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::event::{EventId, OpenEvent, State};
-use crate::domain::family::{self, Family, NewParent, Relative, TreeFacts};
+use crate::domain::family::{self, ChildCounts, Family, NewParent, Relative, TreeFacts};
 use crate::domain::story;
 use crate::store::StoreResult;
 
@@ -175,6 +175,59 @@ pub async fn relatives(
         }
     }
     Ok(families)
+}
+
+/// The parent of an account, and its own open event.
+pub async fn around(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> StoreResult<(Option<Relative>, Option<OpenEvent>)> {
+    let rows = sqlx::query(relatives_sql!(
+        "family: parent and itself",
+        "with members (owner, id, is_parent) as (
+             select id, id, 0 from accounts where id = ?1
+             union all
+             select id, parent_id, 1 from accounts where id = ?1 and parent_id is not null
+         )"
+    ))
+    .bind(account.0)
+    .fetch_all(connection)
+    .await
+    .map_err(failure)?;
+    let (mut parent, mut open_event) = (None, None);
+    for row in &rows {
+        let one = relative(row)?;
+        if get(row, "is_parent")? {
+            parent = Some(one);
+        } else {
+            open_event = one.open_event;
+        }
+    }
+    Ok((parent, open_event))
+}
+
+pub async fn child_counts(connection: &mut SqliteConnection, account: AccountId) -> StoreResult<ChildCounts> {
+    let row = sqlx::query(concat!(
+        "/* family: child counts */ select count(*) as all_children,
+                count(*) filter (where c.disconnected_at is null) as connected,
+                count(*) filter (where c.disconnected_at is null and c.email is null and c.mailing_address is null)
+                  as without_contact,
+                count(e.id) as with_open_event
+           from accounts c
+           left join disconnect_events e on e.account_id = c.id and e.state in ('scheduled', 'queued') and ",
+        stands!("e"),
+        " where c.parent_id = ?1"
+    ))
+    .bind(account.0)
+    .fetch_one(connection)
+    .await
+    .map_err(failure)?;
+    Ok(ChildCounts {
+        all: get(&row, "all_children")?,
+        connected: get(&row, "connected")?,
+        without_contact: get(&row, "without_contact")?,
+        with_open_event: get(&row, "with_open_event")?,
+    })
 }
 
 /// Who is below the connected children of an account, however deep.

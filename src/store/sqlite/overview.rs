@@ -14,6 +14,7 @@ use crate::domain::account::{AccountId, AccountNumber, Contact, Status};
 use crate::domain::address::{Assignment, AssignmentId};
 use crate::domain::event::EventId;
 use crate::domain::family::Family;
+use crate::domain::glance::GlanceFacts;
 use crate::domain::invoice::{Debit, DebitId};
 use crate::domain::overview::OverviewFacts;
 use crate::domain::plan::Snapshot;
@@ -26,6 +27,19 @@ impl SqliteStore {
         self.overview_facts_of(&mut tx, account).await
     }
 
+    pub(super) async fn load_glance(&self, number: &AccountNumber) -> StoreResult<GlanceFacts> {
+        let mut tx = self.read().await?;
+        let id = id(&mut tx, number).await?;
+        let account = view(&mut tx, id).await?;
+        let snapshot = snapshots(&mut tx, &[id], &[]).await?.remove(&id);
+        let mut snapshot = snapshot.ok_or_else(vanished)?;
+        let (parent, open_event) = family::around(&mut tx, id).await?;
+        snapshot.family.parent = parent;
+        let children = family::child_counts(&mut tx, id).await?;
+        let company_zone = settings::settings(&mut tx).await?.company_zone;
+        Ok(GlanceFacts { account, snapshot, children, open_event, company_zone })
+    }
+
     /// What an overview is made from; a request is decided from the same. In a transaction.
     pub(super) async fn overview_facts_of(
         &self,
@@ -34,8 +48,7 @@ impl SqliteStore {
     ) -> StoreResult<OverviewFacts> {
         let account = view(connection, account_id).await?;
         let snapshot = snapshots(connection, &[account_id], &[account_id]).await?.remove(&account_id);
-        let mut snapshot =
-            snapshot.ok_or_else(|| StoreError::Rejected("an account vanished while it was read".into()))?;
+        let mut snapshot = snapshot.ok_or_else(vanished)?;
         if !snapshot.family.children.is_empty() {
             snapshot.family.descendants = family::descendants(connection, account_id).await?;
         }
@@ -52,6 +65,10 @@ impl SqliteStore {
             now: self.now(),
         })
     }
+}
+
+fn vanished() -> StoreError {
+    StoreError::Rejected("an account vanished while it was read".into())
 }
 
 /// With their parents and children for `with_family`. In a transaction, so that all of it is true at one moment.
