@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::extract::{Asked, Id, account_number, numbered_page};
 use super::problem::Answer;
-use crate::domain::invoice::{InvoiceNumber, InvoiceView};
+use crate::domain::glance::Glance;
+use crate::domain::invoice::{InvoiceInFull, InvoiceNumber, InvoiceView};
 use crate::store::Paged;
 
 pub fn read() -> OpenApiRouter<Shared> {
@@ -70,8 +71,10 @@ struct InvoiceInPath {
     path = "/api/v1/invoices/{number}",
     tag = "invoices",
     params(InvoiceInPath),
-    responses((status = 200, description = "The invoice.", body = InvoiceView))
+    responses((status = 200, description = "The invoice.", body = InvoiceInFull))
 )]
-async fn show_invoice(State(api): State<Shared>, Id(number): Id) -> Answer<Json<InvoiceView>> {
-    Ok(Json(api.store.invoice(InvoiceNumber(number)).await?))
+async fn show_invoice(State(api): State<Shared>, Id(number): Id) -> Answer<Json<InvoiceInFull>> {
+    let invoice = api.store.invoice(InvoiceNumber(number)).await?;
+    let recipient = Glance::of(api.store.glance_facts(&invoice.account_number).await?).recipient;
+    Ok(Json(InvoiceInFull { invoice, recipient }))
 }

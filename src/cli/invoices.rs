@@ -7,7 +7,8 @@ use super::session::{CliError, Exit, Session};
 use super::table::{Column, indented, instant, sheet, table};
 use super::values;
 use crate::domain::account::AccountNumber;
-use crate::domain::invoice::{InvoiceNumber, InvoiceView, LineView};
+use crate::domain::glance::Glance;
+use crate::domain::invoice::{InvoiceInFull, InvoiceNumber, InvoiceView, LineView};
 use crate::domain::money::Money;
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,8 @@ pub async fn run(command: InvoicesCommand, session: &Session) -> Result<Exit, Cl
         InvoicesCommand::List(args) => list(args, session).await?,
         InvoicesCommand::Show { number } => {
             let invoice = session.store.invoice(number).await?;
+            let recipient = Glance::of(session.store.glance_facts(&invoice.account_number).await?).recipient;
+            let invoice = InvoiceInFull { invoice, recipient };
             session.answer(&invoice, || shown(&invoice, session.screen.width))?;
         }
     }
@@ -86,11 +89,13 @@ fn listed(invoices: &[InvoiceView], width: Option<u16>) -> String {
     table(width, &columns, rows)
 }
 
-fn shown(invoice: &InvoiceView, width: Option<u16>) -> String {
+fn shown(InvoiceInFull { invoice, recipient }: &InvoiceInFull, width: Option<u16>) -> String {
+    let recipient = recipient.as_ref().map(|recipient| recipient.in_words(&invoice.account_number));
     let event = invoice.event_id.map_or("none".into(), |event| event.to_string());
     let pairs = [
         ("Invoice", format!("{} ({})", invoice.number, invoice.kind.as_str())),
         ("Account", invoice.account_number.to_string()),
+        ("Goes to", recipient.unwrap_or_else(|| "nobody".into())),
         ("Issued", format!("{} UTC", instant(&invoice.issued_at))),
         ("Event", event),
     ];

@@ -96,7 +96,7 @@ pub fn rendered(overview: &Overview, width: Option<u16>) -> String {
 }
 
 fn recipient(overview: &Overview) -> String {
-    let Some(Recipient { account_number, contact }) = &overview.invoice_recipient else {
+    let Some(Recipient { account_number, contact, .. }) = &overview.invoice_recipient else {
         return "nobody".into();
     };
     let ways = plain(&contact.ways()).into_owned();

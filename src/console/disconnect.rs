@@ -125,10 +125,7 @@ impl WindowPart {
             status: overview.status_now,
             status_after: overview.status_after,
             address: overview.address_to_release,
-            recipient: overview.invoice_recipient.map(|one| {
-                let ways = one.contact.ways();
-                if one.account_number == account.as_str() { ways } else { format!("{ways} of {}", one.account_number) }
-            }),
+            recipient: overview.invoice_recipient.map(|one| one.in_words(&account)),
             lines: invoice
                 .iter()
                 .flat_map(|invoice| &invoice.lines)

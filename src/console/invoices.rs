@@ -11,7 +11,8 @@ use super::gate::Visitor;
 use super::reader::Moment;
 use super::words;
 use crate::api::problem::{Answer, Problem};
-use crate::domain::account::AccountNumber;
+use crate::domain::account::{AccountNumber, Contact};
+use crate::domain::glance::Glance;
 use crate::domain::invoice::{InvoiceKind, InvoiceNumber};
 
 struct Line {
@@ -30,8 +31,9 @@ struct InvoicePart {
     account: AccountNumber,
     account_path: String,
     name: String,
-    mailing_address: Option<String>,
-    email: Option<String>,
+    /// Whose contact it is, where it is another account's: path, and who.
+    through: Option<(String, String)>,
+    recipient: Option<Contact>,
     issued_at: Moment,
     lines: Vec<Line>,
     amount: String,
@@ -43,20 +45,20 @@ pub async fn show(State(console): State<Shared>, visitor: Visitor, Path(number):
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "unknown_invoice", "There is no such invoice.");
     let number = number.parse().map(InvoiceNumber).map_err(|_| unknown())?;
     let invoice = console.store.invoice(number).await.map_err(words::problem)?;
-    let account = console.store.account(&invoice.account_number).await.map_err(words::problem)?;
-    let zone = match account.zone {
-        Some(zone) => zone,
-        None => console.store.settings().await?.company_zone,
-    };
+    let facts = console.store.glance_facts(&invoice.account_number).await.map_err(words::problem)?;
+    let Glance { account, recipient, zone, .. } = Glance::of(facts);
     let reader = visitor.asked.reader;
+    let through = recipient.as_ref().and_then(|one| one.through(&account.number));
+    let through = through
+        .map(|(number, name)| (path_of(&AccountNumber::from_stored(number.into())), format!("{number}, {name}")));
     let part = InvoicePart {
         number: invoice.number.0,
         is_final: invoice.kind == InvoiceKind::Final,
         account_path: path_of(&account.number),
         account: account.number,
         name: account.name,
-        mailing_address: account.contact.mailing_address,
-        email: account.contact.email,
+        through,
+        recipient: recipient.map(|one| one.contact),
         issued_at: reader.moment_in(invoice.issued_at, zone),
         lines: invoice
             .lines

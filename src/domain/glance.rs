@@ -42,7 +42,7 @@ impl Glance {
         let invoice = InvoiceDraft::of(&snapshot.debits, snapshot.currency).ok().flatten();
         Self {
             final_invoice: invoice.as_ref().map(FinalInvoice::of),
-            recipient: snapshot.recipient().map(Recipient::of),
+            recipient: Recipient::of(&snapshot),
             parent: snapshot.family.parent,
             zone: account.zone.unwrap_or(company_zone),
             account,

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::account::AccountNumber;
 use super::event::EventId;
 use super::money::{Currency, Money};
+use super::overview::Recipient;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DebitId(pub i64);
@@ -140,6 +141,15 @@ pub struct InvoiceView {
     /// Empty in lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<LineView>,
+}
+
+/// An invoice by itself: with its lines, and who gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct InvoiceInFull {
+    #[serde(flatten)]
+    pub invoice: InvoiceView,
+    /// The account itself, or its parent for it, as things are now; null where nobody does.
+    pub recipient: Option<Recipient>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

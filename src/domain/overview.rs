@@ -91,13 +91,31 @@ pub struct FinalInvoice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recipient {
     pub account_number: String,
+    pub name: String,
     #[serde(flatten)]
     pub contact: Contact,
 }
 
 impl Recipient {
-    pub(super) fn of((number, contact): (&AccountNumber, &Contact)) -> Self {
-        Self { account_number: number.to_string(), contact: contact.clone() }
+    /// See [`Snapshot::recipient`].
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+        let (number, contact) = snapshot.recipient()?;
+        let parent = snapshot.family.parent.as_ref().filter(|parent| parent.number == *number);
+        let name = parent.map_or(&snapshot.name, |parent| &parent.name);
+        Some(Self { account_number: number.to_string(), name: name.clone(), contact: contact.clone() })
+    }
+
+    /// Through whom `account` gets its invoices, where that is another one: number and name.
+    #[must_use]
+    pub fn through(&self, account: &AccountNumber) -> Option<(&str, &str)> {
+        (self.account_number != account.as_str()).then_some((self.account_number.as_str(), self.name.as_str()))
+    }
+
+    /// `ada@example.com`, or `ada@example.com, through 1001, Ada Miller`.
+    #[must_use]
+    pub fn in_words(&self, account: &AccountNumber) -> String {
+        let ways = self.contact.ways();
+        self.through(account).map_or_else(|| ways.clone(), |(number, name)| format!("{ways}, through {number}, {name}"))
     }
 }
 
@@ -124,9 +142,12 @@ impl Overview {
             status_after: None,
             address_to_release: None,
             final_invoice: None,
-            invoice_recipient: facts.snapshot.recipient().map(Recipient::of),
-            recipient_after_parent: (has_parent && !own.is_empty())
-                .then(|| Recipient::of((&facts.account.number, own))),
+            invoice_recipient: Recipient::of(&facts.snapshot),
+            recipient_after_parent: (has_parent && !own.is_empty()).then(|| Recipient {
+                account_number: facts.account.number.to_string(),
+                name: facts.account.name.clone(),
+                contact: own.clone(),
+            }),
             undecided_children: undecided,
             blockers: Vec::new(),
             warnings: warnings(&facts, on),

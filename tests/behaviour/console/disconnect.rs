@@ -30,7 +30,7 @@ async fn an_account_is_disconnected_now(db: &TestDatabase) {
         "Active → Inactive",
         "12 Elm Street",
         "USD 21.54",
-        "ada@example.com of 1001",
+        "ada@example.com, through 1001, Ada Miller",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -1,4 +1,4 @@
-//! A parent of hundreds: its page has numbers, its children are paged, and one choice is for all of them but some.
+//! Families: whose contact gets a child's invoices; and a parent of hundreds: its page has numbers, its children are paged, and one choice is for all of them but some.
 
 use disconnectd::domain::token::Role;
 
@@ -6,7 +6,11 @@ use super::{Browser, hidden, text_of, with_users};
 use crate::behaviour::both_pairs;
 use crate::support::database::TestDatabase;
 
-both_pairs!(a_large_family_is_told_in_numbers_and_paged, one_choice_is_for_all_children_but_those_that_are_found,);
+both_pairs!(
+    a_large_family_is_told_in_numbers_and_paged,
+    one_choice_is_for_all_children_but_those_that_are_found,
+    an_invoice_shows_through_whom_it_goes,
+);
 
 const CHILDREN: usize = 120;
 
@@ -84,4 +88,28 @@ async fn one_choice_is_for_all_children_but_those_that_are_found(db: &TestDataba
     browser.post(path, &fields).is(303);
     assert_eq!(db.count("disconnect_events").await, 2, "the parent's and that of the one that goes too");
     assert_eq!(program.json(&["accounts", "show", "P"])["children"], 2);
+}
+
+async fn an_invoice_shows_through_whom_it_goes(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    program.run(&["disconnect", "1002", "--yes"]).exits(0);
+    let number = program.json(&["invoices", "list", "--account", "1002"])["items"][0]["number"].to_string();
+    let mut browser = Browser::of(&served, Role::Viewer);
+    let page = browser.page(&format!("/invoices/{number}"));
+    let text = text_of(&page);
+    assert!(text.contains("Ben Miller Through 1001, Ada Miller ada@example.com"), "{text}");
+    assert!(page.contains("<a href=\"/accounts/1001\">"), "{page}");
+    let shown = program.json(&["invoices", "show", &number]);
+    assert_eq!((&shown["account_number"], &shown["recipient"]["account_number"]), (&"1002".into(), &"1001".into()));
+    assert_eq!(shown["recipient"]["email"], "ada@example.com");
+    let told = program.run(&["invoices", "show", &number]).exits(0).stdout;
+    assert!(told.contains("ada@example.com, through 1001, Ada Miller"), "{told}");
+
+    program.run(&["accounts", "contact", "1002", "--mailing-address", "7 Oak Street"]).exits(0);
+    let text = text_of(&browser.page(&format!("/invoices/{number}")));
+    assert!(text.contains("Ben Miller 7 Oak Street") && !text.contains("Through"), "its own comes first: {text}");
+    program.run(&["accounts", "contact", "1002", "--no-mailing-address"]).exits(0);
+    program.run(&["disconnect", "1001", "--children", "keep", "--yes"]).exits(0);
+    let text = text_of(&browser.page(&format!("/invoices/{number}")));
+    assert!(text.contains("Nobody gets it"), "a parent that is gone gets nothing for it: {text}");
 }
