@@ -4,7 +4,7 @@
 pub struct Chart {
     /// An id for the page.
     pub id: &'static str,
-    pub title: &'static str,
+    pub title: String,
     pub of: &'static str,
     pub what: &'static str,
     pub bars: Vec<Bar>,
@@ -21,7 +21,7 @@ impl Chart {
     /// Of labels, what they measure and how it is shown; none where there is nothing to draw.
     pub fn of(
         id: &'static str,
-        title: &'static str,
+        title: String,
         of: &'static str,
         what: &'static str,
         values: Vec<(String, i64, String)>,
@@ -47,7 +47,7 @@ mod tests {
     fn bars_are_in_proportion_and_never_wider_than_their_place() {
         let bars = |values: &[i64]| -> Vec<i64> {
             let values = values.iter().map(|value| (String::new(), *value, String::new())).collect();
-            let chart = Chart::of("", "", "", "", values);
+            let chart = Chart::of("", String::new(), "", "", values);
             chart.map_or(Vec::new(), |chart| chart.bars.iter().map(|bar| bar.width).collect())
         };
         assert_eq!(bars(&[10, 5, 0]), [100, 50, 0]);

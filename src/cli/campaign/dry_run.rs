@@ -221,8 +221,8 @@ fn days(dry_run: &DryRun) -> String {
     if later > 0 {
         rows.push(["later".into(), number(later)]);
     }
-    let columns = [Column::Firm("DUE ON (UTC)"), Column::Right("ACCOUNTS")];
-    format!("\n{}\n", table(None, &columns, rows))
+    let columns = [Column::Firm("DUE ON"), Column::Right("ACCOUNTS")];
+    format!("\nBy day, in {}:\n\n{}\n", plain(&dry_run.zone), table(None, &columns, rows))
 }
 
 fn blocker_lines(blockers: &[BlockersOfKind]) -> String {

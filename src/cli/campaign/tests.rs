@@ -68,6 +68,7 @@ fn dry_run() -> DryRun {
         begins_at: at("2026-12-01T15:00:00Z"),
         ends_at: at("2026-12-01T18:07:00Z"),
         days: vec![day("2026-12-01", 1_800), day("2026-12-02", 69)],
+        zone: "America/Denver".into(),
         amounts: Vec::new(),
         as_of: "2026-11-24T09:00:00Z".parse().unwrap(),
     }
@@ -108,9 +109,11 @@ Pauses          by itself when more than 10 % of what it tried has failed
 Approval        not needed
 Digest          0123456789abcdef0123456789abcdef
 
-DUE ON (UTC)  ACCOUNTS
-2026-12-01       1,800
-2026-12-02          69
+By day, in America/Denver:
+
+DUE ON      ACCOUNTS
+2026-12-01     1,800
+2026-12-02        69
 
 What stands in the way:
 

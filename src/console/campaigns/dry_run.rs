@@ -171,9 +171,9 @@ fn charts(dry_run: &DryRun, reader: Reader) -> Vec<Chart> {
     let amounts = amounts.map(|band| bar(format!("up to {}", reader.money(band.up_to)), band.invoices)).collect();
     let blockers = dry_run.blockers.iter().map(|of| bar(words::capital(kind(of.kind)), of.accounts)).collect();
     [
-        Chart::of("by-day", "Accounts by day (UTC)", "Day", "Accounts", days),
-        Chart::of("by-amount", "Final invoices by amount", "Amount", "Invoices", amounts),
-        Chart::of("by-blocker", "What stands in the way, by kind", "Kind", "Accounts", blockers),
+        Chart::of("by-day", format!("Accounts by day ({})", dry_run.zone), "Day", "Accounts", days),
+        Chart::of("by-amount", "Final invoices by amount".into(), "Amount", "Invoices", amounts),
+        Chart::of("by-blocker", "What stands in the way, by kind".into(), "Kind", "Accounts", blockers),
     ]
     .into_iter()
     .flatten()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -52,12 +53,20 @@ pub struct DryRun {
     /// now. The time that somebody needs to look at a canary is not in it. Null: not within the horizon of its window.
     pub begins_at: Option<DateTime<Utc>>,
     pub ends_at: Option<DateTime<Utc>>,
-    /// How many have their date on each day (UTC), the earliest first; those without one count for today.
+    /// How many have their date on each day of `zone`, the earliest first; those without one count for today.
     pub days: Vec<DryRunDay>,
+    /// The IANA zone that the days are counted in: the company's, when it was looked at.
+    #[serde(default = "utc", skip_serializing_if = "String::is_empty")]
+    pub zone: String,
     /// How many final invoices are of which amount, by currency, the smallest first.
     #[serde(default)]
     pub amounts: Vec<DryRunAmounts>,
     pub as_of: DateTime<Utc>,
+}
+
+/// Those that were agreed to before there was a zone counted in UTC.
+fn utc() -> String {
+    "UTC".into()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -96,6 +105,8 @@ pub struct DryRunOf {
     pub needs_approval: bool,
     pub is_approved: bool,
     pub window: Option<Window>,
+    /// The company's, which its days are counted in.
+    pub zone: Tz,
     /// The database's now.
     pub now: DateTime<Utc>,
 }
@@ -138,6 +149,7 @@ impl Adding {
             begins_at: None,
             ends_at: None,
             days: Vec::new(),
+            zone: of.zone.name().into(),
             amounts: Vec::new(),
             as_of: of.now,
         };
@@ -199,7 +211,7 @@ impl Adding {
         for (due_at, count) in &self.dues {
             let day = match days.last_key_value() {
                 Some((last, _)) if days.len() >= DAYS_MAX => *last,
-                _ => due_at.date_naive(),
+                _ => due_at.with_timezone(&self.of.zone).date_naive(),
             };
             *days.entry(day).or_default() += i64::try_from(*count).unwrap_or(i64::MAX);
         }
@@ -255,6 +267,7 @@ fn digest(of: &DryRunOf, result: &DryRun) -> String {
         begins_at: None,
         ends_at: None,
         days: Vec::new(),
+        zone: String::new(),
         as_of: DateTime::UNIX_EPOCH,
         ..result.clone()
     };

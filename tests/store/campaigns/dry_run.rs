@@ -6,6 +6,7 @@ use disconnectd::domain::campaign::cohort::{Blocker, BlockerEffect, BlockerKind,
 use disconnectd::domain::campaign::dry_run::DryRun;
 use disconnectd::domain::campaign::{CampaignId, Terms};
 use disconnectd::domain::dispositions::Disposition;
+use disconnectd::domain::settings::SettingKey;
 use disconnectd::domain::window::Window;
 
 use crate::support::both_engines;
@@ -22,6 +23,7 @@ both_engines!(
     the_digest_stands_for_what_is_shown_but_for_the_time,
     its_end_is_reckoned_from_pace_and_window,
     days_are_counted_by_the_dates_of_the_members,
+    days_are_those_of_the_companys_zone,
     of_one_that_has_begun_it_is_what_was_agreed_to,
 );
 
@@ -252,6 +254,20 @@ async fn days_are_counted_by_the_dates_of_the_members(db: &TestDatabase) {
     let today = dry_run.as_of.with_timezone(&Utc).date_naive().to_string();
     assert_eq!(days, [(today, 1), ("2126-12-01".into(), 1), ("2126-12-02".into(), 2)]);
     assert_eq!(dry_run.ends_at.unwrap().date_naive().to_string(), "2126-12-02");
+}
+
+async fn days_are_those_of_the_companys_zone(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2"].map(account)).await;
+    let rows = [member("A-1").on("2126-12-01T10:00:00Z"), member("A-2").on("2126-12-01T12:00:00Z")];
+    let id = db.made(&draft("x"), members(rows)).await.id;
+    let in_utc = db.dry_run(id).await;
+    assert_eq!((in_utc.days.len(), in_utc.zone.as_str()), (1, "UTC"));
+    db.store.change_setting(SettingKey::CompanyZone, "Pacific/Auckland").await.unwrap();
+    let dry_run = db.dry_run(id).await;
+    let days: Vec<_> = dry_run.days.iter().map(|day| (day.day.to_string(), day.accounts)).collect();
+    assert_eq!(days, [("2126-12-01".into(), 1), ("2126-12-02".into(), 1)]);
+    assert_eq!(dry_run.zone, "Pacific/Auckland");
+    assert_eq!(dry_run.digest, in_utc.digest, "when is not what is agreed to");
 }
 
 async fn of_one_that_has_begun_it_is_what_was_agreed_to(db: &TestDatabase) {

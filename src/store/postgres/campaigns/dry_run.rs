@@ -48,6 +48,7 @@ pub(super) async fn of(db: &mut PgConnection, stored: &Stored) -> Result<Tried, 
         needs_approval: facts.needs_approval(),
         is_approved: facts.is_approved(),
         window: stored.window(&settings)?,
+        zone: settings.company_zone,
         now,
     });
     let mut children = Vec::new();

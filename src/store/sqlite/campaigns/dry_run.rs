@@ -74,6 +74,7 @@ pub async fn compute(
         needs_approval: facts.needs_approval(),
         is_approved: facts.is_approved(),
         window: stored::window(&stored.terms, settings)?,
+        zone: settings.company_zone,
         now,
     });
     let mut undecided = Vec::new();
