@@ -19,6 +19,7 @@ mod invoices;
 mod lists;
 mod page;
 mod password;
+mod plain;
 mod reader;
 mod sent;
 mod sessions;

@@ -13,6 +13,7 @@ use url::form_urlencoded;
 use super::Shared;
 use super::gate::Visitor;
 use super::lists::{self, numbered_page_after, page_after, some};
+use super::plain::plain;
 use super::reader::{Moment, Reader};
 use super::words;
 use crate::api::problem::{Answer, Problem};
@@ -321,7 +322,7 @@ pub async fn events(
                 planned: planned(&event),
                 requested_by: event.requested_by,
                 reason: event.reason.unwrap_or_default(),
-                last_error: event.last_error.unwrap_or_default(),
+                last_error: plain(&event.last_error.unwrap_or_default(), zone, reader),
             })
             .collect(),
         head,

@@ -17,6 +17,7 @@ use self::children::Children;
 use self::filled::Filled;
 use super::form::KEY_FIELD;
 use super::gate::{self, Ours, Place, Visitor};
+use super::plain::plain;
 use super::reader::Moment;
 use super::{Console, Shared, accounts, words};
 use crate::api::problem::{Answer, Problem};
@@ -66,6 +67,13 @@ impl Errors {
         }
     }
 
+    /// As the page says it.
+    fn tell(&mut self, told: impl Fn(&str) -> String) {
+        let Self { form, changes, date, zone, reason, children } = self;
+        let texts = [form, date, zone, reason, children].into_iter().flatten().chain(changes);
+        texts.for_each(|text| *text = told(text));
+    }
+
     fn any(&self) -> bool {
         let Self { form, changes, date, zone, reason, children } = self;
         !changes.is_empty() || [form, date, zone, reason, children].into_iter().any(Option::is_some)
@@ -110,6 +118,7 @@ impl WindowPart {
         let on = filled.when().ok().map(|when| when.resolve(zone, facts.settings.cutoff_time, facts.now).0);
         let means = on.filter(|_| filled.is_at_date).map(|on| reader.moment_in_both(on, zone));
         let asked = filled.asked_about(&facts.account.number, &facts.snapshot.family);
+        errors.tell(|text| plain(text, zone, reader));
         let account = facts.account.number.clone();
         let children = Children::of(&asked, &account, &filled, reader);
         let on = on.unwrap_or(facts.now);
@@ -137,8 +146,8 @@ impl WindowPart {
                 .collect(),
             total: invoice.map(|invoice| reader.money(invoice.total)),
             children,
-            blockers: overview.blockers.iter().map(|one| words::capital(one)).collect(),
-            warnings: overview.warnings.iter().map(|one| words::capital(one)).collect(),
+            blockers: overview.blockers.iter().map(|one| words::capital(&plain(one, zone, reader))).collect(),
+            warnings: overview.warnings.iter().map(|one| words::capital(&plain(one, zone, reader))).collect(),
             filled,
             zone: zone.name(),
             means,

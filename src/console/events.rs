@@ -15,6 +15,7 @@ use super::Shared;
 use super::accounts::{path_of, planned};
 use super::gate::Visitor;
 use super::lists::{self, numbered_page_after, some};
+use super::plain::plain;
 use super::reader::{Moment, Reader};
 use super::words;
 use crate::api::problem::{Answer, Problem};
@@ -325,12 +326,12 @@ pub async fn show(
             })
             .collect(),
         account: event.account_number,
-        last_error: event.last_error,
+        last_error: event.last_error.map(|error| plain(&error, zone, reader)),
         reason: event.reason,
         requested_by: event.requested_by,
         requested_from: event.requested_from,
-        changed_since: event.changed_since,
-        to_decide: event.to_decide,
+        changed_since: event.changed_since.iter().map(|one| plain(one, zone, reader)).collect(),
+        to_decide: event.to_decide.iter().map(|one| plain(one, zone, reader)).collect(),
         may,
         notice,
     };

@@ -1,5 +1,6 @@
 //! What the rules refuse, for people who have a page before them and no command line.
 
+use super::plain::without_commands;
 use crate::api::problem::Problem;
 use crate::domain::event::State as EventState;
 use crate::domain::refusal::{Refusal, instant};
@@ -80,7 +81,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::NobodyLeft { campaign } => {
             format!("Campaign {campaign} has nobody to disconnect: all of its accounts would be left out.")
         }
-        other => sentence(&other.to_string()),
+        other => sentence(&without_commands(&other.to_string())),
     }
 }
 

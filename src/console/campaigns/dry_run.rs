@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use super::told::{Told, accounts};
 use super::{May, id_of, named};
@@ -13,6 +14,7 @@ use crate::api::problem::Answer;
 use crate::console::chart::Chart;
 use crate::console::form::KEY_FIELD;
 use crate::console::gate::Visitor;
+use crate::console::plain::plain;
 use crate::console::reader::Reader;
 use crate::console::{Shared, words};
 use crate::domain::campaign::CampaignId;
@@ -34,7 +36,7 @@ struct Blockers {
 }
 
 impl Blockers {
-    fn of(of_kind: BlockersOfKind, reader: Reader) -> Self {
+    fn of(of_kind: BlockersOfKind, zone: Tz, reader: Reader) -> Self {
         let more = of_kind.accounts - i64::try_from(of_kind.examples.len()).unwrap_or(0);
         Self {
             kind: words::capital(kind(of_kind.kind)),
@@ -45,7 +47,11 @@ impl Blockers {
             },
             stops: of_kind.effect == BlockerEffect::Stops,
             accounts: accounts(of_kind.accounts, reader),
-            examples: of_kind.examples.into_iter().map(|one| (one.account_number, one.detail)).collect(),
+            examples: of_kind
+                .examples
+                .into_iter()
+                .map(|one| (one.account_number, plain(&one.detail, zone, reader)))
+                .collect(),
             more: (more > 0).then(|| reader.count(more)),
         }
     }
@@ -124,8 +130,10 @@ pub async fn shown(console: &Shared, visitor: &Visitor, id: CampaignId, refused:
         }
     }
     let (changes, error) = match refused {
-        Some(Refusal::StaleDryRun { changes, .. }) => (changes.clone(), None),
-        Some(refusal) => (Vec::new(), Some(words::refusal(refusal))),
+        Some(Refusal::StaleDryRun { changes, .. }) => {
+            (changes.iter().map(|one| plain(one, zone, reader)).collect(), None)
+        }
+        Some(refusal) => (Vec::new(), Some(plain(&words::refusal(refusal), zone, reader))),
         None => (Vec::new(), None),
     };
     let status = match (changes.is_empty(), &error) {
@@ -149,7 +157,7 @@ pub async fn shown(console: &Shared, visitor: &Visitor, id: CampaignId, refused:
         may: May::of(&campaign, visitor),
         to_disconnect: accounts(dry_run.to_disconnect, reader),
         digest: dry_run.digest,
-        blockers: dry_run.blockers.into_iter().map(|of_kind| Blockers::of(of_kind, reader)).collect(),
+        blockers: dry_run.blockers.into_iter().map(|of_kind| Blockers::of(of_kind, zone, reader)).collect(),
         changes,
         error,
         form_key: visitor.form_key()?,

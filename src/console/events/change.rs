@@ -14,6 +14,7 @@ use crate::api::problem::{Answer, Problem};
 use crate::console::accounts::path_of;
 use crate::console::form::{Form, KEY_FIELD};
 use crate::console::gate::{self, Ours, Visitor};
+use crate::console::plain::plain;
 use crate::console::reader::Moment;
 use crate::console::{Shared, words};
 use crate::domain::account::AccountNumber;
@@ -155,6 +156,13 @@ impl Errors {
         }
     }
 
+    /// As the page says it.
+    fn told(self, told: impl Fn(&str) -> String) -> Self {
+        let told = |text: Option<String>| text.map(|text| told(&text));
+        let Self { form, date, zone, reason, children } = self;
+        Self { form: told(form), date: told(date), zone: told(zone), reason: told(reason), children: told(children) }
+    }
+
     fn any(&self) -> bool {
         let Self { form, date, zone, reason, children } = self;
         [form, date, zone, reason, children].into_iter().any(Option::is_some)
@@ -221,13 +229,13 @@ async fn shown(
         name,
         state: event.state.as_str(),
         due_at,
-        last_error: event.last_error,
-        to_decide: event.to_decide,
+        last_error: event.last_error.map(|error| plain(&error, zone, reader)),
+        to_decide: event.to_decide.iter().map(|one| plain(one, zone, reader)).collect(),
         asks_along: asks_along && matches!(kind, Kind::Cancel | Kind::Reschedule),
         zone: zone.name(),
         means,
         filled,
-        errors,
+        errors: errors.told(|text| plain(text, zone, reader)),
         questions,
         form_key: visitor.form_key()?,
         key_field: KEY_FIELD,

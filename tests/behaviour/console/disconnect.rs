@@ -17,6 +17,7 @@ both_pairs!(
     a_date_beside_now_is_asked_about,
     what_is_shown_anew_says_what_moved,
     htmx_gets_a_part_and_is_led_on,
+    what_stands_in_the_way_is_told_to_a_person,
 );
 
 async fn an_account_is_disconnected_now(db: &TestDatabase) {
@@ -232,4 +233,27 @@ async fn htmx_gets_a_part_and_is_led_on(db: &TestDatabase) {
     let fields = [("form_key", browser.form_key.as_str()), ("when", "now"), ("step", "confirm"), ("digest", &digest)];
     let done = form(request, &fields).answer().is(204);
     assert!(done.header("hx-redirect").unwrap().starts_with("/accounts/1003?done="), "{done:?}");
+}
+
+async fn what_stands_in_the_way_is_told_to_a_person(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    program.run(&["schedule", "1002", "--on", "2099-12-01", "--zone", "America/New_York", "--yes"]).exits(0);
+    let mut browser = Browser::of(&served, Role::Operator);
+    let window = text_of(&browser.page("/accounts/1002/disconnect"));
+    let due = "12/01/2099 00:00 America/New_York (UTC-05:00)";
+    assert!(window.contains(&format!("Event 1 is scheduled for {due} already")), "{window}");
+    let digest = hidden(&browser.page("/accounts/1002/disconnect"), "digest").unwrap();
+    let fields = [("when", "date"), ("date", "2099-12-24"), ("step", "confirm"), ("digest", &digest)];
+    let refused = text_of(&browser.post("/accounts/1002/disconnect", &fields).is(422).text());
+    assert!(refused.contains(&format!("has event 1 already, for {due}")), "{refused}");
+
+    program.run(&["disconnect", "1003", "--yes"]).exits(0);
+    let gone = text_of(&browser.page("/accounts/1003/disconnect"));
+    assert!(gone.contains("1003 has been disconnected since") && !gone.contains("00Z"), "{gone}");
+    db.sql("update settings set value = 'Gone' where key = 'disconnect_status'").await;
+    let window = text_of(&browser.page("/accounts/1001/disconnect"));
+    assert!(window.contains("The disconnect status `Gone` is not among the account statuses"), "{window}");
+    for page in [refused, gone, window] {
+        assert!(!page.contains("disconnectd settings") && !page.contains("T05:00:00Z"), "{page}");
+    }
 }
