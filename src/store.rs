@@ -19,7 +19,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use utoipa::ToSchema;
 
-use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, LogEntry, Status};
+use crate::domain::account::{AccountFilter, AccountNumber, AccountView, ContactChange, Group, LogEntry, Status};
 use crate::domain::actor::Actor;
 use crate::domain::campaign::CampaignId;
 use crate::domain::dispositions::Dispositions;
@@ -285,6 +285,9 @@ pub trait Accounts: Send + Sync {
 
     /// By number.
     async fn accounts(&self, filter: &AccountFilter, page: &Page) -> StoreResult<Paged<AccountView>>;
+
+    /// The groups that accounts are in, by name.
+    async fn groups(&self, page: &Page) -> StoreResult<Paged<Group>>;
 
     /// All that an overview is made from, read in one consistent view.
     async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts>;

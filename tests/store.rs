@@ -10,6 +10,7 @@ mod execution;
 mod failures;
 mod family;
 mod glance;
+mod groups;
 mod history;
 mod idempotency;
 mod installation;

@@ -133,6 +133,13 @@ pub struct AccountView {
     pub open_event: Option<EventId>,
 }
 
+/// A label that accounts bear, and how many do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub name: String,
+    pub accounts: i64,
+}
+
 /// Which accounts to list. Everything given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct AccountFilter {

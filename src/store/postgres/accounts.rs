@@ -6,9 +6,9 @@ use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
-use super::{PostgresStore, VERB_LIMIT, family, invoices, overview, rows, within};
+use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, within};
 use crate::domain::account::{
-    AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, LogEntry, LogKind,
+    AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, Group, LogEntry, LogKind,
 };
 use crate::domain::actor::Actor;
 use crate::domain::glance::GlanceFacts;
@@ -26,6 +26,10 @@ impl Accounts for PostgresStore {
 
     async fn accounts(&self, filter: &AccountFilter, page: &Page) -> StoreResult<Paged<AccountView>> {
         within(VERB_LIMIT, list(self, filter, page)).await
+    }
+
+    async fn groups(&self, page: &Page) -> StoreResult<Paged<Group>> {
+        within(VERB_LIMIT, groups::list(self, page)).await
     }
 
     async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {

@@ -12,7 +12,8 @@ use super::rows::{
     at, currency, cursor, expect_rows, get, json, limit, number, optional_number, saturated, texts, word, zone,
 };
 use crate::domain::account::{
-    AccountFilter, AccountId, AccountNumber, AccountOrder, AccountView, Contact, ContactChange, LogEntry, LogKind,
+    AccountFilter, AccountId, AccountNumber, AccountOrder, AccountView, Contact, ContactChange, Group, LogEntry,
+    LogKind,
 };
 use crate::domain::actor::Actor;
 use crate::domain::event::EventId;
@@ -89,6 +90,10 @@ impl Accounts for SqliteStore {
             .map_err(failure)?;
         let views = views(&mut tx, &found).await?;
         Ok(Paged::cut(views, page.limit, |view| view.number.to_string()))
+    }
+
+    async fn groups(&self, page: &Page) -> StoreResult<Paged<Group>> {
+        self.list_groups(page).await
     }
 
     async fn overview_facts(&self, number: &AccountNumber) -> StoreResult<OverviewFacts> {
