@@ -313,10 +313,24 @@ impl Facts {
     /// # Errors
     /// It has begun.
     pub fn revise(&self) -> Result<(), Refusal> {
-        if self.state.is_begun() {
-            return Err(Refusal::CampaignState { campaign: self.id, wanted: "changed", state: self.state });
-        }
-        Ok(())
+        revise(self.id, self.state)
+    }
+}
+
+fn revise(campaign: CampaignId, state: State) -> Result<(), Refusal> {
+    if state.is_begun() {
+        return Err(Refusal::CampaignState { campaign, wanted: "changed", state });
+    }
+    Ok(())
+}
+
+impl CampaignView {
+    /// Whether its cohort or its terms may be changed.
+    ///
+    /// # Errors
+    /// It has begun.
+    pub fn revise(&self) -> Result<(), Refusal> {
+        revise(self.id, self.state)
     }
 }
 

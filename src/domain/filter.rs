@@ -5,10 +5,10 @@
 //!
 //! | field | operators | what it compares |
 //! |---|---|---|
-//! | `number`, `status`, `zone`, `currency` | `=` `!=` `in` `not in` | exactly; the zone is the account's own or else the company's |
+//! | `status`, `zone`, `currency` | `=` `!=` `in` `not in` | exactly; the zone is the account's own or else the company's |
 //! | `parent` | the same | the parent's number, or `none` |
 //! | `group` | the same | whether one of its groups is among the values, or whether it has `none` |
-//! | `name`, `address` | the same, `~` `!~` | exactly, or whether it contains a text, whatever the case; an address may be `none` |
+//! | `number`, `name`, `address` | the same, `~` `!~` | exactly, or whether it contains a text, whatever the case; an address may be `none` |
 //! | `balance` | `=` `!=` `<` `<=` `>` `>=` | uninvoiced debits with their taxes, in the account's currency; with a currency behind the number no account of another one matches |
 //! | `oldest_debit` | the same | the date of the oldest uninvoiced debit; without one nothing matches, not even `!=` |
 //! | `debit_age` | the same | the whole days from that date to today; likewise |
@@ -17,6 +17,7 @@
 //! any other. `not` turns round whatever is behind it: `not debit_age > 90` holds for an account without a debit.
 
 mod amount;
+pub mod compose;
 mod evaluate;
 mod parse;
 #[cfg(test)]
@@ -117,6 +118,7 @@ enum Expression {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Condition {
     Number(OneOf<AccountNumber>),
+    NumberHas(Contains),
     Name(OneOf<String>),
     NameHas(Contains),
     Status(OneOf<String>),
@@ -225,7 +227,7 @@ impl Field {
 impl Condition {
     fn field(&self) -> Field {
         match self {
-            Self::Number(_) => Field::Number,
+            Self::Number(_) | Self::NumberHas(_) => Field::Number,
             Self::Name(_) | Self::NameHas(_) => Field::Name,
             Self::Status(_) => Field::Status,
             Self::Group(_) => Field::Group,
@@ -290,7 +292,7 @@ impl fmt::Display for Condition {
             }
             Self::Zone(zones) => zones.write(f, field, |zone| quoted(zone.name())),
             Self::Currency(currencies) => currencies.write(f, field, |currency| quoted(currency.code())),
-            Self::NameHas(contains) | Self::AddressHas(contains) => {
+            Self::NumberHas(contains) | Self::NameHas(contains) | Self::AddressHas(contains) => {
                 let operator = if contains.negated { "!~" } else { "~" };
                 write!(f, "{field} {operator} {}", quoted(&contains.text))
             }

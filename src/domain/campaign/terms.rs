@@ -69,6 +69,23 @@ impl TermsAsked {
         self.apply(terms.clone(), settings)
     }
 
+    /// The terms of a campaign that is changed, as a form has all of them at once: what is empty there is as in a new
+    /// campaign. `cohort`: whether it gets a new one.
+    ///
+    /// # Errors
+    /// The first field that can't be used.
+    pub fn instead_of(&self, before: &Terms, cohort: bool, settings: &Settings) -> Result<Terms, Trouble> {
+        let mut terms = self.read(settings)?;
+        let dates = [("on", terms.on != before.on), ("zone", terms.on_zone != before.on_zone)];
+        if let Some((field, _)) = dates.into_iter().find(|(_, changed)| *changed && !cohort) {
+            return Err((field, "dates are frozen with the accounts; say once more which accounts".into()));
+        }
+        if terms.window == before.window {
+            terms.holidays.clone_from(&before.holidays);
+        }
+        Ok(terms)
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -252,6 +269,38 @@ mod tests {
         let change = |cohort| asked.change(&Terms::default(), cohort, &Settings::default());
         assert_eq!(change(false).unwrap_err().0, "on");
         assert_eq!(change(true).unwrap().on.as_deref(), Some("2026-12-01"));
+    }
+
+    #[test]
+    fn a_form_has_all_terms_at_once() {
+        let had = Terms {
+            reason: given("moved"),
+            on: given("2026-12-01"),
+            per_minute: Some(600),
+            canary: Some(10),
+            window: given("mon 09:00-17:00 UTC"),
+            holidays: "2026-12-25".into(),
+            pause_percent: 5,
+            ..Terms::default()
+        };
+        let same = TermsAsked {
+            reason: given("moved"),
+            on: given("2026-12-01"),
+            per_minute: Some(600),
+            canary: Some(10),
+            window: given("mon 09:00-17:00 UTC"),
+            pause_percent: Some(5),
+            ..TermsAsked::default()
+        };
+        let settings = Settings::default();
+        assert_eq!(same.instead_of(&had, false, &settings).unwrap(), had, "the holidays too, as they were");
+        let emptied = TermsAsked { on: given("2026-12-01"), ..TermsAsked::default() };
+        let new = Terms { on: given("2026-12-01"), pause_percent: 10, ..Terms::default() };
+        assert_eq!(emptied.instead_of(&had, false, &settings).unwrap(), new);
+        assert_eq!(TermsAsked::default().instead_of(&had, false, &settings).unwrap_err().0, "on");
+        assert_eq!(TermsAsked::default().instead_of(&had, true, &settings).unwrap().on, None);
+        let elsewhere = TermsAsked { zone: given("Asia/Tokyo"), ..emptied };
+        assert_eq!(elsewhere.instead_of(&had, false, &settings).unwrap_err().0, "zone");
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Condition {
         match self {
             Self::Number(numbers) => numbers.admits(|one| one == number),
             Self::Name(names) => names.admits(|one| one == name),
+            Self::NumberHas(contains) => contains.admits(Some(number.as_str())),
             Self::NameHas(contains) => contains.admits(Some(name)),
             Self::Status(statuses) => statuses.admits(|one| one == status),
             Self::Group(names) => {

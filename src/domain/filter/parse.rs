@@ -189,8 +189,8 @@ impl Parser {
     fn condition(&mut self, field: Field) -> Result<Condition, Trouble> {
         use super::Field::{Address, Balance, DebitAge, Group, Name, Number, OldestDebit, Parent, Status, Zone};
         let operators = match field {
-            Number | Status | Group | Parent | Zone | Field::Currency => "=, !=, in, or not in",
-            Name | Address => "=, !=, in, not in, ~, or !~",
+            Status | Group | Parent | Zone | Field::Currency => "=, !=, in, or not in",
+            Number | Name | Address => "=, !=, in, not in, ~, or !~",
             Balance | OldestDebit | DebitAge => "=, !=, <, <=, >, or >=",
         };
         let expected = format!("{operators} behind {}", field.as_str());
@@ -210,10 +210,14 @@ impl Parser {
                 let comparison = comparison(at, &word, &expected)?;
                 self.value("a number of days", parse_days).map(|days| Condition::DebitAge(comparison, days))
             }
-            Name | Address if matches!(word, Word::Operator("~" | "!~")) => {
+            Number | Name | Address if matches!(word, Word::Operator("~" | "!~")) => {
                 let sought = self.value("a text to look for", text)?;
                 let contains = Contains { negated: word == Word::Operator("!~"), text: sought };
-                Ok(if field == Name { Condition::NameHas(contains) } else { Condition::AddressHas(contains) })
+                Ok(match field {
+                    Number => Condition::NumberHas(contains),
+                    Name => Condition::NameHas(contains),
+                    _ => Condition::AddressHas(contains),
+                })
             }
             Number => self.one_of(at, &word, &expected, exactly(AccountNumber::parse)).map(Condition::Number),
             Name => self.one_of(at, &word, &expected, exactly(text)).map(Condition::Name),
