@@ -15,6 +15,7 @@ mod disconnect;
 mod events;
 mod form;
 mod gate;
+mod groups;
 mod invoices;
 mod lists;
 mod page;
@@ -117,6 +118,7 @@ fn routes() -> Vec<Route> {
         operator("/campaigns/new", get(campaigns::new::ask).post(campaigns::new::make)).with_file(),
         viewer("/campaigns/{id}", get(campaigns::show)),
         viewer("/campaigns/{id}/live", get(campaigns::live::listen)),
+        operator("/campaigns/{id}/change", get(campaigns::change::ask).post(campaigns::change::make)).with_file(),
         viewer("/campaigns/{id}/dry-run", get(campaigns::dry_run::show)).of_cohort(),
         viewer("/campaigns/{id}/blockers", get(campaigns::blockers)).of_cohort(),
         viewer("/campaigns/{id}/report", get(campaigns::report)).of_cohort(),

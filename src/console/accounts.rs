@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::gate::Visitor;
+use super::groups::Groups;
 use super::lists::{self, numbered_page_after, page_after, some};
 use super::plain::plain;
 use super::reader::{Moment, Reader};
@@ -19,6 +20,7 @@ use super::words;
 use crate::api::problem::{Answer, Problem};
 use crate::domain::account::{AccountFilter, AccountNumber, AccountOrder, AccountView};
 use crate::domain::event::EventView;
+use crate::domain::filter::compose::Picked;
 use crate::domain::invoice::InvoiceKind;
 use crate::domain::token::Role;
 use crate::store::{EventFilter, Page};
@@ -116,16 +118,26 @@ impl Row {
 struct ListPart {
     asked: ListAsked,
     statuses: Vec<String>,
+    groups: Groups,
     rows: Vec<Row>,
     next: Option<String>,
     first: Option<String>,
+    /// A new campaign of these, where it can be one.
+    campaign: Option<String>,
+    /// They are none that a campaign takes.
+    is_none_of_campaigns: bool,
 }
 
 pub async fn list(State(console): State<Shared>, visitor: Visitor, Query(asked): Query<ListAsked>) -> Answer<Response> {
-    let accounts = console.store.accounts(&asked.filter()?, &asked.page()?).await.map_err(words::problem)?;
+    let filter = asked.filter()?;
+    let accounts = console.store.accounts(&filter, &asked.page()?).await.map_err(words::problem)?;
     let statuses = console.store.statuses().await?;
     let (reader, is_operator) = (visitor.asked.reader, visitor.may(Role::Operator));
+    let picked = Picked::of_list(&filter).filter(|_| is_operator);
     let part = ListPart {
+        groups: Groups::offered(&console, asked.group.trim(), reader).await?,
+        is_none_of_campaigns: is_operator && picked.is_none(),
+        campaign: picked.and_then(|picked| picked.added_to("").ok()).and_then(|expression| campaign_of(&expression)),
         statuses: statuses.into_iter().map(|status| status.name).collect(),
         next: accounts.next_cursor.as_deref().map(|after| asked.link(after)),
         first: (!asked.after.is_empty()).then(|| asked.link("")),
@@ -133,6 +145,11 @@ pub async fn list(State(console): State<Shared>, visitor: Visitor, Query(asked):
         asked,
     };
     visitor.view("Accounts", &part)
+}
+
+/// A new campaign of what an expression selects; none of everybody.
+fn campaign_of(expression: &str) -> Option<String> {
+    (!expression.is_empty()).then(|| lists::link("/campaigns/new", &[("where", expression)]))
 }
 
 /// What stands above every tab of an account.

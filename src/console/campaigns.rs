@@ -1,10 +1,13 @@
 //! Campaigns: the list, and each with how far it is, its terms, its log, and what to do next.
 
+pub mod change;
 pub mod commands;
 pub mod dry_run;
+mod filled;
 pub mod live;
 pub mod new;
 mod told;
+mod which;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -113,6 +116,7 @@ fn id_of(text: &str) -> Answer<CampaignId> {
 /// What may be done with a campaign, by its state and who looks.
 #[expect(clippy::struct_excessive_bools, reason = "each is a control that is shown or not")]
 struct May {
+    change: bool,
     start: bool,
     approve: bool,
     pause: bool,
@@ -126,6 +130,7 @@ impl May {
         let (state, is_operator) = (campaign.state, visitor.may(Role::Operator));
         let is_approved = campaign.approved_by.is_some();
         Self {
+            change: is_operator && campaign.revise().is_ok(),
             start: is_operator && !state.is_begun() && (is_approved || !campaign.needs_approval),
             approve: visitor.may(Role::Approver) && !state.is_begun() && campaign.needs_approval && !is_approved,
             pause: is_operator && state == CampaignState::Running,

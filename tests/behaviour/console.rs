@@ -1,5 +1,6 @@
 //! The console as people use it, in a browser without JavaScript: pages, forms, cookies.
 
+mod campaign_forms;
 mod campaigns;
 mod disconnect;
 pub mod events;
@@ -318,7 +319,7 @@ async fn names_that_look_like_html_are_shown_as_they_are(db: &TestDatabase) {
 }
 
 /// Every route of the console with its role, where an answer does nothing.
-const ROUTES: [(&str, &str, Role); 43] = [
+const ROUTES: [(&str, &str, Role); 45] = [
     ("GET", "/", Role::Viewer),
     ("GET", "/accounts", Role::Viewer),
     ("GET", "/accounts/{number}", Role::Viewer),
@@ -340,6 +341,8 @@ const ROUTES: [(&str, &str, Role); 43] = [
     ("POST", "/campaigns/new", Role::Operator),
     ("GET", "/campaigns/{id}", Role::Viewer),
     ("GET", "/campaigns/{id}/live", Role::Viewer),
+    ("GET", "/campaigns/{id}/change", Role::Operator),
+    ("POST", "/campaigns/{id}/change", Role::Operator),
     ("GET", "/campaigns/{id}/dry-run", Role::Viewer),
     ("GET", "/campaigns/{id}/blockers", Role::Viewer),
     ("GET", "/campaigns/{id}/report", Role::Viewer),

@@ -202,6 +202,9 @@ pub fn notice(done: &str, campaign: &CampaignView, reader: Reader) -> Option<Str
         ("make", CampaignState::Draft | CampaignState::AwaitingApproval) => {
             Some(format!("Campaign {name} is made, of {}. It does nothing yet.", accounts(counts.accounts, reader)))
         }
+        ("change", CampaignState::Draft | CampaignState::AwaitingApproval) => {
+            Some(format!("Campaign {name} is changed. An approval that it had is void."))
+        }
         ("approve", state) if !state.is_begun() => Some(format!("Campaign {name} is approved. It may be started.")),
         ("start" | "resume", CampaignState::Running) => Some(format!("Campaign {name} is running, with {left} left.")),
         ("start" | "resume", CampaignState::Completed) => Some(format!("Campaign {name} is completed.")),

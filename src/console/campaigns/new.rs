@@ -1,135 +1,29 @@
-//! A new campaign: who is in it (a file, a list, or a filter) and the terms that they are disconnected on.
-
-use std::collections::BTreeMap;
-use std::io::Cursor;
+//! A new campaign: who is in it (a file, a list, or a filter) and the terms that they are disconnected on. The page is that
+//! of a change, too.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::mpsc;
+use serde::Deserialize;
 
+use super::filled::{Errors, Filled};
+use super::which;
 use crate::api::problem::Answer;
 use crate::console::form::{Form, KEY_FIELD};
 use crate::console::gate::{self, Ours, Visitor};
+use crate::console::groups::Groups;
+use crate::console::plain::{plain, without_commands};
 use crate::console::{Shared, words};
-use crate::domain::account::AccountNumber;
-use crate::domain::campaign::Draft;
-use crate::domain::campaign::cohort::{BadRows, MemberRow};
-use crate::domain::campaign::terms::TermsAsked;
-use crate::domain::filter::Filter;
-use crate::domain::import::Problem as RowProblem;
-use crate::domain::refusal::Refusal;
+use crate::domain::campaign::cohort::BadRows;
+use crate::domain::campaign::{CampaignId, Draft};
+use crate::domain::filter::compose::{Picked, PickedFamily};
 use crate::domain::text::parse_name;
-use crate::import::{self, Source};
-use crate::store::campaigns::{Cohort, Made, Making};
-use crate::store::{CHUNK_ROWS, Rows, StoreError};
+use crate::store::StoreError;
+use crate::store::campaigns::{Made, Making};
 
 /// How many bad rows are shown; the others are counted.
 const BAD_ROWS_SHOWN: usize = 20;
-
-/// The form as it was filled in, and as it is shown again.
-#[derive(Debug, Default)]
-struct Filled {
-    name: String,
-    numbers: String,
-    filter: String,
-    everyone: bool,
-    date: String,
-    time: String,
-    zone: String,
-    late: bool,
-    reason: String,
-    children: String,
-    per_minute: String,
-    canary: String,
-    window: String,
-    pause_percent: String,
-}
-
-impl Filled {
-    fn of(form: &Form) -> Self {
-        let text = |name| form.get(name).unwrap_or_default().to_owned();
-        Self {
-            name: text("name"),
-            numbers: text("numbers"),
-            filter: text("where"),
-            everyone: form.get("everyone").is_some(),
-            date: text("date"),
-            time: text("time"),
-            zone: text("zone"),
-            late: form.get("late").is_some(),
-            reason: text("reason"),
-            children: text("children"),
-            per_minute: text("per_minute"),
-            canary: text("canary"),
-            window: text("window"),
-            pause_percent: text("pause_percent"),
-        }
-    }
-
-    /// # Errors
-    /// A field that is no number.
-    fn terms(&self) -> Result<TermsAsked, (&'static str, String)> {
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let number = |field: &'static str, text: &str| match text {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| (field, format!("`{text}` is not a whole number."))),
-        };
-        let on = match (self.date.as_str(), self.time.as_str()) {
-            ("", _) => None,
-            (date, "") => Some(date.to_owned()),
-            (date, time) => Some(format!("{date}T{time}")),
-        };
-        Ok(TermsAsked {
-            reason: some(&self.reason),
-            on,
-            zone: some(&self.zone),
-            children: some(&self.children),
-            per_minute: number("per_minute", &self.per_minute)?,
-            canary: number("canary", &self.canary)?,
-            window: some(&self.window),
-            pause_percent: number("pause_percent", &self.pause_percent)?,
-        })
-    }
-}
-
-/// What is wrong, by the field that it belongs to.
-#[derive(Debug, Default)]
-struct Errors(BTreeMap<&'static str, String>);
-
-impl Errors {
-    fn at(field: &'static str, error: impl Into<String>) -> Self {
-        Self([(field, error.into())].into())
-    }
-
-    fn of(&self, field: &str) -> Option<&str> {
-        self.0.get(field).map(String::as_str)
-    }
-
-    /// A browser does not fill in a file again.
-    fn with_file(mut self, came: bool) -> Self {
-        if came && !self.has("file") {
-            self.0.insert("file", "Choose the file again: it is not kept with the form.".into());
-        }
-        self
-    }
-
-    fn has(&self, field: &str) -> bool {
-        self.0.contains_key(field)
-    }
-}
-
-impl From<&Refusal> for Errors {
-    fn from(refusal: &Refusal) -> Self {
-        let field = match refusal {
-            Refusal::PastDate { .. } => "on",
-            Refusal::EveryoneSelected { .. } => "where",
-            _ => "form",
-        };
-        Self::at(field, words::refusal(refusal))
-    }
-}
 
 struct BadRow {
     line: u64,
@@ -140,7 +34,15 @@ struct BadRow {
 #[derive(Template)]
 #[template(path = "campaign_new.html")]
 struct NewPart {
+    title: String,
+    path: String,
+    /// Of one that is changed: its accounts stay where nothing is said of them.
+    change: Option<Changed>,
     filled: Filled,
+    picked: Picked,
+    is_picking: bool,
+    statuses: Vec<Choice>,
+    groups: Groups,
     errors: Errors,
     bad_rows: Vec<BadRow>,
     more_bad_rows: u64,
@@ -151,26 +53,76 @@ struct NewPart {
     key_field: &'static str,
 }
 
-pub async fn ask(State(console): State<Shared>, visitor: Visitor) -> Answer<Response> {
-    shown(&console, &visitor, Filled::default(), Errors::default(), BadRows::default()).await
+impl NewPart {
+    fn is_alone(&self) -> bool {
+        self.picked.family == PickedFamily::Alone
+    }
+
+    fn is_child(&self) -> bool {
+        self.picked.family == PickedFamily::Child
+    }
 }
 
-async fn shown(
-    console: &Shared,
-    visitor: &Visitor,
-    filled: Filled,
-    errors: Errors,
-    bad_rows: BadRows,
-) -> Answer<Response> {
+/// The campaign that is changed.
+pub struct Changed {
+    pub id: CampaignId,
+    /// Who is in it, and how many.
+    pub accounts: String,
+    /// Stands for what was shown of it.
+    pub seen: String,
+}
+
+struct Choice {
+    name: String,
+    is_chosen: bool,
+}
+
+/// The form as it is to be shown.
+#[derive(Default)]
+pub struct Shown {
+    pub filled: Filled,
+    pub errors: Errors,
+    pub bad_rows: BadRows,
+    /// What a filter is to be made of, and could not be.
+    pub picked: Picked,
+    pub change: Option<Changed>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NewAsked {
+    #[serde(rename = "where")]
+    filter: String,
+}
+
+pub async fn ask(State(console): State<Shared>, visitor: Visitor, Query(asked): Query<NewAsked>) -> Answer<Response> {
+    let filled = Filled { filter: asked.filter, ..Filled::default() };
+    show(&console, &visitor, Shown { filled, ..Shown::default() }).await
+}
+
+pub async fn show(console: &Shared, visitor: &Visitor, shown: Shown) -> Answer<Response> {
+    let Shown { filled, errors, bad_rows, picked, change } = shown;
     let settings = console.store.settings().await?;
+    let statuses = console.store.statuses().await?;
     let total = bad_rows.total();
     let is_refused = total > 0 || !errors.0.is_empty();
     let shown = bad_rows.problems.into_iter().take(BAD_ROWS_SHOWN);
-    let bad_rows: Vec<_> =
-        shown.map(|bad| BadRow { line: bad.line, column: bad.column, message: bad.message }).collect();
+    let bad_rows: Vec<_> = shown
+        .map(|bad| BadRow { line: bad.line, column: bad.column, message: without_commands(&bad.message) })
+        .collect();
     let part = NewPart {
+        title: change.as_ref().map_or("New campaign".into(), |change| format!("Change campaign {}", change.id)),
+        path: change.as_ref().map_or("/campaigns/new".into(), |change| format!("/campaigns/{}/change", change.id)),
+        change,
+        groups: Groups::offered(console, &picked.group, visitor.asked.reader).await?,
+        statuses: statuses
+            .into_iter()
+            .map(|status| Choice { is_chosen: status.name == picked.status, name: status.name })
+            .collect(),
+        is_picking: picked != Picked::default(),
         filled,
-        errors,
+        picked,
+        errors: errors.told(|text| plain(text, settings.company_zone, visitor.asked.reader)),
         more_bad_rows: total - bad_rows.len() as u64,
         bad_rows,
         usual_window: settings.window().map_or("always".into(), |window| window.text()),
@@ -179,22 +131,63 @@ async fn shown(
         form_key: visitor.form_key()?,
         key_field: KEY_FIELD,
     };
-    let view = visitor.view("New campaign", &part)?;
+    let view = visitor.view(&part.title, &part)?;
     let status = if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     Ok((status, view).into_response())
 }
 
+/// What was picked and not added would be forgotten in silence.
+pub fn not_added(form: &Form) -> Option<Shown> {
+    let picked = which::picked(form);
+    let errors = Errors::at("picked", "Add this to the filter first, or empty it; nothing was done.");
+    let errors = errors.with_file(form.file().is_some());
+    (picked != Picked::default()).then(|| Shown { errors, picked, ..Shown::default() })
+}
+
+/// The form again, with what was picked added to its filter; nothing is made.
+pub fn with_picked(mut filled: Filled, form: &Form, change: Option<Changed>) -> Shown {
+    let picked = which::picked(form);
+    let (picked, errors) = match picked.added_to(&filled.filter) {
+        Ok(text) if text == filled.filter => (picked, Errors::at("picked", "Fill in what to filter by.")),
+        Ok(text) => {
+            filled.filter = text;
+            (Picked::default(), Errors::default())
+        }
+        Err((_, error)) => (picked, Errors::at("picked", words::sentence(&error))),
+    };
+    let errors = errors.with_file(form.file().is_some());
+    Shown { filled, errors, picked, change, ..Shown::default() }
+}
+
 pub async fn make(State(console): State<Shared>, visitor: Visitor, Ours(form): Ours) -> Answer<Response> {
     let filled = Filled::of(&form);
-    let refused = match made(&console, &visitor, &filled, &form).await? {
+    if form.get("step") == Some("pick") {
+        return show(&console, &visitor, with_picked(filled, &form, None)).await;
+    }
+    if let Some(again) = not_added(&form) {
+        return show(&console, &visitor, Shown { filled, ..again }).await;
+    }
+    let made = made(&console, &visitor, &filled, &form).await?;
+    answered(&console, &visitor, &form, made, "make", Shown { filled, ..Shown::default() }).await
+}
+
+/// Leads to the campaign, or shows the form again with what is wrong.
+pub async fn answered(
+    console: &Shared,
+    visitor: &Visitor,
+    form: &Form,
+    made: Result<Made, Errors>,
+    done: &str,
+    again: Shown,
+) -> Answer<Response> {
+    let again = match made {
         Ok(Made::Campaign(campaign)) => {
-            return Ok(visitor.leads_to(&format!("/campaigns/{}?done=make", campaign.id)));
+            return Ok(visitor.leads_to(&format!("/campaigns/{}?done={done}", campaign.id)));
         }
-        Ok(Made::BadRows(rows)) => return shown(&console, &visitor, filled, Errors::default(), rows).await,
-        Err(errors) => errors,
+        Ok(Made::BadRows(bad_rows)) => Shown { bad_rows, ..again },
+        Err(errors) => Shown { errors: errors.with_file(form.file().is_some()), ..again },
     };
-    let refused = refused.with_file(form.file().is_some());
-    shown(&console, &visitor, filled, refused, BadRows::default()).await
+    show(console, visitor, again).await
 }
 
 /// All of it or nothing.
@@ -211,7 +204,7 @@ async fn made(console: &Shared, visitor: &Visitor, filled: &Filled, form: &Form)
     if let Err(refusal) = terms.admit_date(filled.late, &settings, console.store.now().await?) {
         return Ok(Err((&refusal).into()));
     }
-    let (filter, cohort) = match cohort(filled, form).await {
+    let (filter, cohort) = match which::cohort(filled, form).await {
         Ok(cohort) => cohort,
         Err(errors) => return Ok(Err(errors)),
     };
@@ -231,43 +224,4 @@ async fn made(console: &Shared, visitor: &Visitor, filled: &Filled, form: &Form)
         Err(StoreError::Refused(refusal)) => Ok(Err((&refusal).into())),
         Err(error) => Err(words::problem(error)),
     }
-}
-
-/// Who is in it: one of the three ways.
-async fn cohort(filled: &Filled, form: &Form) -> Result<(Option<Filter>, Cohort), Errors> {
-    match (form.file(), filled.numbers.as_str(), filled.filter.as_str()) {
-        (None, "", "") => Err(Errors::at("cohort", "Say which accounts: a file, a list of numbers, or a filter.")),
-        (None, "", text) => {
-            let filter = Filter::parse(text).map_err(|error| Errors::at("where", error))?;
-            Ok((Some(filter.clone()), Cohort::Filter(filter)))
-        }
-        (None, list, "") => Ok((None, Cohort::Rows(listed(list).await?))),
-        (Some(file), "", "") => {
-            let rows = import::member_rows(Source::new("The file", file)).await;
-            Ok((None, Cohort::Rows(rows.map_err(|error| Errors::at("file", error.to_string()))?)))
-        }
-        _ => Err(Errors::at("cohort", "Say it in one way: a file, or a list of numbers, or a filter.")),
-    }
-}
-
-/// A pasted list: a number in each line, or a table with the header of a file.
-async fn listed(list: &str) -> Result<Rows<MemberRow>, Errors> {
-    let first = list.lines().next().unwrap_or_default();
-    if first.split([',', ';']).any(|column| column.trim() == "account_number") {
-        let rows = import::member_rows(Source::new("The list", Cursor::new(list.to_owned()))).await;
-        return rows.map_err(|error| Errors::at("numbers", error.to_string()));
-    }
-    let lines = (1..).zip(list.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let rows = lines.map(|(line, number)| match AccountNumber::parse(number) {
-        Ok(account) => Ok(MemberRow { line, account, on: None, reason: None }),
-        Err(error) => Err(RowProblem::new(line, "account_number", error)),
-    });
-    let rows: Vec<_> = rows.collect();
-    let (sender, receiver) = mpsc::channel(rows.len().div_ceil(CHUNK_ROWS).max(1));
-    let mut rest = rows.into_iter().peekable();
-    while rest.peek().is_some() {
-        // There is room for all of them.
-        let _ = sender.try_send(rest.by_ref().take(CHUNK_ROWS).collect());
-    }
-    Ok(receiver)
 }

@@ -24,7 +24,11 @@ const LONG: &str = "account_number,date,reason\n1002,,moved away\n1003,2099-12-2
 
 impl Browser<'_> {
     /// Sends the form of a new campaign as a browser does: in parts, with a file that may be empty.
-    fn makes(&mut self, fields: &[(&str, &str)], file: &str) -> Answer {
+    pub(super) fn makes(&mut self, fields: &[(&str, &str)], file: &str) -> Answer {
+        self.sends("/campaigns/new", fields, file)
+    }
+
+    pub(super) fn sends(&mut self, path: &str, fields: &[(&str, &str)], file: &str) -> Answer {
         let key = self.form_key.clone();
         let fields = [&[("form_key", key.as_str())], fields].concat();
         let part = |(name, value): &(&str, &str)| {
@@ -35,13 +39,13 @@ impl Browser<'_> {
              Content-Type: text/csv\r\n\r\n{file}\r\n--edge--\r\n"
         );
         let body = fields.iter().map(part).collect::<Vec<_>>().concat() + &file;
-        let answer = self.request("POST", "/campaigns/new").body("multipart/form-data; boundary=edge", body).answer();
+        let answer = self.request("POST", path).body("multipart/form-data; boundary=edge", body).answer();
         self.takes(answer)
     }
 
     /// Makes one and answers its path.
     #[track_caller]
-    fn made(&mut self, fields: &[(&str, &str)], file: &str) -> String {
+    pub(super) fn made(&mut self, fields: &[(&str, &str)], file: &str) -> String {
         self.page("/campaigns/new");
         let to = self.makes(fields, file).is(303).header("location").unwrap().to_owned();
         to.split('?').next().unwrap().to_owned()

@@ -1,0 +1,151 @@
+//! The form of a campaign, new or changed, as it was filled in and is shown again; and what is wrong with it.
+
+use std::collections::BTreeMap;
+
+use crate::console::form::Form;
+use crate::console::words;
+use crate::domain::campaign::CampaignView;
+use crate::domain::campaign::terms::TermsAsked;
+use crate::domain::refusal::Refusal;
+
+/// The form as it was filled in, and as it is shown again.
+#[derive(Debug, Default)]
+pub struct Filled {
+    pub name: String,
+    pub numbers: String,
+    pub filter: String,
+    pub everyone: bool,
+    pub date: String,
+    pub time: String,
+    pub zone: String,
+    pub late: bool,
+    pub reason: String,
+    pub children: String,
+    pub per_minute: String,
+    pub canary: String,
+    pub window: String,
+    pub pause_percent: String,
+}
+
+impl Filled {
+    pub fn of(form: &Form) -> Self {
+        let text = |name| form.get(name).unwrap_or_default().to_owned();
+        Self {
+            name: text("name"),
+            numbers: text("numbers"),
+            filter: text("where"),
+            everyone: form.get("everyone").is_some(),
+            date: text("date"),
+            time: text("time"),
+            zone: text("zone"),
+            late: form.get("late").is_some(),
+            reason: text("reason"),
+            children: text("children"),
+            per_minute: text("per_minute"),
+            canary: text("canary"),
+            window: text("window"),
+            pause_percent: text("pause_percent"),
+        }
+    }
+
+    /// Of a campaign as it is, for whoever changes it.
+    pub fn as_it_is(campaign: &CampaignView) -> Self {
+        let terms = &campaign.terms;
+        let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
+        let on = terms.on.as_deref().unwrap_or_default();
+        let (date, time) = on.split_once('T').unwrap_or((on, ""));
+        // With an offset it is more than the fields of a page hold; left as they are, it stays.
+        let is_local = time.is_empty() || time.len() == 5;
+        Self {
+            name: campaign.name.clone(),
+            date: if is_local { date.to_owned() } else { String::new() },
+            time: if is_local { time.to_owned() } else { String::new() },
+            zone: terms.on_zone.map(|zone| zone.name().to_owned()).unwrap_or_default(),
+            reason: terms.reason.clone().unwrap_or_default(),
+            children: terms.children.map(|children| children.as_str().to_owned()).unwrap_or_default(),
+            per_minute: number(terms.per_minute),
+            canary: number(terms.canary),
+            window: terms.window.clone().unwrap_or_else(|| "always".into()),
+            pause_percent: terms.pause_percent.to_string(),
+            ..Self::default()
+        }
+    }
+
+    /// The terms of one that is changed. Dates that were not touched are what they were.
+    ///
+    /// # Errors
+    /// A field that is no number.
+    pub fn terms_of(&self, before: &CampaignView) -> Result<TermsAsked, (&'static str, String)> {
+        let asked = self.terms()?;
+        let was = Self::as_it_is(before);
+        let is_untouched = (&self.date, &self.time, &self.zone) == (&was.date, &was.time, &was.zone);
+        if is_untouched { Ok(TermsAsked { on: before.terms.on.clone(), ..asked }) } else { Ok(asked) }
+    }
+
+    /// # Errors
+    /// A field that is no number.
+    pub fn terms(&self) -> Result<TermsAsked, (&'static str, String)> {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let number = |field: &'static str, text: &str| match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| (field, format!("`{text}` is not a whole number."))),
+        };
+        let on = match (self.date.as_str(), self.time.as_str()) {
+            ("", _) => None,
+            (date, "") => Some(date.to_owned()),
+            (date, time) => Some(format!("{date}T{time}")),
+        };
+        Ok(TermsAsked {
+            reason: some(&self.reason),
+            on,
+            zone: some(&self.zone),
+            children: some(&self.children),
+            per_minute: number("per_minute", &self.per_minute)?,
+            canary: number("canary", &self.canary)?,
+            window: some(&self.window),
+            pause_percent: number("pause_percent", &self.pause_percent)?,
+        })
+    }
+}
+
+/// What is wrong, by the field that it belongs to.
+#[derive(Debug, Default)]
+pub struct Errors(pub BTreeMap<&'static str, String>);
+
+impl Errors {
+    pub fn at(field: &'static str, error: impl Into<String>) -> Self {
+        Self([(field, error.into())].into())
+    }
+
+    pub fn of(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    /// As the page says it.
+    pub fn told(self, told: impl Fn(&str) -> String) -> Self {
+        Self(self.0.into_iter().map(|(field, error)| (field, told(&error))).collect())
+    }
+
+    /// A browser does not fill in a file again.
+    pub fn with_file(mut self, came: bool) -> Self {
+        if came && !self.has("file") {
+            self.0.insert("file", "Choose the file again: it is not kept with the form.".into());
+        }
+        self
+    }
+
+    pub fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+}
+
+impl From<&Refusal> for Errors {
+    fn from(refusal: &Refusal) -> Self {
+        let field = match refusal {
+            Refusal::PastDate { .. } => "on",
+            Refusal::EveryoneSelected { .. } => "where",
+            _ => "form",
+        };
+        Self::at(field, words::refusal(refusal))
+    }
+}
