@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use self::children::Children;
 use self::filled::Filled;
 use super::form::KEY_FIELD;
-use super::gate::{self, Ours, Place, Visitor};
+use super::gate::{Ours, Place, Visitor};
 use super::plain::plain;
 use super::reader::Moment;
 use super::{Console, Shared, accounts, words};
@@ -219,8 +219,7 @@ pub async fn confirm(
         digest: Some(digest.to_owned()),
         children,
     };
-    let store = console.store.clone();
-    let event = match gate::to_the_end(async move { store.request(&request).await }).await? {
+    let event = match console.store.request(&request).await {
         Ok(Requested::Created(event) | Requested::BroughtForward(event) | Requested::UnderWay(event)) => Some(event),
         Ok(Requested::AlreadyDisconnected { event, .. }) => event,
         Err(StoreError::Refused(refusal)) => {

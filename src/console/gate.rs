@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::form::{self, Form};
 use super::page::Asked;
@@ -97,14 +97,6 @@ impl Place {
     pub fn leave(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
-}
-
-/// A write in a task of its own, which a browser that goes away does not stop half-way.
-///
-/// # Errors
-/// It panicked, which is a bug.
-pub async fn to_the_end<T: Send + 'static>(write: impl Future<Output = T> + Send + 'static) -> Answer<T> {
-    tokio::spawn(write.in_current_span()).await.map_err(|_| Problem::bug())
 }
 
 /// The layer.

@@ -9,7 +9,7 @@ use super::new::{self, Changed, Shown};
 use super::{CampaignView, id_of, told, which};
 use crate::api::problem::Answer;
 use crate::console::form::Form;
-use crate::console::gate::{self, Ours, Visitor};
+use crate::console::gate::{Ours, Visitor};
 use crate::console::reader::Reader;
 use crate::console::{Shared, words};
 use crate::domain::campaign::dry_run::hex;
@@ -123,9 +123,8 @@ async fn changed(
     if revision.name.is_none() && revision.terms.is_none() && cohort.is_none() {
         return Ok(Err(Errors::at("form", "Nothing is different from what it is already.")));
     }
-    let (store, id, by) = (console.store.clone(), before.id, visitor.actor());
-    let changing = async move { store.change_campaign(id, &revision, cohort, &by, Making::QUIET).await };
-    match gate::to_the_end(changing).await? {
+    let changed = console.store.change_campaign(before.id, &revision, cohort, &visitor.actor(), Making::QUIET).await;
+    match changed {
         Ok(made) => Ok(Ok(made)),
         Err(StoreError::Refused(refusal)) => Ok(Err((&refusal).into())),
         Err(error) => Err(words::problem(error)),

@@ -10,7 +10,7 @@ use super::told::{Told, accounts};
 use super::{CampaignView, dry_run, id_of, named};
 use crate::api::problem::{Answer, Problem};
 use crate::console::form::KEY_FIELD;
-use crate::console::gate::{self, Ours, Visitor};
+use crate::console::gate::{Ours, Visitor};
 use crate::console::reader::Reader;
 use crate::console::{Shared, words};
 use crate::domain::campaign::{Command, State as CampaignState};
@@ -132,14 +132,11 @@ pub async fn confirm(
     let reason = form.get("reason").unwrap_or_default();
     let note = if reason.is_empty() { Ok(None) } else { parse_text(reason).map(Some) };
     let error = match note {
-        Ok(note) => {
-            let (store, command, by) = (console.store.clone(), kind.command(note), visitor.actor());
-            match gate::to_the_end(async move { store.command_campaign(id, &command, &by).await }).await? {
-                Ok(_) => return Ok(visitor.leads_to(&format!("/campaigns/{id}?done={}", kind.as_str()))),
-                Err(StoreError::Refused(refusal)) => words::refusal(&refusal),
-                Err(error) => return Err(words::problem(error)),
-            }
-        }
+        Ok(note) => match console.store.command_campaign(id, &kind.command(note), &visitor.actor()).await {
+            Ok(_) => return Ok(visitor.leads_to(&format!("/campaigns/{id}?done={}", kind.as_str()))),
+            Err(StoreError::Refused(refusal)) => words::refusal(&refusal),
+            Err(error) => return Err(words::problem(error)),
+        },
         Err(error) => error,
     };
     let campaign = console.store.campaign(id).await.map_err(words::problem)?;
@@ -154,8 +151,7 @@ pub async fn approve(
     Ours(form): Ours,
 ) -> Answer<Response> {
     let (id, digest) = (id_of(&id)?, seen(form.get("digest"))?);
-    let (store, by) = (console.store.clone(), visitor.actor());
-    let approved = gate::to_the_end(async move { store.approve_campaign(id, Some(&digest), &by).await }).await?;
+    let approved = console.store.approve_campaign(id, Some(&digest), &visitor.actor()).await;
     agreed(&console, &visitor, id, approved.map(|_| ()), "approve").await
 }
 
@@ -167,8 +163,7 @@ pub async fn start(
     Ours(form): Ours,
 ) -> Answer<Response> {
     let (id, digest) = (id_of(&id)?, seen(form.get("digest"))?);
-    let (store, by) = (console.store.clone(), visitor.actor());
-    let started = gate::to_the_end(async move { store.start_campaign(id, Some(&digest), &by).await }).await?;
+    let started = console.store.start_campaign(id, Some(&digest), &visitor.actor()).await;
     agreed(&console, &visitor, id, started.map(|_| ()), "start").await
 }
 

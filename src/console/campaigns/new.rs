@@ -11,7 +11,7 @@ use super::filled::{Errors, Filled};
 use super::which;
 use crate::api::problem::Answer;
 use crate::console::form::{Form, KEY_FIELD};
-use crate::console::gate::{self, Ours, Visitor};
+use crate::console::gate::{Ours, Visitor};
 use crate::console::groups::Groups;
 use crate::console::plain::{plain, without_commands};
 use crate::console::{Shared, words};
@@ -217,9 +217,7 @@ async fn made(console: &Shared, visitor: &Visitor, filled: &Filled, form: &Form)
         failures_max: console.failures_max,
         by: visitor.actor(),
     };
-    let store = console.store.clone();
-    let making = async move { store.create_campaign(&draft, cohort, Making::QUIET).await };
-    match gate::to_the_end(making).await? {
+    match console.store.create_campaign(&draft, cohort, Making::QUIET).await {
         Ok(made) => Ok(Ok(made)),
         Err(StoreError::Refused(refusal)) => Ok(Err((&refusal).into())),
         Err(error) => Err(words::problem(error)),

@@ -13,7 +13,7 @@ use super::{EventView, Found};
 use crate::api::problem::{Answer, Problem};
 use crate::console::accounts::path_of;
 use crate::console::form::{Form, KEY_FIELD};
-use crate::console::gate::{self, Ours, Visitor};
+use crate::console::gate::{Ours, Visitor};
 use crate::console::plain::plain;
 use crate::console::reader::Moment;
 use crate::console::{Shared, words};
@@ -24,7 +24,7 @@ use crate::domain::dispositions::{Choice, Dispositions};
 use crate::domain::event::{Along, Change, State as EventState};
 use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_text;
-use crate::store::{StoreError, StoreResult};
+use crate::store::StoreError;
 
 /// What is to be done with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,16 +293,12 @@ pub async fn confirm(
         (Kind::Retry, _) => Some(Change::Retry),
         _ => None,
     };
-    let (store, event, by, failures_max) =
-        (console.store.clone(), found.event.id, visitor.actor(), console.failures_max);
-    let write = async move {
-        let reason = reason.as_deref();
-        match (change, choices) {
-            (Some(change), _) => store.change(event, &change, &by, reason).await,
-            (None, choices) => store.decide(event, &choices.unwrap_or_default(), &by, reason, failures_max).await,
-        }
+    let (event, by, reason) = (found.event.id, visitor.actor(), reason.as_deref());
+    let done = if let Some(change) = change {
+        console.store.change(event, &change, &by, reason).await
+    } else {
+        console.store.decide(event, &choices.unwrap_or_default(), &by, reason, console.failures_max).await
     };
-    let done: StoreResult<EventView> = gate::to_the_end(write).await?;
     match done {
         Ok(event) => Ok(visitor.leads_to(&format!("/events/{}?done={}", event.id, kind.as_str()))),
         Err(StoreError::Refused(refusal)) => {
