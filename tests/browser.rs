@@ -7,7 +7,9 @@ mod campaigns;
 mod disconnect;
 mod events;
 mod looks;
+mod roles;
 mod sign_in;
+mod system;
 mod window;
 mod without_javascript;
 

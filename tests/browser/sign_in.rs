@@ -3,11 +3,16 @@
 use disconnectd::domain::token::Role;
 
 use super::embedded;
-use super::window::Window;
+use super::window::{ENTER, Window};
+use crate::behaviour::console::events::scheduled;
 use crate::behaviour::console::{PASSWORD, with_users};
 use crate::support::database::TestDatabase;
 
-embedded!(a_person_signs_in_and_out, a_session_that_ends_in_the_middle_leads_back);
+embedded!(
+    a_person_signs_in_and_out,
+    the_colours_that_somebody_chooses_stay,
+    a_session_that_ends_in_the_middle_leads_back,
+);
 
 async fn a_person_signs_in_and_out(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
@@ -22,17 +27,6 @@ async fn a_person_signs_in_and_out(db: &TestDatabase) {
     window.until_at("/accounts/1001/invoices");
     window.until_says("#user", "viewer");
 
-    // The colours that somebody chooses stay.
-    window.until_says("#theme", "Auto");
-    window.click("#theme");
-    window.until_says("#theme", "Dark");
-    window.until_at("/accounts/1001/invoices");
-    let paper = "return getComputedStyle(document.body).backgroundColor";
-    let dark = window.script(paper, &[]);
-    window.click("#theme");
-    window.until_says("#theme", "Light");
-    assert_ne!(window.script(paper, &[]), dark);
-
     window.click("#sign-out");
     window.until_at("/sign-in");
     window.go("/accounts");
@@ -40,24 +34,84 @@ async fn a_person_signs_in_and_out(db: &TestDatabase) {
     window.ends_clean();
 }
 
-async fn a_session_that_ends_in_the_middle_leads_back(db: &TestDatabase) {
+async fn the_colours_that_somebody_chooses_stay(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
-    let window = Window::of(&served, Role::Operator);
-    window.click("[data-account='1003'] summary");
-    window.click("[data-account='1003'] [data-window]");
-    window.until("dialog #disconnect");
-    db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
-    window.click("#disconnect");
-    window.until_says("#message", "nothing was done");
-    assert!(!window.shows("dialog"), "the whole page says so, not the dialog");
-    window.signs_in("operator");
-    window.until_at("/accounts/1003/disconnect");
-    window.until("main #disconnect");
-    assert_eq!(db.count("disconnect_events").await, 0);
-    // A search is typed into a page whose session has ended.
-    window.go("/accounts");
-    db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
-    window.types("#search", "miller");
-    window.until("#sign-in");
-    window.ends_clean();
+    for window in Window::with_and_without_javascript(&served, Role::Viewer) {
+        window.looks(1280, "light");
+        let light = window.colour("body", "background-color");
+        window.go("/accounts/1001/invoices");
+        window.until_says("#theme", "Auto");
+        window.click("#theme");
+        window.until_says("#theme", "Dark");
+        window.until_at("/accounts/1001/invoices");
+        let dark = window.colour("body", "background-color");
+        assert_ne!(dark, light);
+        // On other pages too, and for whoever has signed out and in again.
+        window.click("#sign-out");
+        window.until("#sign-in");
+        assert_eq!(window.colour("body", "background-color"), dark);
+        window.signs_in("viewer");
+        window.until_says("#theme", "Dark");
+        // What is chosen goes before what the system has.
+        window.looks(1280, "dark");
+        assert_eq!(window.colour("body", "background-color"), dark);
+        window.click("#theme");
+        window.until_says("#theme", "Light");
+        assert_eq!(window.colour("body", "background-color"), light);
+        window.click("#theme");
+        window.until_says("#theme", "Auto");
+        assert_eq!(window.colour("body", "background-color"), dark);
+        window.ends_clean();
+    }
+}
+
+async fn a_session_that_ends_in_the_middle_leads_back(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let event = scheduled(&program, "1002", "2099-12-01");
+    program.write("list.csv", "account_number\n1001\n");
+    let create = ["campaign", "create", "--name", "One", "--accounts", "list.csv", "--children", "keep"];
+    program.run(&[&create[..], &["--on", "2099-12-01"]].concat()).exits(0);
+    program.run(&["campaign", "start", "1", "--yes"]).exits(0);
+    let before = db.dump().await;
+    let cancel = format!("/events/{event}/cancel");
+    // A page, what leads from it to the form where that opens in the dialog, the button, and where it leads back to.
+    let forms: [(&str, &[&str], &str, &str); 5] = [
+        ("/accounts/1003", &[".head summary", ".head [data-window]"], "#disconnect", "/accounts/1003/disconnect"),
+        (&format!("/events/{event}"), &[".head summary", ".head a[href$='/cancel']"], "#confirm", &cancel),
+        ("/campaigns/1", &["#abort"], "#confirm", "/campaigns/1/abort"),
+        ("/campaigns/new", &[], "#make", "/campaigns/new"),
+        ("/system/settings", &[], "#setting-cutoff_time button", "/system/settings"),
+    ];
+    // One after the other, since all sessions end.
+    for signed_in in [Window::of, Window::without_javascript_of] {
+        let window = signed_in(&served, Role::Admin);
+        for (page, steps, button, back) in forms {
+            window.go(page);
+            for step in steps {
+                window.click(step);
+            }
+            window.until(button);
+            db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
+            window.click(button);
+            window.until_says("#message", "Your session has ended, so nothing was done.");
+            assert!(!window.shows("dialog"), "{page}: the whole page says so, not the dialog");
+            window.signs_in("admin");
+            window.until_at(back);
+            window.until(&format!("main {button}"));
+        }
+        // A list is searched in a page whose session has ended.
+        window.go("/accounts");
+        db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
+        window.types("#search", "miller");
+        window.press(ENTER);
+        window.until("#sign-in");
+        window.signs_in("admin");
+        window.until_says("#accounts", "Ben Miller");
+        window.ends_clean();
+    }
+    let after = db.dump().await;
+    for table in ["account_log", "campaign_log", "settings"] {
+        assert_eq!(before[table], after[table], "something was done");
+    }
+    assert_eq!((db.count("disconnect_events").await, db.count("campaigns").await), (2, 1));
 }

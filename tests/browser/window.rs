@@ -31,22 +31,26 @@ pub struct Window {
     driver: SocketAddr,
     session: String,
     console: SocketAddr,
+    has_javascript: bool,
 }
 
 impl Window {
     pub fn open(served: &Served) -> Self {
-        Self::with_preferences(served, &json!({}))
+        Self::opened(served, true)
     }
 
     pub fn without_javascript(served: &Served) -> Self {
-        Self::with_preferences(served, &json!({"profile.managed_default_content_settings.javascript": 2}))
+        Self::opened(served, false)
     }
 
-    fn with_preferences(served: &Served, preferences: &Value) -> Self {
+    fn opened(served: &Served, has_javascript: bool) -> Self {
         let driver = std::env::var("DISCONNECTD_TEST_WEBDRIVER")
             .unwrap_or_else(|_| panic!("DISCONNECTD_TEST_WEBDRIVER is not set: run tests/run, which starts it"));
-        let mut preferences = preferences.clone();
-        preferences["intl.accept_languages"] = json!("en-US");
+        let scripts = if has_javascript { 1 } else { 2 };
+        let preferences = json!({
+            "intl.accept_languages": "en-US",
+            "profile.managed_default_content_settings.javascript": scripts,
+        });
         let capabilities = json!({
             "goog:chromeOptions": {
                 "args": [
@@ -61,7 +65,8 @@ impl Window {
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
             "timeouts": {"implicit": 0, "pageLoad": 30_000, "script": 30_000},
         });
-        let mut window = Self { driver: driver.parse().unwrap(), session: String::new(), console: served.address };
+        let (driver, session, console) = (driver.parse().unwrap(), String::new(), served.address);
+        let mut window = Self { driver, session, console, has_javascript };
         let opened = window.asked("POST", "", Some(&json!({"capabilities": {"alwaysMatch": capabilities}})));
         let opened = opened.unwrap_or_else(|error| panic!("the browser does not start: {error}"));
         window.session = format!("/{}", opened["sessionId"].as_str().unwrap());
@@ -76,15 +81,37 @@ impl Window {
         window
     }
 
+    /// The same in two browsers, the second one without JavaScript: for what has to go in both.
+    pub fn with_and_without_javascript(served: &Served, role: Role) -> [Self; 2] {
+        [Self::of(served, role), Self::without_javascript_of(served, role)]
+    }
+
+    pub fn without_javascript_of(served: &Served, role: Role) -> Self {
+        let window = Self::without_javascript(served);
+        window.signs_in(role.as_str());
+        window.until("#accounts");
+        window
+    }
+
+    pub fn has_javascript(&self) -> bool {
+        self.has_javascript
+    }
+
     /// From wherever it is: the path may be one that leads to the sign-in page.
+    #[track_caller]
     pub fn signs_in(&self, name: &str) {
+        self.tries_to_sign_in(name, PASSWORD);
+        self.until("#user");
+    }
+
+    #[track_caller]
+    pub fn tries_to_sign_in(&self, name: &str, password: &str) {
         if self.find("#sign-in").is_none() {
             self.go("/sign-in");
         }
         self.types("#name", name);
-        self.types("#password", PASSWORD);
+        self.types("#password", password);
         self.click("#sign-in button");
-        self.until("#user");
     }
 
     /// One command. `Err` has WebDriver's name for what went wrong.
@@ -117,7 +144,9 @@ impl Window {
             }
             if begun.elapsed() > SOON {
                 let source = self.asked("GET", "/source", None).unwrap_or_default();
-                panic!("waited in vain for {what} at {}: {}", self.path(), source.as_str().unwrap_or_default());
+                let scripts = if self.has_javascript { "" } else { " without JavaScript" };
+                let source = source.as_str().unwrap_or_default();
+                panic!("waited in vain for {what} at {}{scripts}: {source}", self.path());
             }
             sleep(Duration::from_millis(10));
         }
@@ -126,6 +155,12 @@ impl Window {
     #[track_caller]
     pub fn go(&self, path: &str) {
         self.ask("POST", "/url", Some(&json!({"url": format!("http://{}{path}", self.console)})));
+    }
+
+    /// The browser's own way back.
+    #[track_caller]
+    pub fn back(&self) {
+        self.ask("POST", "/back", None);
     }
 
     /// Where it is, without the host.
@@ -201,6 +236,15 @@ impl Window {
             self.asked("POST", &format!("/element/{element}/clear"), None).ok()?;
             self.asked("POST", &format!("/element/{element}/value"), Some(&json!({"text": text}))).ok()
         });
+    }
+
+    /// What a field holds, once it is there.
+    #[track_caller]
+    pub fn value(&self, css: &str) -> String {
+        self.wait(css, || {
+            let value = self.asked("GET", &format!("/element/{}/property/value", self.shown(css)?), None).ok()?;
+            Some(value.as_str()?.to_owned())
+        })
     }
 
     /// Chooses a file.

@@ -1,4 +1,7 @@
-//! The same with JavaScript switched off: pages and forms are enough.
+//! The same with JavaScript switched off: pages and forms are enough. What takes the same steps either way is tested beside
+//! its subject, in both.
+
+use disconnectd::domain::token::Role;
 
 use super::embedded;
 use super::window::Window;
@@ -10,14 +13,11 @@ embedded!(
     an_account_is_found_and_disconnected,
     an_event_is_rescheduled_and_cancelled,
     a_campaign_runs_from_a_file_to_its_report,
-    the_installation_is_looked_after,
 );
 
 async fn an_account_is_found_and_disconnected(db: &TestDatabase) {
     let (_, served) = with_users(db).await;
-    let window = Window::without_javascript(&served);
-    window.go("/accounts");
-    window.signs_in("operator");
+    let window = Window::without_javascript_of(&served, Role::Operator);
     window.types("#search", "ben");
     window.click("#filters button");
     window.until_gone("[data-account='1001']");
@@ -50,20 +50,6 @@ async fn an_account_is_found_and_disconnected(db: &TestDatabase) {
     assert_eq!(window.text("#address"), "none");
     window.click(".tabs a[href$='/invoices']");
     window.until_says("#invoices tbody tr", "Final");
-    window.click("#theme");
-    window.until_says("#theme", "Dark");
-    window.click("#sign-out");
-    window.until("#sign-in");
-    // A form is sent after the session has ended.
-    window.go("/accounts/1003/disconnect");
-    window.signs_in("operator");
-    window.until_at("/accounts/1003/disconnect");
-    db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
-    window.click("#disconnect");
-    window.until_says("#message", "nothing was done");
-    window.signs_in("operator");
-    window.until_at("/accounts/1003/disconnect");
-    assert_eq!(db.count("disconnect_events").await, 1);
     window.ends_clean();
 }
 
@@ -92,9 +78,7 @@ async fn an_event_is_rescheduled_and_cancelled(db: &TestDatabase) {
 
 async fn a_campaign_runs_from_a_file_to_its_report(db: &TestDatabase) {
     let (program, served) = with_users(db).await;
-    let window = Window::without_javascript(&served);
-    window.go("/campaigns");
-    window.signs_in("operator");
+    let window = Window::without_javascript_of(&served, Role::Operator);
     window.makes_campaign(&program, &[("canary", "1")]);
     window.click("#dry-run");
     window.until_says("main dl", "USD 21.54");
@@ -111,49 +95,4 @@ async fn a_campaign_runs_from_a_file_to_its_report(db: &TestDatabase) {
     window.until_says("#so-far", "2 disconnected, 1 left out");
     assert!(window.shows("#report-csv"));
     window.ends_clean();
-}
-
-async fn the_installation_is_looked_after(db: &TestDatabase) {
-    let (_, served) = with_users(db).await;
-    let window = Window::without_javascript(&served);
-    window.go("/system/settings");
-    window.signs_in("admin");
-    window.types("#cutoff_time", "noon");
-    window.click("#setting-cutoff_time button");
-    window.until("#cutoff_time-error");
-    window.types("#cutoff_time", "17:30");
-    window.click("#setting-cutoff_time button");
-    window.until_says("#notice", "Cutoff time: saved.");
-    window.go("/system/users");
-    window.types("#name", "kim");
-    window.click("#new-user button");
-    window.until("#link");
-    // The link lets its owner in, and once.
-    let link = window.text("#link");
-    let other = Window::without_javascript(&served);
-    other.go(&link[link.find("/sign-in").unwrap()..]);
-    other.click("#sign-in button");
-    other.until_says("#user", "kim");
-    // A session ends in the middle of a form whose way leads to no page.
-    window.go("/system/settings");
-    db.sql(&format!("update console_sessions set revoked_at = {}", db.instant(0))).await;
-    window.click("#setting-cutoff_time button");
-    window.until_says("#message", "nothing was done");
-    window.signs_in("admin");
-    window.until_at("/system/settings");
-    other.go("/accounts");
-    other.until("#sign-in");
-    window.go("/system/users");
-    window.click("[data-user='kim'] button[value='link']");
-    let link = window.text("#link");
-    other.go(&link[link.find("/sign-in").unwrap()..]);
-    other.click("#sign-in button");
-    other.until_says("#user", "kim");
-    // Whoever may no longer sign in is out at once.
-    window.click("[data-user='kim'] button[value='disable']");
-    window.until_says("[data-user='kim']", "Disabled");
-    other.go("/accounts");
-    other.until("#sign-in");
-    window.ends_clean();
-    other.ends_clean();
 }

@@ -28,6 +28,14 @@ impl Window {
         self.devtools("Emulation.setEmulatedMedia", &json!({"media": "print"}));
     }
 
+    /// What a colour comes to, with all that has a say in it: `rgb(...)`.
+    #[track_caller]
+    pub fn colour(&self, css: &str, property: &str) -> String {
+        let element = self.find(css).unwrap_or_else(|| panic!("there is no {css}"));
+        let computed = self.ask("GET", &format!("/element/{element}/css/{property}"), None);
+        computed.as_str().unwrap().to_owned()
+    }
+
     /// The whole page, also what is below the window, as the base64 of a PNG.
     #[track_caller]
     pub fn screenshot(&self) -> String {
