@@ -3,6 +3,7 @@
 //! What the pages say in every case is tested by plain requests, in `behaviour::console`; here is what only a browser
 //! shows: scripts, focus, keys, colours, widths, and that nothing is asked of anybody else.
 
+mod accounts;
 mod campaigns;
 mod disconnect;
 mod events;
