@@ -5,6 +5,7 @@
 
 mod accounts;
 mod campaigns;
+mod decide;
 mod disconnect;
 mod events;
 mod looks;
