@@ -12,6 +12,7 @@ mod looks;
 mod roles;
 mod sign_in;
 mod system;
+mod widths;
 mod window;
 mod without_javascript;
 
