@@ -9,6 +9,7 @@ mod decide;
 mod disconnect;
 mod events;
 mod looks;
+mod print;
 mod roles;
 mod sign_in;
 mod system;
