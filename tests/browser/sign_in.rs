@@ -4,7 +4,6 @@ use disconnectd::domain::token::Role;
 
 use super::embedded;
 use super::window::{ENTER, Window};
-use crate::behaviour::console::events::scheduled;
 use crate::behaviour::console::{PASSWORD, with_users};
 use crate::support::database::TestDatabase;
 
@@ -66,19 +65,12 @@ async fn the_colours_that_somebody_chooses_stay(db: &TestDatabase) {
 }
 
 async fn a_session_that_ends_in_the_middle_leads_back(db: &TestDatabase) {
-    let (program, served) = with_users(db).await;
-    let event = scheduled(&program, "1002", "2099-12-01");
-    program.write("list.csv", "account_number\n1001\n");
-    let create = ["campaign", "create", "--name", "One", "--accounts", "list.csv", "--children", "keep"];
-    program.run(&[&create[..], &["--on", "2099-12-01"]].concat()).exits(0);
-    program.run(&["campaign", "start", "1", "--yes"]).exits(0);
+    let (_, served) = with_users(db).await;
     let before = db.dump().await;
-    let cancel = format!("/events/{event}/cancel");
-    // A page, what leads from it to the form where that opens in the dialog, the button, and where it leads back to.
-    let forms: [(&str, &[&str], &str, &str); 5] = [
+    // A page, what leads from it to the form, the button, and where one is led back to: the form in the dialog has a page
+    // of its own, and what a form without htmx is sent to may be none.
+    let forms: [(&str, &[&str], &str, &str); 3] = [
         ("/accounts/1003", &[".head summary", ".head [data-window]"], "#disconnect", "/accounts/1003/disconnect"),
-        (&format!("/events/{event}"), &[".head summary", ".head a[href$='/cancel']"], "#confirm", &cancel),
-        ("/campaigns/1", &["#abort"], "#confirm", "/campaigns/1/abort"),
         ("/campaigns/new", &[], "#make", "/campaigns/new"),
         ("/system/settings", &[], "#setting-cutoff_time button", "/system/settings"),
     ];
@@ -110,8 +102,7 @@ async fn a_session_that_ends_in_the_middle_leads_back(db: &TestDatabase) {
         window.ends_clean();
     }
     let after = db.dump().await;
-    for table in ["account_log", "campaign_log", "settings"] {
+    for table in ["account_log", "disconnect_events", "campaigns", "settings"] {
         assert_eq!(before[table], after[table], "something was done");
     }
-    assert_eq!((db.count("disconnect_events").await, db.count("campaigns").await), (2, 1));
 }
