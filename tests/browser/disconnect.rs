@@ -103,6 +103,7 @@ async fn what_a_date_means_is_shown_in_the_dialog(db: &TestDatabase) {
     window.types("dialog #date", "12012099");
     window.until_says("dialog #means", "Europe/Berlin");
     window.types("dialog #date", "01012020");
+    window.until_says("dialog #means", "01/01/2020");
     window.click("dialog #disconnect");
     window.until("dialog #date-error");
     assert_eq!(window.script("return document.getElementById('reason').value", &[]), "moved", "what was typed stays");

@@ -106,6 +106,7 @@ async fn whoever_is_new_comes_by_a_link_and_goes_when_told(db: &TestDatabase) {
         newcomer.click("#password-form button");
         newcomer.until("#notice");
         newcomer.click("#sign-out");
+        newcomer.until_at("/sign-in");
         newcomer.go(link);
         newcomer.click("#sign-in button");
         newcomer.until_says("#message", "This link is used");
@@ -154,6 +155,7 @@ async fn a_password_is_changed_by_whoever_knows_it(db: &TestDatabase) {
         window.sets_password(PASSWORD, NEW_PASSWORD, NEW_PASSWORD);
         window.until_says("#notice", "Your password is set.");
         window.click("#sign-out");
+        window.until_at("/sign-in");
         window.tries_to_sign_in(name, PASSWORD);
         window.until_says("#message", "The name or the password is wrong.");
         window.tries_to_sign_in(name, NEW_PASSWORD);

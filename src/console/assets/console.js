@@ -88,21 +88,24 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 document.addEventListener("change", (event) => {
   const form = event.target.closest("#disconnect-form, #change-form");
   const show = form?.querySelector("#show");
-  if (!show || form.querySelector("#disconnect, #confirm")?.disabled) return;
+  if (!show) return;
+  // While an answer is on its way, it is asked anew once that is there; what was chosen counts at once.
+  const isAsked = form.querySelector("#disconnect, #confirm")?.disabled;
+  const ask = () => { if (!isAsked) show.click(); };
   const when = form.elements.namedItem("when");
   const date = form.elements.namedItem("date");
   if (["date", "time", "zone"].includes(event.target.name)) {
     if (when && date.value) when.value = "date";
     // While a year is typed, 2 is a year as well: the form must not change under the hands of who types.
-    if (date.value >= "1900") show.click();
+    if (date.value >= "1900") ask();
   }
   if (event.target.name === "when" && event.target.value === "now") {
     date.value = "";
     form.elements.namedItem("time").value = "";
-    show.click();
+    ask();
   }
   // Those below a child are asked about when it is to be disconnected too.
-  if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) show.click();
+  if (event.target.name.startsWith("child:") || (event.target.name === "others" && form.id === "disconnect-form")) ask();
 });
 
 // A form without htmx is sent once, however often its button is clicked.
