@@ -220,11 +220,15 @@ impl Window {
         });
     }
 
-    /// Clicks with the mouse, once it can be reached.
+    /// Clicks with the mouse, once it can be reached. On a button that is disabled until an answer comes, that would do
+    /// nothing.
     #[track_caller]
     pub fn click(&self, css: &str) {
         self.wait(&format!("a click on {css}"), || {
-            self.asked("POST", &format!("/element/{}/click", self.find(css)?), None).ok()
+            let element = self.find(css)?;
+            let is_enabled = self.asked("GET", &format!("/element/{element}/enabled"), None).ok()?;
+            (is_enabled == true).then_some(())?;
+            self.asked("POST", &format!("/element/{element}/click"), None).ok()
         });
     }
 
