@@ -3,7 +3,7 @@
 use disconnectd::domain::token::Role;
 
 use super::embedded;
-use super::window::{ENTER, Window};
+use super::window::Window;
 use crate::behaviour::console::events::scheduled;
 use crate::behaviour::console::with_users;
 use crate::support::database::TestDatabase;
