@@ -17,6 +17,7 @@ pub mod own_event;
 pub mod owner;
 pub mod page;
 pub mod plain;
+pub mod queue;
 pub mod screen;
 pub mod session;
 pub mod settings;
@@ -206,6 +207,9 @@ pub enum Verb {
     /// Make, list and change users: who may sign in to the console
     #[command(subcommand)]
     Users(users::UsersCommand),
+    /// The queue between schedulers and workers
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -226,8 +230,10 @@ impl Verb {
             | Self::Settings(Settings::Show)
             | Self::Overview(_)
             | Self::Events(Events::List(_) | Events::Show { .. })
+            | Self::Queue(queue::QueueCommand::Dead(queue::DeadCommand::List(_)))
             | Self::Doctor(_) => token::Role::Viewer,
-            Self::Import(_)
+            Self::Queue(_)
+            | Self::Import(_)
             | Self::Accounts(Accounts::Link { .. } | Accounts::Unlink { .. } | Accounts::Contact(_))
             | Self::Disconnect(_)
             | Self::Schedule(_)
@@ -274,6 +280,7 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Exit, CliError> {
         Verb::Campaign(command) => campaign::run(command, session).await,
         Verb::Tokens(command) => tokens::run(command, session).await,
         Verb::Users(command) => users::run(command, session).await,
+        Verb::Queue(command) => queue::run(command, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
     }
 }

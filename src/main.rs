@@ -11,7 +11,7 @@ use disconnectd::demo::{self, Demo, DemoError};
 use disconnectd::domain::user::{LINK_MAX, SignInSecret};
 use disconnectd::serve::{Roles, ServeError, Server};
 use disconnectd::shutdown::Shutdown;
-use disconnectd::store::Store;
+use disconnectd::store::{Installation, Store};
 use disconnectd::{console, doctor, engines, telemetry};
 use serde_json::json;
 
@@ -73,6 +73,10 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
         run_own: Arc::new(cli::own_event::OwnEvent::new(store.clone(), config)),
         console_url: config.console_url(config.http_listen),
         probes: doctor::probes::all(config, &store),
+        queue: {
+            let config = config.clone();
+            Arc::new(move |installation: &Installation| engines::open_queue(&config, installation))
+        },
         store,
         screen: Screen::of_process(screen.json),
         actor,

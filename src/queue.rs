@@ -5,6 +5,7 @@
 //! - a batch that is neither settled nor given back (dropped, crashed) is delivered again;
 //! - single disconnects and campaigns have queues of their own.
 
+pub mod dead;
 pub mod memory;
 pub mod rabbitmq;
 
@@ -14,10 +15,12 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use self::dead::{DeadLetter, Settled, Settlement, Which};
 use crate::domain::event::Order;
 
 /// Which of the two queues: a single disconnect never stands behind a campaign's messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LaneKind {
     Single,
     Campaign,
@@ -94,6 +97,19 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// [`QueueError::Unavailable`] where the broker does not answer in time.
     async fn depth(&self) -> Result<Depth, QueueError>;
+
+    /// What is in the dead-letter queue, the oldest first, at most `limit`. It stays there.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where the broker does not answer in time.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Drops messages from the dead-letter queue, or puts those that are orders back to where they came from. A crash
+    /// in between leaves a message in both queues at most, which does no harm.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where the broker does not answer in time; some may be done.
+    async fn settle_dead(&self, which: &Which, settlement: Settlement) -> Result<Settled, QueueError>;
 
     /// Closes connections. What was delivered and not settled is delivered again, to someone else.
     async fn close(&self);

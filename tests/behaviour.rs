@@ -8,6 +8,7 @@ mod clerk;
 mod clerks_day;
 mod cluster;
 pub mod console;
+mod dead_letters;
 mod demo;
 mod families;
 mod outages;

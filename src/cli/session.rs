@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::queue::OpenQueue;
 use super::screen::Screen;
 use crate::doctor::Probe;
 use crate::domain::actor::{Actor, Source};
@@ -26,6 +27,7 @@ pub struct Session {
     pub console_url: String,
     /// What `doctor` looks at besides the database: the configuration, the broker.
     pub probes: Vec<Arc<dyn Probe>>,
+    pub queue: Arc<OpenQueue>,
 }
 
 impl Session {

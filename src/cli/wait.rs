@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::domain::actor::{Actor, Source};
+    use crate::queue::memory::MemoryQueue;
     use crate::store::sqlite::SqliteStore;
     use crate::store::{Events as _, Installations as _};
 
@@ -112,6 +113,7 @@ mod tests {
             failures_max: 8,
             run_own: Arc::new(Stuck),
             probes: Vec::new(),
+            queue: Arc::new(|_| Ok(Arc::new(MemoryQueue::new()))),
         };
         assert_eq!(run(verb(&format!("import accounts {}", file.display())), &session).await, Exit::Done);
         for wait_s in [0, 1] {

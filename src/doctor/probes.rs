@@ -71,7 +71,8 @@ impl Probe for Broker {
         let found = if is_up {
             match queue.depth().await {
                 Ok(depth) if depth.dead > 0 => Err(format!(
-                    "{} messages in the dead-letter queue disconnectd.dead.{}: something else writes to these queues",
+                    "{} messages in the dead-letter queue disconnectd.dead.{}, which `queue dead list` shows: something \
+                     else writes to these queues, or they came back too often",
                     depth.dead, installation.id
                 )),
                 Ok(depth) => Ok(format!("answers; {} messages wait", depth.single + depth.campaign)),

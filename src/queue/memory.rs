@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use super::dead::{DeadLetter, Settled, Settlement, Which};
 use super::{Batch, Connectivity, Deliveries, Delivery, Depth, LaneKind, Published, Queue, QueueError, Receipt};
 use crate::domain::event::Order;
 
@@ -67,6 +68,15 @@ impl Queue for MemoryQueue {
     async fn depth(&self) -> Result<Depth, QueueError> {
         let waiting = |lane| self.shared.lane(lane).lock().deliveries.len() as u64;
         Ok(Depth { single: waiting(LaneKind::Single), campaign: waiting(LaneKind::Campaign), dead: 0 })
+    }
+
+    /// Nothing is put in here that is no order.
+    async fn dead_letters(&self, _: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle_dead(&self, _: &Which, _: Settlement) -> Result<Settled, QueueError> {
+        Ok(Settled::default())
     }
 
     async fn close(&self) {

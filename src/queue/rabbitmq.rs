@@ -7,6 +7,7 @@ mod address;
 mod board;
 mod connection;
 mod consumer;
+mod dead;
 mod ledger;
 mod publisher;
 mod topology;
@@ -25,12 +26,16 @@ use self::address::Address;
 use self::board::{Board, Role};
 use self::connection::{Link, Wire, close_quietly, locked};
 use self::consumer::Consumer;
+use self::dead::{TAKEN_MAX, Taken};
 use self::topology::Queues;
+use super::dead::{DeadLetter, Settled, Settlement, Which};
 use super::{Connectivity, Deliveries, Depth, LaneKind, Published, Queue, QueueError};
 use crate::domain::event::Order;
 
 /// For counting messages.
 const DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// For looking at the dead-letter queue, and for settling what is there.
+const DEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// For one supervisor to end. A little more than what it allows itself for saying goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -81,6 +86,22 @@ impl RabbitQueue {
     }
 }
 
+impl RabbitQueue {
+    /// On the publishing connection, since some of it may be published again.
+    async fn at_the_dead<T>(
+        &self,
+        does: impl AsyncFnOnce(&Wire, &Shared) -> Result<T, String>,
+    ) -> Result<T, QueueError> {
+        let Some(wire) = self.shared.publish.wire() else {
+            return Err(QueueError::Unavailable(self.shared.board.reason()));
+        };
+        match timeout(DEAD_TIMEOUT, does(&wire, &self.shared)).await {
+            Ok(done) => done.map_err(QueueError::Unavailable),
+            Err(_) => Err(QueueError::Unavailable(wire.address.timed_out("looking at the dead-letter queue"))),
+        }
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.closing.send_replace(true);
@@ -120,6 +141,21 @@ impl Queue for RabbitQueue {
             Ok(depth) => depth.map_err(QueueError::Unavailable),
             Err(_) => Err(QueueError::Unavailable(wire.address.timed_out("counting messages"))),
         }
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        self.at_the_dead(async |wire: &Wire, shared: &Shared| {
+            Ok(Taken::out(wire, &shared.queues, &shared.installation, limit).await?.shown())
+        })
+        .await
+    }
+
+    async fn settle_dead(&self, which: &Which, settlement: Settlement) -> Result<Settled, QueueError> {
+        self.at_the_dead(async |wire: &Wire, shared: &Shared| {
+            let taken = Taken::out(wire, &shared.queues, &shared.installation, TAKEN_MAX).await?;
+            taken.settled(which, settlement).await
+        })
+        .await
     }
 
     async fn close(&self) {

@@ -1,6 +1,7 @@
 //! What is in the queue and not ours: it goes to the dead-letter queue, and stops nothing.
 
 use disconnectd::domain::message;
+use disconnectd::queue::dead::{Settlement, Which};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
 
@@ -86,6 +87,49 @@ async fn a_message_that_always_comes_back_ends_in_the_dead_letter_queue() {
     let marker = orders(1);
     publish(&queue, LaneKind::Campaign, &marker).await;
     drain(&mut *consumer, &marker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_looked_at_dropped_and_put_back() {
+    let installation = installation();
+    let queue = rabbit(&broker(), &installation).await;
+    let (_connection, channel) = side_channel().await;
+    channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+    assert_eq!(queue.dead_letters(10).await.unwrap(), []);
+    let mut consumer = queue.deliveries(LaneKind::Campaign).await.unwrap();
+    let sent = orders(2);
+    put(&channel, &queue_name("campaign", &installation), b"not json").await;
+    publish(&queue, LaneKind::Campaign, &sent[..1]).await;
+    drain(&mut *consumer, &sent[..1]).await;
+    until_dead(&queue, 1).await;
+    // As if it had come back too often.
+    put(&channel, &queue_name("dead", &installation), &message::write(&installation, sent[1])).await;
+    until_dead(&queue, 2).await;
+
+    for _ in 0..2 {
+        let letters = queue.dead_letters(10).await.unwrap();
+        assert_eq!(letters.len(), 2, "looking takes nothing: {letters:?}");
+        let junk = letters.iter().find(|letter| letter.body == "not json").unwrap();
+        assert_eq!((junk.lane, junk.reason.as_deref()), (Some(LaneKind::Campaign), Some("rejected")));
+        assert!(junk.died_at.is_some() && junk.order().is_none());
+        assert!(letters.iter().any(|letter| letter.order() == Some(sent[1])));
+        // What was looked at goes back when the channel is closed, which nobody waits for.
+        until_dead(&queue, 2).await;
+    }
+    assert_eq!(queue.dead_letters(1).await.unwrap().len(), 1);
+    until_dead(&queue, 2).await;
+
+    let settled = queue.settle_dead(&Which::All, Settlement::Requeue).await.unwrap();
+    assert_eq!((settled.done.len(), settled.left.len()), (1, 1), "what is no order stays: {settled:?}");
+    drain(&mut *queue.deliveries(LaneKind::Single).await.unwrap(), &sent[1..]).await;
+    until_dead(&queue, 1).await;
+
+    let none = queue.settle_dead(&Which::Ids(vec!["0000000000000000".into()]), Settlement::Drop).await.unwrap();
+    assert_eq!(none.done.len() + none.left.len(), 0, "{none:?}");
+    until_dead(&queue, 1).await;
+    let dropped = queue.settle_dead(&Which::Ids(settled.left.clone()), Settlement::Drop).await.unwrap();
+    assert_eq!(dropped.done, settled.left);
+    until_dead(&queue, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,7 @@ use super::super::super::{Cli, Command, Verb, run};
 use crate::clock::Clock;
 use crate::domain::actor::{Actor, Source};
 use crate::domain::event::EventId;
+use crate::queue::memory::MemoryQueue;
 use crate::store::Installations as _;
 use crate::store::sqlite::SqliteStore;
 
@@ -153,6 +154,7 @@ impl Installation {
             failures_max: 8,
             run_own: Arc::new(Idle),
             probes: Vec::new(),
+            queue: Arc::new(|_| Ok(Arc::new(MemoryQueue::new()))),
         };
         run(verb(words), &session).await
     }
