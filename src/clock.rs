@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::calendar::to_micros;
+use crate::fault;
 
 /// Where now comes from: the system, or a test.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +34,7 @@ impl Clock {
         match &self.fixed {
             Some(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
             #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-            None => to_micros(Utc::now()),
+            None => to_micros(Utc::now() + fault::clock_ahead()),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::SchedulerConfig;
 use crate::domain::event::Order;
+use crate::fault::{self, Step};
 use crate::health::{Asked, Health};
 use crate::queue::{Connectivity, LaneKind, Published, Queue};
 use crate::shutdown::Shutdown;
@@ -106,6 +107,7 @@ impl Scheduler {
             return;
         }
         let published = self.queue.publish(lane, orders).await;
+        fault::behind(Step::Confirm);
         let refused: Vec<Order> = orders
             .iter()
             .zip(&published)

@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
 use crate::domain::event::{Event, Order};
 use crate::domain::plan::{Plan, Snapshot, plan_disconnect};
+use crate::fault::{self, Step};
 use crate::health::{Asked, Condition, Health};
 use crate::queue::{Batch, Deliveries, Delivery, LaneKind, Queue, QueueError};
 use crate::shutdown::Shutdown;
@@ -79,7 +80,11 @@ impl Worker {
                 batch = self.next(&mut *deliveries) => batch,
             };
             match batch {
-                Ok(batch) => self.handle(batch, stop).await,
+                Ok(batch) => {
+                    fault::behind(Step::Delivery);
+                    self.handle(batch, stop).await;
+                    fault::behind(Step::Ack);
+                }
                 Err(QueueError::Closed | QueueError::Unavailable(_)) => return,
             }
         }

@@ -6,6 +6,7 @@ mod http;
 mod program;
 mod purity;
 mod queue;
+mod rig;
 mod schema;
 mod store;
 mod support;

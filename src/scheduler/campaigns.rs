@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{LOOK_AGAIN, Scheduler};
 use crate::domain::event::Order;
+use crate::fault::{self, Step};
 use crate::queue::LaneKind;
 use crate::shutdown::Shutdown;
 use crate::store::StoreResult;
@@ -34,6 +35,9 @@ impl Scheduler {
         let claim = self.store.claim_campaigns(claim_max, in_flight_max, self.config.redispatch);
         let claimed = self.health.answer(asked, claim).await?;
         self.health.database_answered(asked);
+        if !claimed.orders.is_empty() {
+            fault::behind(Step::Claim);
+        }
         metrics::counter!("disconnectd_claimed_total").increment(claimed.orders.len() as u64);
         for (campaign, note) in &claimed.notes {
             tracing::info!(%campaign, "campaign {campaign} {note}");

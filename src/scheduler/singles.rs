@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{LOOK_AGAIN, Scheduler};
 use crate::domain::event::Order;
+use crate::fault::{self, Step};
 use crate::queue::LaneKind;
 use crate::shutdown::Shutdown;
 use crate::store::StoreResult;
@@ -38,6 +39,9 @@ impl Scheduler {
         let asked = self.health.asking();
         let orders = self.health.answer(asked, self.store.claim(self.config.claim_max, self.config.redispatch)).await?;
         self.health.database_answered(asked);
+        if !orders.is_empty() {
+            fault::behind(Step::Claim);
+        }
         metrics::counter!("disconnectd_claimed_total").increment(orders.len() as u64);
         Ok(orders)
     }

@@ -80,6 +80,12 @@ impl TestDatabase {
         Self::empty(engine).await.run_and_remove(test).await;
     }
 
+    /// The same on a PostgreSQL of the test's own.
+    pub async fn run_on_server(server: String, test: impl AsyncFnOnce(&Self)) {
+        let database = PostgresDatabase::empty_on(server, &unique_name()).await;
+        Self::of(Raw::Postgres(database)).await.run_and_remove(test).await;
+    }
+
     async fn run_and_remove(self, test: impl AsyncFnOnce(&Self)) {
         let ended = AssertUnwindSafe(async {
             test(&self).await;
@@ -218,11 +224,15 @@ impl TestDatabase {
 
     /// The text column that a query answers.
     pub async fn texts(&self, sql: &str) -> Vec<String> {
-        let texts = match &self.raw {
+        self.try_texts(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The same of a database that may be away.
+    pub async fn try_texts(&self, sql: &str) -> sqlx::Result<Vec<String>> {
+        match &self.raw {
             Raw::Postgres(database) => database.texts(sql).await,
             Raw::Sqlite(database) => database.texts(sql).await,
-        };
-        texts.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        }
     }
 
     /// SQL for the instant that many seconds from now; negative: ago.

@@ -15,13 +15,20 @@ pub struct PostgresDatabase {
     pub url: String,
     pub folder: PathBuf,
     name: String,
+    /// Where databases are made and dropped.
+    server: String,
     raw: PgPool,
 }
 
 impl PostgresDatabase {
     pub async fn empty(name: &str) -> Self {
-        administer(&format!("create database {name}")).await;
-        Self::at(name)
+        Self::empty_on(server_url(), name).await
+    }
+
+    /// On another server than that of all the tests.
+    pub async fn empty_on(server: String, name: &str) -> Self {
+        administer(&server, &format!("create database {name}")).await;
+        Self::at(server, name)
     }
 
     /// A copy of a database that is migrated once for each run of the tests.
@@ -30,28 +37,28 @@ impl PostgresDatabase {
         let template = TEMPLATE
             .get_or_init(|| async {
                 let name = format!("template_{}", std::process::id());
-                administer(&format!("drop database if exists {name}")).await;
-                administer(&format!("create database {name}")).await;
-                let store = PostgresStore::connect(&url_of(&name), 1).unwrap();
+                administer(&server_url(), &format!("drop database if exists {name}")).await;
+                administer(&server_url(), &format!("create database {name}")).await;
+                let store = PostgresStore::connect(&url_of(&server_url(), &name), 1).unwrap();
                 store.migrate().await.unwrap();
                 store.close().await;
                 name
             })
             .await;
-        administer(&format!("create database {name} template {template}")).await;
-        let database = Self::at(name);
+        administer(&server_url(), &format!("create database {name} template {template}")).await;
+        let database = Self::at(server_url(), name);
         // The copy is an installation of its own.
         let id = "update installation set id = substr(replace(gen_random_uuid()::text, '-', ''), 1, 16)";
         database.execute(id).await.unwrap();
         database
     }
 
-    fn at(name: &str) -> Self {
-        let url = url_of(name);
+    fn at(server: String, name: &str) -> Self {
+        let url = url_of(&server, name);
         let raw = PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
         let folder = std::env::temp_dir().join(format!("disconnectd_{name}"));
         std::fs::create_dir(&folder).unwrap();
-        Self { url, folder, name: name.to_owned(), raw }
+        Self { url, folder, name: name.to_owned(), server, raw }
     }
 
     pub fn open(&self) -> PostgresStore {
@@ -60,7 +67,7 @@ impl PostgresDatabase {
 
     pub async fn remove(self) {
         self.raw.close().await;
-        administer(&format!("drop database {} with (force)", self.name)).await;
+        administer(&self.server, &format!("drop database {} with (force)", self.name)).await;
         std::fs::remove_dir_all(&self.folder).unwrap();
     }
 
@@ -82,14 +89,14 @@ fn server_url() -> String {
         .unwrap_or_else(|_| panic!("DISCONNECTD_TEST_POSTGRES_URL is not set: run tests/run, which starts the servers"))
 }
 
-fn url_of(name: &str) -> String {
-    let mut url = url::Url::parse(&server_url()).unwrap();
+fn url_of(server: &str, name: &str) -> String {
+    let mut url = url::Url::parse(server).unwrap();
     url.set_path(name);
     url.into()
 }
 
-async fn administer(sql: &str) {
-    let mut server = PgConnection::connect(&server_url()).await.unwrap();
+async fn administer(server: &str, sql: &str) {
+    let mut server = PgConnection::connect(server).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut server).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     server.close().await.unwrap();
 }

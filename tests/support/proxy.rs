@@ -1,11 +1,13 @@
-//! A TCP proxy in front of a server, whose line can be cut or fall silent, and which may come up late.
+//! A TCP proxy in front of a server, whose line can be cut, slow or silent, and which may come up late.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A port that is taken, and answers nobody until [`Reserved::start`].
@@ -40,6 +42,16 @@ pub struct Proxy {
     flowing: watch::Sender<bool>,
     /// Changes for connections that are to be forgotten.
     forgotten: watch::Sender<()>,
+    line: Arc<Line>,
+}
+
+/// What becomes of the bytes on their way.
+#[derive(Default)]
+struct Line {
+    /// How long each piece is held up.
+    delay: Mutex<Duration>,
+    /// The next connection that sends this ends behind it.
+    ends_behind_commit: AtomicBool,
 }
 
 impl Proxy {
@@ -54,21 +66,26 @@ impl Proxy {
         let flow = flowing.subscribe();
         let forgotten = watch::Sender::new(());
         let forgetting = forgotten.clone();
+        let line = Arc::new(Line::default());
+        let lines = Arc::clone(&line);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (upstream, flow, mut forgotten) = (upstream.clone(), flow.clone(), forgetting.subscribe());
+                let line = Arc::clone(&lines);
                 accepted.lock().unwrap().spawn(async move {
                     if let Ok(server) = TcpStream::connect(&upstream).await {
                         let (mut from_client, mut to_client) = client.into_split();
                         let (mut from_server, mut to_server) = server.into_split();
+                        let (ends, never) = (Notify::new(), Notify::new());
                         let both = async {
                             tokio::join!(
-                                pass(&mut from_client, &mut to_server, flow.clone()),
-                                pass(&mut from_server, &mut to_client, flow),
+                                pass(&mut from_client, &mut to_server, flow.clone(), &line, &ends),
+                                pass(&mut from_server, &mut to_client, flow, &line, &never),
                             )
                         };
                         tokio::select! {
                             _ = both => {}
+                            () = ends.notified() => {}
                             _ = forgotten.changed() => {
                                 drop((from_server, to_server));
                                 std::future::pending::<()>().await; // the client's half stays open
@@ -78,7 +95,17 @@ impl Proxy {
                 });
             }
         });
-        Self { at, connections, accepting, flowing, forgotten }
+        Self { at, connections, accepting, flowing, forgotten, line }
+    }
+
+    /// Holds each piece up for so long, from now on; zero for no longer.
+    pub fn delay(&self, by: Duration) {
+        *self.line.delay.lock().unwrap() = by;
+    }
+
+    /// The next connection that sends a COMMIT ends right behind it: the server has it, and its answer is lost.
+    pub fn end_behind_next_commit(&self) {
+        self.line.ends_behind_commit.store(true, Ordering::SeqCst);
     }
 
     /// Breaks every connection, as a router that dies does. New ones are let through.
@@ -111,10 +138,20 @@ impl Proxy {
 }
 
 /// One direction of a connection, until its end or an error.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut flow: watch::Receiver<bool>) {
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut flow: watch::Receiver<bool>,
+    line: &Line,
+    ends: &Notify,
+) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
+        let delay = *line.delay.lock().unwrap();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         if flow.wait_for(|flowing| *flowing).await.is_err() {
             return;
         }
@@ -124,6 +161,12 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
+        }
+        if line.ends_behind_commit.load(Ordering::SeqCst)
+            && buffer[..read].windows(6).any(|bytes| bytes == b"COMMIT")
+            && line.ends_behind_commit.swap(false, Ordering::SeqCst)
+        {
+            ends.notify_one();
         }
     }
 }

@@ -15,6 +15,7 @@ use super::connection::{Wire, locked};
 use super::topology::Queues;
 use crate::domain::event::Order;
 use crate::domain::message;
+use crate::fault::{self, Step};
 use crate::queue::{LaneKind, Published};
 
 /// Messages under way at a time: enough to hide the round trip, few enough to lose sight of in a broken connection.
@@ -141,6 +142,7 @@ impl Call<'_> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let publish = self.channel.basic_publish("".into(), self.queue.clone(), options, &body, properties);
         let confirm = timeout(PUBLISH_TIMEOUT, publish).await.ok()?.ok()?;
+        fault::behind(Step::Publish);
         timeout(CONFIRM_TIMEOUT, confirm).await.ok()?.ok()
     }
 

@@ -21,6 +21,7 @@ use crate::domain::invoice::{InvoiceDraft, InvoiceNumber, InvoiceSummary};
 use crate::domain::money::Currency;
 use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
+use crate::fault::{self, Step};
 use crate::store::{Executed, Execution, StoreError, StoreResult};
 
 #[async_trait]
@@ -64,8 +65,12 @@ async fn disconnect(store: &PostgresStore, ids: &[i64], decide: Decide<'_>) -> R
         tx.rollback().await;
         return Ok(executed);
     }
+    fault::behind(Step::Lock);
     let ended = match run(&mut tx, &events, decide).await {
-        Ok(done) => tx.commit().await.map(|()| done),
+        Ok(done) => {
+            fault::behind(Step::Effect);
+            tx.commit().await.map(|()| done)
+        }
         Err(failure) => {
             tx.rollback().await;
             Err(failure)
@@ -73,6 +78,7 @@ async fn disconnect(store: &PostgresStore, ids: &[i64], decide: Decide<'_>) -> R
     };
     match (ended.map_err(StoreError::from), events.as_slice()) {
         (Ok(done), _) => {
+            fault::behind(Step::Commit);
             executed.extend(done);
             Ok(executed)
         }

@@ -20,6 +20,7 @@ use crate::domain::event::{Attempt, Event, EventId, Order};
 use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
 use crate::domain::story;
+use crate::fault::{self, Step};
 use crate::store::{Executed, Execution, StoreError, StoreResult};
 
 #[async_trait]
@@ -36,13 +37,18 @@ impl Execution for SqliteStore {
             [row] if asked.len() == 1 => Some(failed_attempt(row)?),
             _ => None,
         };
+        fault::behind(Step::Lock);
         let written = match run(&mut tx, &rows, decide, now).await {
-            Ok(written) => tx.commit().await.map_err(failure).map(|()| written),
+            Ok(written) => {
+                fault::behind(Step::Effect);
+                tx.commit().await.map_err(failure).map(|()| written)
+            }
             // Dropped without a commit: rolled back.
             Err(error) => Err(error),
         };
         match (written, alone) {
             (Ok(written), _) => {
+                fault::behind(Step::Commit);
                 executed.extend(written);
                 Ok(executed)
             }
