@@ -38,13 +38,12 @@ pub struct ShownOnce;
 #[derive(Default)]
 pub struct SentForms(Mutex<HashMap<SentForm, Sent>>);
 
-struct Sent {
-    at: Instant,
-    /// Whose turn it is carries the form out, or finds the answer.
-    answer: Arc<Turn<Option<Kept>>>,
-}
+/// Whose turn it is carries the form out, or finds the answer.
+type Sent = Arc<Turn<Option<Kept>>>;
 
 struct Kept {
+    /// When it was answered.
+    at: Instant,
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
@@ -83,22 +82,31 @@ impl SentForms {
             }
             let (parts, body) = response.into_parts();
             let body = body.collect().await.map_err(|_| Problem::bug())?.to_bytes();
-            let kept = answer.insert(Kept { status: parts.status, headers: parts.headers, body });
-            Ok(kept.again())
+            let kept = answer.insert(Kept { at: Instant::now(), status: parts.status, headers: parts.headers, body });
+            let answered = kept.again();
+            // It may show a secret, so it goes by itself, whether or not another form comes.
+            let answer = turn.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(KEPT).await;
+                answer.lock().await.take();
+            });
+            Ok(answered)
         };
         tokio::spawn(task.in_current_span()).await.map_err(|_| Problem::bug())?
     }
 
-    fn turn(&self, form: SentForm) -> Arc<Turn<Option<Kept>>> {
+    fn turn(&self, form: SentForm) -> Sent {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        all.retain(|_, sent| now.duration_since(sent.at) < KEPT);
-        if all.len() >= KEPT_MAX
-            && let Some(oldest) = all.iter().min_by_key(|(_, sent)| sent.at).map(|(form, _)| *form)
-        {
-            all.remove(&oldest);
+        // One that is under way is locked, and stays however long it takes.
+        all.retain(|_, sent| sent.try_lock().map_or(true, |answer| answer.is_some() || Arc::strong_count(sent) > 1));
+        if all.len() >= KEPT_MAX {
+            let at = |sent: &Sent| sent.try_lock().ok()?.as_ref().map(|kept| kept.at);
+            let oldest = all.iter().filter_map(|(form, sent)| Some((at(sent)?, *form))).min_by_key(|(at, _)| *at);
+            if let Some((_, oldest)) = oldest {
+                all.remove(&oldest);
+            }
         }
-        all.entry(form).or_insert_with(|| Sent { at: now, answer: Arc::default() }).answer.clone()
+        all.entry(form).or_default().clone()
     }
 }
 
@@ -158,14 +166,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_are_remembered_than_there_is_room_for() {
-        let forms = SentForms::default();
+    async fn one_that_is_under_way_is_known_however_many_come_meanwhile() {
+        let (forms, done) = (Arc::new(SentForms::default()), Arc::<AtomicUsize>::default());
+        let (release, released) = tokio::sync::watch::channel(false);
+        let slow = || {
+            let (forms, done, mut released) = (forms.clone(), done.clone(), released.clone());
+            async move {
+                let carry_out = async move {
+                    released.wait_for(|released| *released).await.unwrap();
+                    Ok(Redirect::to(&format!("/campaigns/{}", done.fetch_add(1, Ordering::SeqCst))).into_response())
+                };
+                forms.once(Some(SentForm([255; 32])), carry_out).await.unwrap().headers()["location"].clone()
+            }
+        };
+        let first = tokio::spawn(slow());
+        while forms.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        fills(&forms).await;
+        let second = tokio::spawn(slow());
+        release.send(true).unwrap();
+        assert_eq!(first.await.unwrap(), second.await.unwrap());
+        assert_eq!(done.load(Ordering::SeqCst), 1);
+    }
+
+    /// More forms than are remembered.
+    async fn fills(forms: &SentForms) {
         for n in 0..u32::try_from(KEPT_MAX).unwrap() + 10 {
             let mut form = [0; 32];
             form[..4].copy_from_slice(&n.to_le_bytes());
             let leads_on = async { Ok(Redirect::to("/accounts").into_response()) };
             forms.once(Some(SentForm(form)), leads_on).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn no_more_are_remembered_than_there_is_room_for() {
+        let forms = SentForms::default();
+        fills(&forms).await;
         assert_eq!(forms.0.lock().unwrap().len(), KEPT_MAX);
     }
 }

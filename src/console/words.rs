@@ -75,7 +75,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         }
         Refusal::CampaignBlocked { campaign, accounts, children } => format!(
             "Campaign {campaign} can't be started before somebody has decided what is to become of the children of \
-             {accounts} of its accounts: {}. Make it anew with a choice for children.",
+             {accounts} of its accounts: {}. Change it, and choose what becomes of children.",
             some_of(children)
         ),
         Refusal::NobodyLeft { campaign } => {

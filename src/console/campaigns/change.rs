@@ -69,9 +69,12 @@ pub async fn make(
     let made = if form.get("seen") == Some(&change.seen) {
         changed(&console, &visitor, &campaign, &filled, &form).await?
     } else {
+        // Sent again it would take the other's change back: it is refused until the page is loaded anew.
+        change.seen = form.exactly("seen").to_owned();
         Err(Errors::at(
             "form",
-            "The campaign has been changed since this was shown, so nothing was done. Look at it again.",
+            "The campaign has been changed since this was shown, so nothing was done. Load the page again to see it as it \
+             is, and say your change there.",
         ))
     };
     new::answered(&console, &visitor, &form, made, "change", Shown { filled, change: Some(change), ..Shown::default() })

@@ -174,6 +174,9 @@ async fn what_is_wrong_with_a_change_changes_nothing(db: &TestDatabase) {
     program.run(&["campaign", "change", id, "--canary", "1"]).exits(0);
     let page = browser.sends(&change, &[&same[..], &[("reason", "x")]].concat(), "").is(422).text();
     assert!(text_of(&page).contains("has been changed since this was shown"), "{page}");
+    // Pressed again on that page, it does not take the other's change back either.
+    let shown = hidden(&page, "seen").unwrap();
+    browser.sends(&change, &[&[("seen", shown.as_str())], &same[1..], &[("reason", "x")]].concat(), "").is(422);
     let after = program.json(&["campaign", "show", id])["terms"].clone();
     assert_eq!((&after["reason"], &after["canary"], &after["on"]), (&before["reason"], &1.into(), &before["on"]));
     let digest = hidden(&browser.page(&format!("{path}/dry-run")), "digest").unwrap();
