@@ -35,3 +35,30 @@ pub fn parse_name(text: &str) -> Result<String, String> {
     }
     Ok(name.to_owned())
 }
+
+/// What two texts have in common that differ in the case of letters alone. Letter by letter, so that a part of a text
+/// folds as it does in the whole.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    // At the end of a word a sigma has another form.
+    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+}
+
+/// What is searched in for an account, beside its address. No text that is searched for has a line break.
+#[must_use]
+pub fn searched(number: &str, name: &str) -> String {
+    folded(&format!("{number}\n{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_folds_as_it_does_in_the_whole() {
+        for (whole, part) in [("Özdemir", "öz"), ("ΟΔΟΣ 7", "οδος"), ("İzmir", "İZ"), ("A-1", "a-1")] {
+            assert!(folded(whole).contains(&folded(part)), "{whole} {part}");
+        }
+        assert_eq!(searched("Ä-1", "Österreich"), "ä-1\nösterreich");
+    }
+}

@@ -20,6 +20,7 @@ mod execution;
 mod failed_attempts;
 mod failure;
 mod family;
+mod folding;
 mod groups;
 mod hints;
 mod idempotency;

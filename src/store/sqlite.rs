@@ -17,6 +17,7 @@ mod events;
 mod execution;
 mod failure;
 mod family;
+mod folding;
 mod groups;
 mod hints;
 mod idempotency;

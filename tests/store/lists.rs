@@ -14,6 +14,7 @@ use crate::support::scenario::{clerk, refusal, request};
 both_engines!(
     accounts_are_filtered_by_everything_given,
     a_search_is_for_the_text_itself,
+    a_search_folds_all_letters_whatever_the_database_does,
     accounts_are_paged_by_number_each_once,
     accounts_are_paged_by_name_each_once,
     accounts_are_found_by_whether_an_event_is_to_come,
@@ -93,6 +94,37 @@ async fn a_search_is_for_the_text_itself(db: &TestDatabase) {
     assert_eq!(db.searched("'").await, ["B-4"]);
     assert_eq!(db.searched("\\").await, ["B-4"]);
     assert!(db.searched("nowhere").await.is_empty());
+}
+
+async fn a_search_folds_all_letters_whatever_the_database_does(db: &TestDatabase) {
+    db.accounts([
+        account("Ä-1").name("ÖZDEMİR").address("Straße 1"),
+        account("B-2").name("özdemi\u{307}r"),
+        account("B-3").name("Élan").address("12 ÉLISÉE"),
+    ])
+    .await;
+    let searches = [
+        ("özdemi", &["B-2", "Ä-1"][..]),
+        ("ä-1", &["Ä-1"]),
+        ("élan", &["B-3"]),
+        ("élisée", &["B-3"]),
+        ("STRAß", &["Ä-1"]),
+    ];
+    for (text, numbers) in searches {
+        assert_eq!(db.searched(text).await, numbers, "{text}");
+        // A campaign that is made of the same words is of the same accounts.
+        let filter = format!("number ~ \"{text}\" or name ~ \"{text}\" or address ~ \"{text}\"");
+        assert_eq!(db.selected(&filter).await, numbers, "{text}");
+    }
+    db.accounts([account("B-3").name("ÜBER").address("12 ÉLISÉE")]).await;
+    assert_eq!((db.searched("über").await, db.searched("élan").await.len()), (vec!["B-3".to_owned()], 0), "a new name");
+    // Rows of a database that was made before are folded when it is migrated.
+    for table in ["accounts", "serviceable_addresses"] {
+        db.sql(&format!("update {table} set searched = null")).await;
+    }
+    assert!(db.searched("über").await.is_empty());
+    db.store.migrate().await.unwrap();
+    assert_eq!((db.searched("über").await, db.searched("straß").await), (vec!["B-3".into()], vec!["Ä-1".to_owned()]));
 }
 
 async fn accounts_are_paged_by_number_each_once(db: &TestDatabase) {

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::{Candidate, Comparison, Condition, Contains, Expression, Field, OneOf};
 use crate::domain::money::Money;
+use crate::domain::text::folded;
 
 /// How many conditions that do not hold a sentence names. More would be read by nobody.
 const NAMED_MAX: usize = 3;
@@ -102,7 +103,7 @@ impl<T> OneOf<T> {
 
 impl Contains {
     fn admits(&self, text: Option<&str>) -> bool {
-        text.is_some_and(|text| text.to_lowercase().contains(&self.text.to_lowercase())) != self.negated
+        text.is_some_and(|text| folded(text).contains(&folded(&self.text))) != self.negated
     }
 }
 

@@ -16,6 +16,7 @@ use crate::domain::invoice::{InvoiceNumber, InvoiceView};
 use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
+use crate::domain::text::folded;
 use crate::store::{Accounts, Page, Paged, StoreResult};
 
 #[async_trait]
@@ -107,11 +108,11 @@ macro_rules! accounts_sql {
             $behind,
             ")
            -- The addresses once for all: a look at that of each account took three times as long where none is found.
-           and ($2::text is null or a.searched like (select lower($2))
+           and ($2::text is null or a.searched like $2
                 or a.id in (select g.account_id from address_assignments g
                              where g.assigned_until is null
                                and g.address_id in (select id from serviceable_addresses
-                                                     where searched like (select lower($2)))))
+                                                     where searched like $2)))
            and ($3::text is null or s.name = $3)
            and ($4::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
                                              where m.account_id = a.id and g.name = $4))
@@ -150,7 +151,7 @@ async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Res
     };
     let found = sqlx::query(listing)
         .bind(&page.after)
-        .bind(filter.search.as_deref().map(containing))
+        .bind(filter.search.as_deref().map(|search| containing(&folded(search))))
         .bind(&filter.status)
         .bind(&filter.group)
         .bind(filter.parent.as_ref().map(AccountNumber::as_str))

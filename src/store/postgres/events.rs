@@ -12,6 +12,7 @@ use crate::domain::dispositions::Dispositions;
 use crate::domain::event::{Change, EventId, EventView, State};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
+use crate::domain::text::folded;
 use crate::store::{DueCounts, EventFilter, Events, Page, Paged, Requested, StoreResult};
 
 #[async_trait]
@@ -101,7 +102,7 @@ macro_rules! event_list_sql {
                 "
            and ($2::text is null or e.state = $2)
            and ($3::text is null or a.number = $3)
-           and ($5::text is null or e.account_id in (select id from accounts where searched like (select lower($5))))
+           and ($5::text is null or e.account_id in (select id from accounts where searched like $5))
            and ($6::timestamptz is null or e.due_at >= $6)
            and ($7::timestamptz is null or e.due_at < $7)
            -- The same as domain::review::questions asks. Of families alone, which are few beside the events.
@@ -151,7 +152,7 @@ async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Resul
         .bind(filter.state.map(State::as_str))
         .bind(filter.account.as_ref().map(AccountNumber::as_str))
         .bind(i64::from(page.limit) + 1)
-        .bind(filter.search.as_deref().map(accounts::containing))
+        .bind(filter.search.as_deref().map(|search| accounts::containing(&folded(search))))
         .bind(filter.due_from)
         .bind(filter.due_until)
         .bind(filter.to_decide)

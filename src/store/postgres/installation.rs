@@ -10,7 +10,9 @@ use sqlx::{Executor, Row};
 use tokio::sync::watch;
 
 use super::failure::{Failure, expect_rows, store_error};
-use super::{ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, hints, inspection, rows, whole_tables, within};
+use super::{
+    ACQUIRE_TIMEOUT, BULK_LIMIT, PostgresStore, VERB_LIMIT, folding, hints, inspection, rows, whole_tables, within,
+};
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
@@ -137,6 +139,7 @@ async fn migrate(store: &PostgresStore) -> Result<usize, Failure> {
     migrations::check_migratable(before.newest)?;
     // What `run` calls; `run` itself does not compile within an async trait ("not general enough").
     migrations::postgres().run_direct(None, &mut *connection, false).await.map_err(failed)?;
+    folding::fold_all(&mut connection).await?;
     let after = versions(&mut connection).await?;
     connection.unlock().await.map_err(failed)?;
     Ok(after.count - before.count)

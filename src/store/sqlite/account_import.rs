@@ -18,6 +18,7 @@ use crate::domain::import::{
     ParentWrite, decide_account,
 };
 use crate::domain::money::Currency;
+use crate::domain::text::{folded, searched};
 use crate::store::{CHUNK_ROWS, ImportOptions, Rows, StoreResult};
 
 /// Takes the rows as they come into a temporary table.
@@ -255,7 +256,8 @@ async fn insert(
 ) -> StoreResult<HashMap<AccountNumber, i64>> {
     let new = writes.iter().filter(|write| write.id.is_none()).map(|write| {
         let (email, mailing_address) = (&write.contact.email, &write.contact.mailing_address);
-        (&write.number, &write.name, &write.status, write.currency, write.zone, email, mailing_address)
+        let searched = searched(write.number.as_str(), &write.name);
+        (&write.number, &write.name, &write.status, write.currency, write.zone, email, mailing_address, searched)
     });
     let new: Vec<_> = new.collect();
     if new.is_empty() {
@@ -263,9 +265,9 @@ async fn insert(
     }
     let rows = sqlx::query(
         "/* import accounts: insert */ insert into accounts
-                (number, name, status_id, currency, zone, email, mailing_address, created_at)
+                (number, name, status_id, currency, zone, email, mailing_address, searched, created_at)
          select value ->> 0, value ->> 1, (select id from account_statuses where name = value ->> 2), value ->> 3,
-                value ->> 4, value ->> 5, value ->> 6, ?2
+                value ->> 4, value ->> 5, value ->> 6, value ->> 7, ?2
            from json_each(?1) order by key
          returning number, id",
     )
@@ -282,7 +284,8 @@ async fn update(connection: &mut SqliteConnection, writes: &[AccountWrite]) -> S
     let known = writes.iter().filter_map(|write| {
         let (email, mailing_address) = (&write.contact.email, &write.contact.mailing_address);
         let id = write.id?.0;
-        Some((id, &write.name, &write.status, write.currency, write.zone, email, mailing_address))
+        let searched = searched(write.number.as_str(), &write.name);
+        Some((id, &write.name, &write.status, write.currency, write.zone, email, mailing_address, searched))
     });
     let known: Vec<_> = known.collect();
     if known.is_empty() {
@@ -291,7 +294,8 @@ async fn update(connection: &mut SqliteConnection, writes: &[AccountWrite]) -> S
     let written = sqlx::query(
         "/* import accounts: update */ update accounts
             set name = w.value ->> 1, status_id = (select id from account_statuses where name = w.value ->> 2),
-                currency = w.value ->> 3, zone = w.value ->> 4, email = w.value ->> 5, mailing_address = w.value ->> 6
+                currency = w.value ->> 3, zone = w.value ->> 4, email = w.value ->> 5, mailing_address = w.value ->> 6,
+                searched = w.value ->> 7
            from json_each(?1) as w where accounts.id = w.value ->> 0",
     )
     .bind(json(&known)?)
@@ -322,11 +326,12 @@ async fn write_addresses(
         return Ok(());
     }
     let expected = assigned.len();
-    let assigned = json(assigned)?;
+    let assigned: Vec<_> = assigned.iter().map(|(account, address)| (account, address, folded(address))).collect();
+    let assigned = json(&assigned)?;
     // `where true`: or the parser takes `on conflict` for a join's.
     sqlx::query(
-        "/* import accounts: new addresses */ insert into serviceable_addresses (address)
-         select value ->> 1 from json_each(?1) where true on conflict (address) do nothing",
+        "/* import accounts: new addresses */ insert into serviceable_addresses (address, searched)
+         select value ->> 1, value ->> 2 from json_each(?1) where true on conflict (address) do nothing",
     )
     .bind(&assigned)
     .execute(&mut *connection)

@@ -21,6 +21,7 @@ use crate::domain::invoice::{InvoiceNumber, InvoiceSummary};
 use crate::domain::money::Money;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
+use crate::domain::text::folded;
 use crate::store::{DueCounts, EventFilter, Events, Page, Paged, Requested, StoreError, StoreResult};
 
 #[async_trait]
@@ -91,7 +92,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
                 " and ",
                 $behind,
                 " and (?4 is null or e.account_id in (select a.id from accounts a
-                            where a.number like ?4 escape '\\' or a.name like ?4 escape '\\'))
+                            where a.searched like ?4 escape '\\'))
                     and (?5 is null or e.due_at >= ?5)
                     and (?6 is null or e.due_at < ?6)
                     and (?9 is null or +e.campaign_id = ?9)
@@ -146,7 +147,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
         .bind(filter.account.as_ref().map(AccountNumber::as_str))
         .bind(filter.state.map(State::as_str))
         .bind(cursor(page)?)
-        .bind(filter.search.as_deref().map(pattern))
+        .bind(filter.search.as_deref().map(|search| pattern(&folded(search))))
         .bind(filter.due_from.map(at))
         .bind(filter.due_until.map(at))
         .bind(filter.to_decide)

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::SqliteStore;
 use super::failure::failure;
 use super::rows::{at, get};
-use super::{inspection, settings};
+use super::{folding, inspection, settings};
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
@@ -34,6 +34,7 @@ impl Installations for SqliteStore {
         tx.ensure_migrations_table(MIGRATIONS_TABLE).await.map_err(migration_failure)?;
         let before = applied(&mut tx).await?.len();
         migrations::sqlite().run_direct(None, &mut *tx, false).await.map_err(migration_failure)?;
+        folding::fold_all(&mut tx).await?;
         let after = applied(&mut tx).await?.len();
         tx.commit().await.map_err(failure)?;
         Ok(after - before)

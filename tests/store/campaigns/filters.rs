@@ -20,7 +20,7 @@ both_engines!(
 
 impl TestDatabase {
     /// The accounts that a filter selects, in order.
-    async fn selected(&self, text: &str) -> Vec<String> {
+    pub async fn selected(&self, text: &str) -> Vec<String> {
         let (mut draft, cohort) = filtered("x", text);
         draft.everyone = true;
         match self.store.create_campaign(&draft, cohort, Making::QUIET).await {

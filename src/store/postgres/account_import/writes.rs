@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnection;
 use crate::domain::account::AccountNumber;
 use crate::domain::actor::{Actor, Source};
 use crate::domain::import::{AccountWrite, AddressWrite, ParentWrite};
+use crate::domain::text::{folded, searched};
 use crate::store::postgres::failure::{Failure, expect_rows};
 
 /// A write and the account that it is for, which exists by now.
@@ -44,10 +45,10 @@ async fn insert_accounts(
     }
     let inserted: Vec<(i64, String)> = sqlx::query_as(
         "/* import accounts: insert */
-         insert into accounts (number, name, status_id, currency, zone, email, mailing_address, created_at)
-         select w.number, w.name, s.id, w.currency, w.zone, w.email, w.mailing_address, $8
-           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-                with ordinality as w (number, name, status, currency, zone, email, mailing_address, n)
+         insert into accounts (number, name, status_id, currency, zone, email, mailing_address, created_at, searched)
+         select w.number, w.name, s.id, w.currency, w.zone, w.email, w.mailing_address, $8, w.searched
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $9::text[])
+                with ordinality as w (number, name, status, currency, zone, email, mailing_address, searched, n)
            join account_statuses s on s.name = w.status
           order by w.n
          returning id, number",
@@ -60,6 +61,7 @@ async fn insert_accounts(
     .bind(new.iter().map(|write| write.contact.email.as_deref()).collect::<Vec<_>>())
     .bind(new.iter().map(|write| write.contact.mailing_address.as_deref()).collect::<Vec<_>>())
     .bind(now)
+    .bind(new.iter().map(|write| searched(write.number.as_str(), &write.name)).collect::<Vec<_>>())
     .fetch_all(db)
     .await?;
     expect_rows("accounts to insert", new.len(), inserted.len() as u64)?;
@@ -75,13 +77,14 @@ async fn update_accounts(db: &mut PgConnection, changed: &[&AccountWrite]) -> Re
         "/* import accounts: update */
          with wanted as (
              select w.*, s.id as status_id
-               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-                    as w (id, name, status, currency, zone, email, mailing_address)
+               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                           $8::text[])
+                    as w (id, name, status, currency, zone, email, mailing_address, searched)
                join account_statuses s on s.name = w.status
          ), updated as (
              update accounts a
                 set name = w.name, status_id = w.status_id, currency = w.currency, zone = w.zone, email = w.email,
-                    mailing_address = w.mailing_address
+                    mailing_address = w.mailing_address, searched = w.searched
                from wanted w
               where a.id = w.id
                 and (a.name, a.status_id, a.currency, a.zone, a.email, a.mailing_address)
@@ -96,6 +99,7 @@ async fn update_accounts(db: &mut PgConnection, changed: &[&AccountWrite]) -> Re
     .bind(changed.iter().map(|write| write.zone.map(Tz::name)).collect::<Vec<_>>())
     .bind(changed.iter().map(|write| write.contact.email.as_deref()).collect::<Vec<_>>())
     .bind(changed.iter().map(|write| write.contact.mailing_address.as_deref()).collect::<Vec<_>>())
+    .bind(changed.iter().map(|write| searched(write.number.as_str(), &write.name)).collect::<Vec<_>>())
     .fetch_one(db)
     .await?;
     expect_rows("accounts to update", changed.len(), found.cast_unsigned())
@@ -129,9 +133,12 @@ async fn write_addresses(db: &mut PgConnection, placed: &[Placed<'_>], now: Date
     }
     sqlx::query(
         "/* import accounts: addresses */
-         insert into serviceable_addresses (address) select distinct unnest($1::text[]) on conflict do nothing",
+         insert into serviceable_addresses (address, searched)
+         select distinct on (address) address, searched from unnest($1::text[], $2::text[]) as w (address, searched)
+         on conflict do nothing",
     )
     .bind(&addresses)
+    .bind(addresses.iter().map(|address| folded(address)).collect::<Vec<_>>())
     .execute(&mut *db)
     .await?;
     let assigned = sqlx::query(
