@@ -182,6 +182,8 @@ pub struct Draft {
 /// What is to change of one that has not begun. Everything that is not given stays.
 #[derive(Debug, Clone, Default)]
 pub struct Revision {
+    /// Which one is changed, where it was shown to whoever changes it.
+    pub of: Option<i32>,
     pub name: Option<String>,
     /// All of them anew.
     pub terms: Option<Terms>,
@@ -308,12 +310,16 @@ impl Facts {
         Ok(())
     }
 
-    /// Whether its cohort or its terms may be changed.
+    /// Whether its cohort or its terms may be changed so.
     ///
     /// # Errors
-    /// It has begun.
-    pub fn revise(&self) -> Result<(), Refusal> {
-        revise(self.id, self.state)
+    /// It has begun, or is another one than was shown.
+    pub fn revise(&self, revision: &Revision) -> Result<(), Refusal> {
+        revise(self.id, self.state)?;
+        match revision.of {
+            Some(shown) if shown != self.revision => Err(Refusal::CampaignChanged { campaign: self.id }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -125,6 +125,12 @@ pub enum Refusal {
     )]
     CampaignState { campaign: CampaignId, wanted: &'static str, state: campaign::State },
 
+    #[error(
+        "campaign {campaign} has been changed since it was shown, so nothing was done; look at it again \
+         (`disconnectd campaign show {campaign}`)"
+    )]
+    CampaignChanged { campaign: CampaignId },
+
     #[error("{why}, so nothing was done; `disconnectd accounts list` shows what there is")]
     EmptyCohort { why: String },
 
@@ -256,6 +262,7 @@ impl Refusal {
             Self::UnlinkWithoutContact { .. } => "unlink_without_contact",
             Self::UnknownCampaign { .. } => "unknown_campaign",
             Self::CampaignState { .. } => "campaign_state",
+            Self::CampaignChanged { .. } => "campaign_changed",
             Self::EmptyCohort { .. } => "empty_cohort",
             Self::EveryoneSelected { .. } => "everyone_selected",
             Self::CampaignNotApproved { .. } => "campaign_not_approved",

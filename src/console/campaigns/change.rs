@@ -2,9 +2,8 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use sha2::{Digest as _, Sha256};
 
-use super::filled::{Errors, Filled};
+use super::filled::{Errors, Filled, date_and_time};
 use super::new::{self, Changed, Shown};
 use super::{CampaignView, id_of, told, which};
 use crate::api::problem::Answer;
@@ -12,8 +11,8 @@ use crate::console::form::Form;
 use crate::console::gate::{Ours, Visitor};
 use crate::console::reader::Reader;
 use crate::console::{Shared, words};
-use crate::domain::campaign::dry_run::hex;
 use crate::domain::campaign::{Draft, Revision};
+use crate::domain::refusal::Refusal;
 use crate::domain::text::parse_name;
 use crate::store::StoreError;
 use crate::store::campaigns::{Made, Making};
@@ -24,16 +23,10 @@ impl Changed {
         Self {
             id: campaign.id,
             accounts: format!("{}, {from}", told::accounts(campaign.counts.accounts, reader)),
-            seen: seen(campaign),
+            seen: campaign.revision.to_string(),
+            kept_date: campaign.terms.on.clone().filter(|on| date_and_time(on).is_none()),
         }
     }
-}
-
-/// Stands for what a form shows of a campaign: whoever changes it has seen this.
-fn seen(campaign: &CampaignView) -> String {
-    let CampaignView { name, revision, terms, .. } = campaign;
-    // Plain data: it can be written.
-    hex(&Sha256::digest(serde_json::to_vec(&(name, revision, terms)).unwrap_or_default()))
 }
 
 /// One that may be changed still.
@@ -66,17 +59,9 @@ pub async fn make(
         change.seen = form.exactly("seen").to_owned();
         return new::show(&console, &visitor, Shown { filled, change: Some(change), ..again }).await;
     }
-    let made = if form.get("seen") == Some(&change.seen) {
-        changed(&console, &visitor, &campaign, &filled, &form).await?
-    } else {
-        // Sent again it would take the other's change back: it is refused until the page is loaded anew.
-        change.seen = form.exactly("seen").to_owned();
-        Err(Errors::at(
-            "form",
-            "The campaign has been changed since this was shown, so nothing was done. Load the page again to see it as it \
-             is, and say your change there.",
-        ))
-    };
+    // Sent again it would take the other's change back: it is refused until the page is loaded anew.
+    change.seen = form.exactly("seen").to_owned();
+    let made = changed(&console, &visitor, &campaign, &filled, &form).await?;
     new::answered(&console, &visitor, &form, made, "change", Shown { filled, change: Some(change), ..Shown::default() })
         .await
 }
@@ -121,8 +106,15 @@ async fn changed(
     } else {
         None
     };
-    let revision =
-        Revision { name: (name != before.name).then_some(name), terms: (terms != before.terms).then_some(terms) };
+    let revision = Revision {
+        // What the form does not say is no revision that there is.
+        of: Some(form.get("seen").and_then(|seen| seen.parse().ok()).unwrap_or_default()),
+        name: (name != before.name).then_some(name),
+        terms: (terms != before.terms).then_some(terms),
+    };
+    if revision.of != Some(before.revision) {
+        return Ok(Err((&Refusal::CampaignChanged { campaign: before.id }).into()));
+    }
     if revision.name.is_none() && revision.terms.is_none() && cohort.is_none() {
         return Ok(Err(Errors::at("form", "Nothing is different from what it is already.")));
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Timelike;
+
 use crate::console::form::Form;
 use crate::console::words;
+use crate::domain::calendar::When;
 use crate::domain::campaign::CampaignView;
 use crate::domain::campaign::terms::TermsAsked;
 use crate::domain::refusal::Refusal;
@@ -19,6 +22,8 @@ pub struct Filled {
     pub time: String,
     pub zone: String,
     pub late: bool,
+    /// A date that the fields can't hold is meant to go.
+    pub no_date: bool,
     pub reason: String,
     pub children: String,
     pub per_minute: String,
@@ -39,6 +44,7 @@ impl Filled {
             time: text("time"),
             zone: text("zone"),
             late: form.get("late").is_some(),
+            no_date: form.get("no_date").is_some(),
             reason: text("reason"),
             children: text("children"),
             per_minute: text("per_minute"),
@@ -52,14 +58,11 @@ impl Filled {
     pub fn as_it_is(campaign: &CampaignView) -> Self {
         let terms = &campaign.terms;
         let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
-        let on = terms.on.as_deref().unwrap_or_default();
-        let (date, time) = on.split_once('T').unwrap_or((on, ""));
-        // With an offset it is more than the fields of a page hold; left as they are, it stays.
-        let is_local = time.is_empty() || time.len() == 5;
+        let (date, time) = terms.on.as_deref().and_then(date_and_time).unwrap_or_default();
         Self {
             name: campaign.name.clone(),
-            date: if is_local { date.to_owned() } else { String::new() },
-            time: if is_local { time.to_owned() } else { String::new() },
+            date,
+            time,
             zone: terms.on_zone.map(|zone| zone.name().to_owned()).unwrap_or_default(),
             reason: terms.reason.clone().unwrap_or_default(),
             children: terms.children.map(|children| children.as_str().to_owned()).unwrap_or_default(),
@@ -71,15 +74,20 @@ impl Filled {
         }
     }
 
-    /// The terms of one that is changed. Dates that were not touched are what they were.
+    /// The terms of one that is changed. A date that was not touched is what it was, however it was given.
     ///
     /// # Errors
     /// A field that is no number.
     pub fn terms_of(&self, before: &CampaignView) -> Result<TermsAsked, (&'static str, String)> {
         let asked = self.terms()?;
         let was = Self::as_it_is(before);
-        let is_untouched = (&self.date, &self.time, &self.zone) == (&was.date, &was.time, &was.zone);
-        if is_untouched { Ok(TermsAsked { on: before.terms.on.clone(), ..asked }) } else { Ok(asked) }
+        let is_untouched = (&self.date, &self.time) == (&was.date, &was.time);
+        let on = match &before.terms.on {
+            _ if self.no_date => None,
+            on if is_untouched => on.clone(),
+            _ => asked.on,
+        };
+        Ok(TermsAsked { on, ..asked })
     }
 
     /// # Errors
@@ -105,6 +113,17 @@ impl Filled {
             window: some(&self.window),
             pause_percent: number("pause_percent", &self.pause_percent)?,
         })
+    }
+}
+
+/// What the fields of a page have for a date as it was given. `None`: it has seconds, or an offset, and they can't hold it.
+pub fn date_and_time(on: &str) -> Option<(String, String)> {
+    match When::parse(on) {
+        Ok(When::Date(date)) => Some((date.to_string(), String::new())),
+        Ok(When::Local(local)) if local.second() == 0 && local.nanosecond() == 0 => {
+            Some((local.date().to_string(), local.format("%H:%M").to_string()))
+        }
+        _ => None,
     }
 }
 

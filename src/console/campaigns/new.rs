@@ -68,8 +68,10 @@ pub struct Changed {
     pub id: CampaignId,
     /// Who is in it, and how many.
     pub accounts: String,
-    /// Stands for what was shown of it.
+    /// The revision that was shown.
     pub seen: String,
+    /// A date that the fields can't hold, as it was given.
+    pub kept_date: Option<String>,
 }
 
 struct Choice {

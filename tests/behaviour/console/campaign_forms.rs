@@ -11,6 +11,7 @@ both_pairs!(
     a_list_of_accounts_becomes_a_campaign,
     a_filter_is_made_from_fields,
     a_draft_is_changed,
+    a_date_stays_as_it_was_given_unless_it_is_changed,
     what_is_wrong_with_a_change_changes_nothing,
 );
 
@@ -151,6 +152,40 @@ async fn a_draft_is_changed(db: &TestDatabase) {
     let page = text_of(&browser.page(&path));
     assert!(page.contains("what matches group = tower-3 and parent != none") && page.contains("Accounts 1"), "{page}");
     assert!(page.contains("2099-12-24"), "{page}");
+}
+
+async fn a_date_stays_as_it_was_given_unless_it_is_changed(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    program.write("list.csv", "account_number\n1002\n");
+    let mut browser = Browser::of(&served, Role::Operator);
+    for (on, date, time, is_kept) in [
+        ("2099-12-01 09:00", "2099-12-01", "09:00", false),
+        ("2099-12-01T09:00:00", "2099-12-01", "09:00", false),
+        ("2099-12-01T09:00:30", "", "", true),
+        ("2099-12-01T09:00:00-05:00", "", "", true),
+    ] {
+        let made = program.json(&["campaign", "create", "--name", "n", "--accounts", "list.csv", "--on", on]);
+        let id = made["id"].to_string();
+        let change = format!("/campaigns/{id}/change");
+        let form = browser.page(&change);
+        for (name, is) in [("date", date), ("time", time)] {
+            let field = format!("name=\"{name}\" type=\"{name}\" value=\"{is}\"");
+            assert!(form.contains(&field), "{on}: {form}");
+        }
+        assert_eq!(form.contains("id=\"date-now\"") && form.contains(on), is_kept, "{on}: {form}");
+        let seen = hidden(&form, "seen").unwrap();
+        let fields =
+            [("seen", seen.as_str()), ("name", "another"), ("date", date), ("time", time), ("window", "always")];
+        browser.sends(&change, &[&fields[..], &[("numbers", "1003")]].concat(), "").is(303);
+        let changed = program.json(&["campaign", "show", &id]);
+        assert_eq!((&changed["name"], &changed["terms"]["on"]), (&"another".into(), &on.into()), "{on}");
+        if is_kept {
+            let seen = hidden(&browser.page(&change), "seen").unwrap();
+            let fields = [("seen", seen.as_str()), ("name", "another"), ("no_date", "yes"), ("numbers", "1003")];
+            browser.sends(&change, &fields, "").is(303);
+            assert_eq!(program.json(&["campaign", "show", &id])["terms"]["on"], serde_json::Value::Null, "{on}");
+        }
+    }
 }
 
 async fn what_is_wrong_with_a_change_changes_nothing(db: &TestDatabase) {

@@ -49,7 +49,7 @@ impl TestDatabase {
     }
 
     async fn change_terms(&self, campaign: CampaignId, by: &Actor) {
-        let revision = Revision { terms: Some(Terms { per_minute: Some(60), ..terms() }), name: None };
+        let revision = Revision { terms: Some(Terms { per_minute: Some(60), ..terms() }), ..Revision::default() };
         let made = self.store.change_campaign(campaign, &revision, None, by, Making::QUIET).await.unwrap();
         assert!(matches!(made, Made::Campaign(_)), "{made:?}");
     }

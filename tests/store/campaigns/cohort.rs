@@ -10,6 +10,7 @@ use disconnectd::domain::import::{LISTED_MAX, Problem};
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::store::campaigns::{CampaignFilter, Cohort, ENLIST_AT_START, Made, Making};
 use disconnectd::store::{CHUNK_ROWS, Page};
+use futures_util::future::join_all;
 
 use crate::support::both_engines;
 use crate::support::campaigns::{boss, draft, draft_on, filtered, lines, list, member, members, terms};
@@ -34,6 +35,7 @@ both_engines!(
     other_terms_take_children_in_and_out_and_keep_the_dates,
     a_new_cohort_takes_the_place_of_the_old_one,
     a_new_cohort_brings_its_failures_max_and_its_maker,
+    of_two_who_change_what_they_saw_the_second_is_refused,
     what_has_begun_is_not_changed,
     a_long_list_is_taken_in_chunks,
     campaigns_are_listed_newest_first_by_state_and_name,
@@ -57,7 +59,7 @@ impl TestDatabase {
     }
 
     async fn revised(&self, campaign: CampaignId, terms: Terms) -> (i64, i32) {
-        let revision = Revision { name: None, terms: Some(terms) };
+        let revision = Revision { terms: Some(terms), ..Revision::default() };
         match self.store.change_campaign(campaign, &revision, None, &clerk(), Making::QUIET).await.unwrap() {
             Made::Campaign(view) => (view.counts.accounts, view.revision),
             Made::BadRows(bad) => panic!("{bad:?}"),
@@ -306,7 +308,7 @@ async fn a_new_cohort_takes_the_place_of_the_old_one(db: &TestDatabase) {
     db.accounts([account("A-1"), account("A-2").groups(&["tower"]), account("A-3")]).await;
     let id = db.drafted(["A-1", "A-2"]).await;
     let first = db.dry_run(id).await.digest;
-    let revision = Revision { name: Some("Another".into()), terms: None };
+    let revision = Revision { name: Some("Another".into()), ..Revision::default() };
     let change = async |cohort: Cohort, draft| {
         db.store.change_campaign(id, &revision, Some((draft, cohort)), &boss(), Making::QUIET).await.unwrap()
     };
@@ -327,7 +329,7 @@ async fn a_new_cohort_takes_the_place_of_the_old_one(db: &TestDatabase) {
 async fn a_new_cohort_brings_its_failures_max_and_its_maker(db: &TestDatabase) {
     db.accounts(["A-1", "A-2"].map(account)).await;
     let id = db.drafted(["A-1"]).await;
-    let revision = Revision { name: None, terms: None };
+    let revision = Revision::default();
     let other = Draft { failures_max: 7, by: Actor::new("another maker", Source::Api), ..draft("x") };
     let cohort = Some((other, list(["A-2"])));
     db.store.change_campaign(id, &revision, cohort, &boss(), Making::QUIET).await.unwrap();
@@ -335,12 +337,32 @@ async fn a_new_cohort_brings_its_failures_max_and_its_maker(db: &TestDatabase) {
     assert!(stored[0].starts_with("7 ") && stored[0].contains("another maker"), "{stored:?}");
 }
 
+async fn of_two_who_change_what_they_saw_the_second_is_refused(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
+    let id = db.drafted(["A-1"]).await;
+    let of = Some(db.campaign(id).await.revision);
+    let stores = [db.open().await, db.open().await];
+    let changes = stores.into_iter().zip(["A-2", "A-3"]).map(|(store, number)| {
+        let revision = Revision { of, name: Some(format!("of {number}")), terms: None };
+        let cohort = Some((draft("x"), list([number])));
+        tokio::spawn(async move { store.change_campaign(id, &revision, cohort, &boss(), Making::QUIET).await })
+    });
+    let ended: Vec<_> = join_all(changes).await.into_iter().map(Result::unwrap).collect();
+    let refused: Vec<_> = ended.into_iter().filter(Result::is_err).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    for refused in refused {
+        assert_eq!(refusal(refused), Refusal::CampaignChanged { campaign: id });
+    }
+    let view = db.campaign(id).await;
+    assert_eq!((view.revision, format!("of {}", db.members(id).await[0])), (2, view.name));
+}
+
 async fn what_has_begun_is_not_changed(db: &TestDatabase) {
     db.accounts(["A-1", "A-2"].map(account)).await;
     let id = db.started(["A-1"]).await;
     let before = db.dump().await;
     for cohort in [None, Some((draft("x"), list(["A-2"])))] {
-        let revision = Revision { name: Some("Another".into()), terms: None };
+        let revision = Revision { name: Some("Another".into()), ..Revision::default() };
         let refused = refusal(db.store.change_campaign(id, &revision, cohort, &clerk(), Making::QUIET).await);
         let expected = Refusal::CampaignState { campaign: id, wanted: "changed", state: State::Running };
         assert_eq!(refused, expected);

@@ -161,7 +161,7 @@ pub(super) async fn change(
     let begin = async {
         let stored = stored::lock(&mut tx, campaign).await?;
         let settings = installation::settings(&mut tx).await?;
-        stored.facts(&settings, 0).revise()?;
+        stored.facts(&settings, 0).revise(revision)?;
         prepare(&mut tx).await?;
         Ok((stored, settings, now(&mut tx).await?))
     };

@@ -65,7 +65,7 @@ impl SqliteStore {
         let mut connection = self.importer().await?;
         let before = stored::load(&mut connection, campaign).await?;
         let settings_before = settings(&mut connection).await?;
-        before.facts(&settings_before, 0).revise()?;
+        before.facts(&settings_before, 0).revise(revision)?;
         let terms = revision.terms.clone().unwrap_or_else(|| before.terms.clone());
         let mut filter = before.filter.clone();
         let mut failures_max = before.failures_max;
@@ -93,7 +93,7 @@ impl SqliteStore {
         let now = self.now();
         let found = stored::load(&mut tx, campaign).await?;
         let settings = settings(&mut tx).await?;
-        found.facts(&settings, 0).revise()?;
+        found.facts(&settings, 0).revise(revision)?;
         if found.revision != before.revision {
             return Err(StoreError::Conflict("somebody else has just changed the campaign".into()));
         }
