@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::sync::Mutex as Turn;
@@ -44,6 +44,10 @@ type Sent = Arc<Turn<Option<Kept>>>;
 struct Kept {
     /// When it was answered.
     at: Instant,
+    /// Else it is the answer of those alone who waited for it.
+    is_done: bool,
+    /// For the page that says what went wrong.
+    problem: Option<Problem>,
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
@@ -54,14 +58,17 @@ impl Kept {
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
+        if let Some(problem) = &self.problem {
+            response.extensions_mut().insert(problem.clone());
+        }
         response
     }
 }
 
 impl SentForms {
     /// Carries out what a form asks for, in a task of its own: a browser that goes away does not stop it half-way. Where
-    /// the same form was sent before and something was done, it is answered as that one was; what was refused or failed
-    /// is tried again.
+    /// the same form is under way it is answered as that one will be, and where something was done, as that one was. What
+    /// was refused or failed before is tried again.
     ///
     /// # Errors
     /// It panicked, which is a bug.
@@ -72,22 +79,26 @@ impl SentForms {
         let turn = form.map(|form| self.turn(form));
         let task = async move {
             let Some(turn) = turn else { return carry_out.await };
+            let came_at = Instant::now();
             let mut answer = turn.lock().await;
-            if let Some(kept) = &*answer {
+            if let Some(kept) = &*answer
+                && (kept.is_done || kept.at >= came_at)
+            {
                 return Ok(kept.again());
             }
-            let response = carry_out.await?;
-            if !has_done_something(&response) {
-                return Ok(response);
-            }
-            let (parts, body) = response.into_parts();
+            let response = carry_out.await.unwrap_or_else(IntoResponse::into_response);
+            let is_done = has_done_something(&response);
+            let (mut parts, body) = response.into_parts();
             let body = body.collect().await.map_err(|_| Problem::bug())?.to_bytes();
-            let kept = answer.insert(Kept { at: Instant::now(), status: parts.status, headers: parts.headers, body });
+            let (status, headers, problem) = (parts.status, parts.headers, parts.extensions.remove());
+            let kept = answer.insert(Kept { at: Instant::now(), is_done, problem, status, headers, body });
             let answered = kept.again();
-            // It may show a secret, so it goes by itself, whether or not another form comes.
+            // It may show a secret, so it goes by itself. Whoever waits already has the lock before.
             let answer = turn.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(KEPT).await;
+                if is_done {
+                    tokio::time::sleep(KEPT).await;
+                }
                 answer.lock().await.take();
             });
             Ok(answered)
@@ -121,7 +132,7 @@ fn has_done_something(response: &Response) -> bool {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use axum::response::{IntoResponse, Redirect};
+    use axum::response::Redirect;
     use futures_util::FutureExt;
 
     use super::*;
@@ -154,6 +165,15 @@ mod tests {
             assert!(sends(&forms, 1, &done, refused).await.starts_with("422"));
         }
         assert_eq!(done.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_waited_for_a_refusal_is_refused_as_well() {
+        let (forms, done) = (SentForms::default(), Arc::default());
+        let refused = |_| Problem::new(StatusCode::CONFLICT, "no", "It is not to be.").into_response();
+        let both = tokio::join!(sends(&forms, 1, &done, refused), sends(&forms, 1, &done, refused));
+        assert_eq!((both.0.as_str(), both.1.as_str()), ("409 Conflict", "409 Conflict"));
+        assert_eq!(done.load(Ordering::SeqCst), 1, "it was not tried behind the back of who was told to look");
     }
 
     #[tokio::test]

@@ -219,7 +219,8 @@ pub async fn show_link(
     let asked = Asked::of(&headers, &uri);
     let key = asked.before.clone().map_or_else(new_key, Ok)?;
     let secret = query.secret.unwrap_or_default();
-    let part = LinkPart { secret: &secret, key: &key, key_field: KEY_FIELD };
+    let marked = form::marked(&key)?;
+    let part = LinkPart { secret: &secret, key: &marked, key_field: KEY_FIELD };
     let mut response = asked.view("Sign in", None, &part)?;
     response.headers_mut().append(header::SET_COOKIE, console.cookie(BEFORE, &key, BEFORE_SECONDS, false));
     Ok(response)
@@ -229,14 +230,19 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts.headers, &Uri::from_static("/sign-in"));
     let form = form_before(&console, &parts.headers, body).await?;
-    let _until_it_is_answered = console.room.take(false).await?;
-    let link = SignInSecret::presented(form.get("secret").unwrap_or_default());
-    if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), None).await? {
-        return Ok(signed_in);
-    }
-    let message = "This link is used, or too old. Ask for another one.".to_owned();
-    let page = sign_in_page(&console, &asked, &Said { message: Some(message), name: "", next: "" })?;
-    Ok((StatusCode::UNAUTHORIZED, page).into_response())
+    // Whoever presses twice is shown the answer to the second, which would be that the link is used.
+    let (sent, of) = (console.sent.clone(), form.sent_to(parts.uri.path()));
+    let signs_in = async move {
+        let _until_it_is_answered = console.room.take(false).await?;
+        let link = SignInSecret::presented(form.get("secret").unwrap_or_default());
+        if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), None).await? {
+            return Ok(signed_in);
+        }
+        let message = "This link is used, or too old. Ask for another one.".to_owned();
+        let page = sign_in_page(&console, &asked, &Said { message: Some(message), name: "", next: "" })?;
+        Ok((StatusCode::UNAUTHORIZED, page).into_response())
+    };
+    sent.once(of, signs_in).await
 }
 
 /// What is said to whoever tries too often.

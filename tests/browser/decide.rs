@@ -4,13 +4,42 @@ use disconnectd::domain::token::Role;
 use serde_json::Value;
 
 use super::embedded;
-use super::window::Window;
+use super::window::{DOWN, Window};
 use crate::behaviour::console::events::scheduled;
 use crate::behaviour::console::with_users;
 use crate::program::Program;
 use crate::support::database::TestDatabase;
 
-embedded!(each_child_is_decided_about_in_the_window, a_family_that_changed_is_decided_about_later);
+embedded!(
+    each_child_is_decided_about_in_the_window,
+    whoever_is_at_one_of_many_children_stays_at_it,
+    a_family_that_changed_is_decided_about_later,
+);
+
+async fn whoever_is_at_one_of_many_children_stays_at_it(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups";
+    let children = (0..110).map(|n| format!("K-{n:03},Kid,Active,1003,EUR,,,k{n}@example.com,,\n"));
+    program.write("kids.csv", format!("{head}\n{}", children.collect::<String>()));
+    program.run(&["import", "accounts", "kids.csv"]).exits(0);
+    let window = Window::of(&served, Role::Operator);
+    window.click("[data-account='1003'] summary");
+    window.click("[data-account='1003'] [data-window]");
+    window.types("dialog #find", "K-00");
+    window.click("dialog #find-children");
+    // Each choice is asked about; where the next key goes to is the same child still.
+    window.click("#child-K-007-as-all");
+    let chosen = "return [...document.querySelectorAll('dialog [name^=\"child:\"]:checked')].map((choice) => choice.id) \
+                  .filter((id) => !id.endsWith('as-all')).join()";
+    for (key, id) in [(DOWN, "child-K-007-keep"), (DOWN, "child-K-007-disconnect"), (DOWN, "child-K-007-unlink")] {
+        window.press(key);
+        window.until(&format!("#{id}:focus:checked"));
+        // The answer is there once the button may be pressed again.
+        window.until("dialog #disconnect:enabled");
+        assert_eq!(window.script(chosen, &[]), id);
+    }
+    window.ends_clean();
+}
 
 /// A child comes into a family.
 fn comes(program: &Program, number: &str, parent: &str) {
@@ -33,21 +62,21 @@ async fn each_child_is_decided_about_in_the_window(db: &TestDatabase) {
     window.until_says("dialog #children-error", "1002 (Ben Miller), 1004 (Eve Miller), 1005");
     window.until_focused("#children-error");
     // Without a contact of its own, a child can't stand alone.
-    window.click("#child-1-unlink");
+    window.click("#child-1002-unlink");
     window.click("dialog #others option[value='keep']");
     window.click("dialog #disconnect");
     window.until_says("dialog #children-error", "1002");
     // One that goes too is asked a date, and its own children are asked about.
-    window.click("#child-1-disconnect");
-    window.until("#child-1-on");
+    window.click("#child-1002-disconnect");
+    window.until("#child-1002-on");
     window.until_says("dialog #children", "under 1002");
-    window.types("#child-1-on", "12242099");
-    window.click("#child-2-unlink");
+    window.types("#child-1002-on", "12242099");
+    window.click("#child-1004-unlink");
     window.types("dialog #date", "12012099");
     window.until("dialog #means");
-    window.until("#child-1-disconnect:checked");
-    assert_eq!(window.value("#child-1-on"), "2099-12-24", "what was chosen stays");
-    window.until("#child-2-unlink:checked");
+    window.until("#child-1002-disconnect:checked");
+    assert_eq!(window.value("#child-1002-on"), "2099-12-24", "what was chosen stays");
+    window.until("#child-1004-unlink:checked");
     assert_eq!(db.count("disconnect_events").await, 0, "so far it was only shown");
     window.click("dialog #disconnect");
     window.until_says("#notice", "will be disconnected at 12/01/2099");

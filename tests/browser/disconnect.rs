@@ -185,16 +185,16 @@ async fn choices_made_while_an_answer_is_on_its_way_are_kept(db: &TestDatabase) 
     window.until("dialog #disconnect");
     // As fast as no hand is, and each asks the server.
     window.script(
-        "for (const id of ['child-1-disconnect', 'child-1-keep', 'child-2-disconnect']) document.getElementById(id).click(); \
+        "for (const id of ['child-1002-disconnect', 'child-1002-keep', 'child-1003-disconnect']) document.getElementById(id).click(); \
          document.getElementById('reason').value = 'moved';",
         &[],
     );
-    window.until("dialog #child-2-on");
+    window.until("dialog #child-1003-on");
     let chosen =
         "return [...document.querySelectorAll('dialog [name^=\"child:\"]:checked')].map((choice) => choice.id).join()";
-    assert_eq!(window.script(chosen, &[]), "child-1-keep,child-2-disconnect");
+    assert_eq!(window.script(chosen, &[]), "child-1002-keep,child-1003-disconnect");
     assert_eq!(window.script("return document.getElementById('reason').value", &[]), "moved");
-    assert!(!window.shows("dialog #child-1-on"));
+    assert!(!window.shows("dialog #child-1002-on"));
     window.click("dialog #disconnect");
     window.until_says("#notice", "Account 1001 is disconnected");
     assert_eq!(program.json(&["accounts", "show", "1002"])["disconnected_at"], serde_json::Value::Null);

@@ -73,8 +73,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   // What was filled in while the answer was on its way is asked about anew, and not lost.
   if (elt.matches?.("form") && requestConfig.parameters.step === "show" && elt.isConnected && filledIn(elt) !== asked.get(elt)) {
     event.detail.shouldSwap = false;
-    // This request has to end before the next one begins.
-    setTimeout(() => elt.querySelector("#show")?.click());
+    // This request has to end before the next one begins. While a year is typed, whoever types it asks in the end.
+    const date = elt.elements.namedItem("date")?.value;
+    if (!date || date >= "1900") setTimeout(() => elt.querySelector("#show")?.click());
   }
 });
 /** What a form held when it was sent. */

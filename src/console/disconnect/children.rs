@@ -1,10 +1,13 @@
 //! What the window asks about the children: each has its choice; where there are many, one choice is for all of them but
 //! those that are found and chosen one by one.
 
+use url::form_urlencoded::byte_serialize;
+
 use super::filled::{CHILD, Filled, ON};
 use crate::console::reader::Reader;
 use crate::domain::account::AccountNumber;
 use crate::domain::family::Relative;
+use crate::domain::text::{folded, searched};
 
 /// How many children are asked about one by one.
 const ONE_BY_ONE_MAX: usize = 100;
@@ -20,6 +23,8 @@ pub struct Child {
     /// The one above, where that is not the account itself.
     pub parent: Option<AccountNumber>,
     pub field: String,
+    /// The same wherever it stands in the list: whoever is at it stays at it.
+    pub id: String,
     pub choice: String,
     /// Of its own date.
     pub date_field: String,
@@ -35,6 +40,7 @@ impl Child {
             has_contact: !child.contact.is_empty(),
             parent: child.parent_number.clone().filter(|parent| parent != account),
             field: format!("{CHILD}{}", child.number),
+            id: format!("child-{}", byte_serialize(child.number.as_str().as_bytes()).collect::<String>()),
             choice: filled.choice(&child.number).to_owned(),
             date_field: format!("{ON}{}", child.number),
             date: filled.date(&child.number).to_owned(),
@@ -52,7 +58,7 @@ pub struct Children {
 
 pub struct Many {
     pub count: String,
-    /// Those that can't be unlinked.
+    /// How many can't be unlinked, as a sentence.
     pub without_contact: Option<String>,
     /// What was found of what was looked for.
     pub found: Option<String>,
@@ -65,19 +71,32 @@ impl Children {
             return Self { shown: asked.iter().map(child).collect(), many: None };
         }
         let count = |count: usize| reader.count(i64::try_from(count).unwrap_or(i64::MAX));
-        let find = filled.find.to_lowercase();
+        let find = folded(&filled.find);
+        let is_looking = !find.is_empty() || filled.without_contact;
         let is_found = |one: &Relative| {
-            !find.is_empty() && [one.number.as_str(), &one.name].iter().any(|text| text.to_lowercase().contains(&find))
+            is_looking
+                && searched(one.number.as_str(), &one.name).contains(&find)
+                && (one.contact.is_empty() || !filled.without_contact)
         };
-        // Whose choice is made is shown whatever is looked for, or it would be lost with the next look.
-        let (chosen, others): (Vec<&Relative>, Vec<&Relative>) =
-            asked.iter().copied().partition(|child| !filled.choice(&child.number).is_empty());
-        let found: Vec<_> = others.into_iter().filter(|child| is_found(child)).collect();
+        // Whose choice is made is shown whatever is looked for, or it would be lost with the next look; in the place that
+        // it has among the others.
+        let (mut found, mut shown) = (0, Vec::new());
+        for one in asked {
+            let is_chosen = !filled.choice(&one.number).is_empty();
+            found += usize::from(!is_chosen && is_found(one));
+            if is_chosen || is_found(one) && found <= FOUND_MAX {
+                shown.push(child(one));
+            }
+        }
         let without_contact = asked.iter().filter(|child| child.contact.is_empty()).count();
         let many = Many {
             count: count(asked.len()),
-            without_contact: (without_contact > 0).then(|| count(without_contact)),
-            found: (!find.is_empty()).then(|| match found.len() {
+            without_contact: match without_contact {
+                0 => None,
+                1 => Some("1 has no contact of its own, so it can't be unlinked.".into()),
+                n => Some(format!("{} have no contact of their own, so they can't be unlinked.", count(n))),
+            },
+            found: is_looking.then(|| match found {
                 0 => "No other child is like that.".into(),
                 1 => "One child is found.".into(),
                 n if n > FOUND_MAX => {
@@ -86,7 +105,6 @@ impl Children {
                 n => format!("{} children are found.", count(n)),
             }),
         };
-        let shown = chosen.iter().chain(found.iter().take(FOUND_MAX)).map(child).collect();
         Self { shown, many: Some(many) }
     }
 }

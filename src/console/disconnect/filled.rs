@@ -34,6 +34,8 @@ pub struct Filled {
     dates: BTreeMap<String, String>,
     /// Which of many children are looked for, by number or name.
     pub find: String,
+    /// Of these, those without a contact of their own.
+    pub without_contact: bool,
 }
 
 impl Filled {
@@ -52,6 +54,7 @@ impl Filled {
             children: each(CHILD),
             dates: each(ON),
             find: text("find"),
+            without_contact: form.get("without_contact").is_some(),
         }
     }
 

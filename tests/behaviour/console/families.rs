@@ -1,4 +1,5 @@
-//! Families: whose contact gets a child's invoices; and a parent of hundreds: its page has numbers, its children are paged, and one choice is for all of them but some.
+//! Families: whose contact gets a child's invoices; and a parent of hundreds: its page has numbers, its children are paged,
+//! and one choice is for all of them but some.
 
 use disconnectd::domain::token::Role;
 
@@ -56,12 +57,17 @@ async fn one_choice_is_for_all_children_but_those_that_are_found(db: &TestDataba
     let path = "/accounts/P/disconnect";
     let window = browser.page(path);
     let text = text_of(&window);
-    assert!(text.contains("120 children are asked about") && text.contains("1 have no contact"), "{text}");
+    assert!(text.contains("120 children are asked about") && text.contains("1 has no contact"), "{text}");
     assert_eq!(window.matches("role=\"radiogroup\"").count(), 0);
 
     let shown = browser.post(path, &[("when", "now"), ("find", "child 1"), ("step", "show")]).is(200).text();
     assert!(text_of(&shown).contains("31 children are found."), "{}", text_of(&shown));
     assert_eq!(shown.matches("role=\"radiogroup\"").count(), 31);
+    let fields = [("when", "now"), ("without_contact", "yes"), ("child:C-110", "keep"), ("step", "show")];
+    let shown = browser.post(path, &fields).is(200).text();
+    assert!(text_of(&shown).contains("One child is found."), "{}", text_of(&shown));
+    let place = |id: &str| shown.find(&format!("id=\"child-{id}-keep\"")).unwrap();
+    assert!(place("C-007") < place("C-110"), "each in the place that it has among all");
     // Who has a choice of its own stays, whatever is looked for next.
     let fields =
         [("when", "now"), ("child:C-010", "keep"), ("others", "disconnect"), ("find", "G-1"), ("step", "show")];

@@ -10,6 +10,7 @@ use crate::support::database::TestDatabase;
 both_pairs!(
     a_double_click_makes_one_campaign,
     a_double_click_makes_one_token_and_shows_it,
+    a_double_click_on_a_sign_in_link_signs_in,
     a_double_click_on_a_command_is_no_error,
     the_same_form_of_a_page_that_was_loaded_again_is_another_one,
 );
@@ -50,6 +51,20 @@ async fn a_double_click_makes_one_token_and_shows_it(db: &TestDatabase) {
     assert!(tokens.iter().all(|token| *token == tokens[0]), "whichever answer the browser shows");
     assert_eq!(db.count("tokens").await, before + 1);
     served.bare_request("GET", "/api/v1/accounts").token(&tokens[0]).answer().is(200);
+}
+
+async fn a_double_click_on_a_sign_in_link_signs_in(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let link = program.json(&["users", "link", "approver"]);
+    let secret = link["url"].as_str().unwrap().split_once('=').unwrap().1.to_owned();
+    let mut browser = Browser::new(&served);
+    browser.page(&format!("/sign-in/link?secret={secret}"));
+    for answer in browser.clicks("/sign-in/link", &[("secret", &secret)], 2) {
+        browser.takes(answer.is(303));
+        assert!(browser.page("/accounts").contains("approver"), "whichever answer the browser shows");
+    }
+    browser.page(&format!("/sign-in/link?secret={secret}"));
+    browser.post("/sign-in/link", &[("secret", &secret)]).is(401);
 }
 
 async fn a_double_click_on_a_command_is_no_error(db: &TestDatabase) {
