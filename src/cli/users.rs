@@ -11,7 +11,9 @@ use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
 use crate::domain::token::Role;
-use crate::domain::user::{Ending, LINK_MAX, NewUser, Password, SessionId, SessionView, UserChange, UserView};
+use crate::domain::user::{
+    Ending, LINK_MAX, NewUser, Password, SESSIONS_LISTED, SessionId, SessionView, UserChange, UserView,
+};
 use crate::passwords::{self, Passwords};
 use crate::random;
 use crate::store::Page;
@@ -130,8 +132,12 @@ pub async fn run(command: UsersCommand, session: &Session) -> Result<Exit, CliEr
             session.answer(&view, || format!("User {} may sign in.", view.name))?;
         }
         UsersCommand::Sessions { name } => {
-            let sessions = SessionsOf { sessions: store.sessions(&name).await?, name };
+            let sessions = store.sessions(&name).await?;
+            let sessions = SessionsOf { name, is_cut: sessions.len() >= SESSIONS_LISTED as usize, sessions };
             session.answer(&sessions, || sessions.told(session.screen.width))?;
+            if sessions.is_cut {
+                session.screen.note("only those that were used last are shown; `users sign-out` ends the others too");
+            }
         }
         UsersCommand::SignOut { name, session: only } => {
             let which = only.map_or(Ending::All, |id| Ending::One(SessionId(id)));
@@ -160,6 +166,8 @@ pub async fn run(command: UsersCommand, session: &Session) -> Result<Exit, CliEr
 struct SessionsOf {
     name: String,
     sessions: Vec<SessionView>,
+    /// There may be more, that were used longer ago.
+    is_cut: bool,
 }
 
 impl SessionsOf {

@@ -131,11 +131,16 @@ struct ListPart {
 pub async fn list(State(console): State<Shared>, visitor: Visitor, Query(asked): Query<ListAsked>) -> Answer<Response> {
     let filter = asked.filter()?;
     let accounts = console.store.accounts(&filter, &asked.page()?).await.map_err(words::problem)?;
-    let statuses = console.store.statuses().await?;
     let (reader, is_operator) = (visitor.asked.reader, visitor.may(Role::Operator));
     let picked = Picked::of_list(&filter).filter(|_| is_operator);
+    // Whoever filters has the filters already, and takes the list alone.
+    let (statuses, groups) = if visitor.asked.is_part {
+        Default::default()
+    } else {
+        (console.store.statuses().await?, Groups::offered(&console, asked.group.trim(), reader).await?)
+    };
     let part = ListPart {
-        groups: Groups::offered(&console, asked.group.trim(), reader).await?,
+        groups,
         is_none_of_campaigns: is_operator && picked.is_none(),
         campaign: picked.and_then(|picked| picked.added_to("").ok()).and_then(|expression| campaign_of(&expression)),
         statuses: statuses.into_iter().map(|status| status.name).collect(),

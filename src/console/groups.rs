@@ -11,6 +11,7 @@ const LISTED_MAX: usize = 50;
 /// How many are offered at most, the first by name. Any other can be typed.
 const OFFERED_MAX: u32 = 500;
 
+#[derive(Default)]
 pub struct Groups {
     pub is_list: bool,
     pub offered: Vec<Offered>,

@@ -11,9 +11,10 @@ pub fn plain(text: &str, zone: Tz, reader: Reader) -> String {
     in_zone(&without_commands(text), zone, reader)
 }
 
-/// Drops what tells of a command: a remark in parentheses, or a part behind a semicolon. A text that is nothing else stays.
+/// Drops what tells of a command: a remark in parentheses, or a part behind a semicolon. It begins with the command, as no
+/// name of an account does. A text that is nothing else stays.
 pub fn without_commands(text: &str) -> String {
-    let is_told = |part: &str| part.contains("`disconnectd ") || part.contains("--");
+    let is_told = |part: &str| part.starts_with("`disconnectd ") || part.starts_with("--child");
     let mut kept = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('(') {
@@ -27,7 +28,7 @@ pub fn without_commands(text: &str) -> String {
         }
     }
     kept.push_str(rest);
-    let parts: Vec<_> = kept.split("; ").filter(|part| !part.contains("`disconnectd ")).collect();
+    let parts: Vec<_> = kept.split("; ").filter(|part| !part.starts_with("`disconnectd ")).collect();
     if parts.is_empty() { text.to_owned() } else { parts.join("; ") }
 }
 
@@ -76,6 +77,8 @@ mod tests {
                 "nobody gets it: no (known) way",
             ),
             ("Ada (Miller) has none", "Ada (Miller) has none"),
+            ("say keep for all (--children ...): 2 (Bo--Lee)", "say keep for all: 2 (Bo--Lee)"),
+            ("`balance > (--)` is no filter", "`balance > (--)` is no filter"),
             ("it is open (still", "it is open (still"),
             ("`disconnectd doctor` says more", "`disconnectd doctor` says more"),
         ] {
