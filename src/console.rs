@@ -73,6 +73,8 @@ pub struct Console {
     /// Of the pages that read all of the data.
     pub examining: Arc<OneAtATime>,
     pub sent: Arc<SentForms>,
+    /// Apart from the others: whoever sends a link has shown nothing yet.
+    pub sent_links: Arc<SentForms>,
 }
 
 type Shared = Arc<Console>;

@@ -175,6 +175,7 @@ impl Server {
             probes: doctor::probes::all(&self.config, &self.store),
             examining: Arc::default(),
             sent: Arc::default(),
+            sent_links: Arc::default(),
         }))
     }
 

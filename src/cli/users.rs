@@ -11,9 +11,7 @@ use super::session::{CliError, Exit, Session};
 use super::table::{Column, instant, sheet, table};
 use super::values;
 use crate::domain::token::Role;
-use crate::domain::user::{
-    Ending, LINK_MAX, NewUser, Password, SESSIONS_LISTED, SessionId, SessionView, UserChange, UserView,
-};
+use crate::domain::user::{Ending, LINK_MAX, NewUser, Password, SessionId, Sessions, UserChange, UserView};
 use crate::passwords::{self, Passwords};
 use crate::random;
 use crate::store::Page;
@@ -133,9 +131,9 @@ pub async fn run(command: UsersCommand, session: &Session) -> Result<Exit, CliEr
         }
         UsersCommand::Sessions { name } => {
             let sessions = store.sessions(&name).await?;
-            let sessions = SessionsOf { name, is_cut: sessions.len() >= SESSIONS_LISTED as usize, sessions };
+            let sessions = SessionsOf { name, of: sessions };
             session.answer(&sessions, || sessions.told(session.screen.width))?;
-            if sessions.is_cut {
+            if sessions.of.is_cut {
                 session.screen.note("only those that were used last are shown; `users sign-out` ends the others too");
             }
         }
@@ -165,14 +163,13 @@ pub async fn run(command: UsersCommand, session: &Session) -> Result<Exit, CliEr
 #[derive(Serialize)]
 struct SessionsOf {
     name: String,
-    sessions: Vec<SessionView>,
-    /// There may be more, that were used longer ago.
-    is_cut: bool,
+    #[serde(flatten)]
+    of: Sessions,
 }
 
 impl SessionsOf {
     fn told(&self, width: Option<u16>) -> String {
-        if self.sessions.is_empty() {
+        if self.of.sessions.is_empty() {
             return format!("User {} is signed in nowhere.", self.name);
         }
         let columns = [
@@ -182,7 +179,7 @@ impl SessionsOf {
             Column::Firm("ENDS (UTC)"),
             Column::Left("BROWSER"),
         ];
-        let rows = self.sessions.iter().map(|session| {
+        let rows = self.of.sessions.iter().map(|session| {
             [
                 session.id.0.to_string(),
                 instant(&session.begun_at),

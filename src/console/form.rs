@@ -124,10 +124,10 @@ impl Form {
         self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text.as_str())
     }
 
-    /// The fields whose names begin so, by the rest of their names. What is empty is left out.
+    /// The fields whose names begin so, by the rest of their names.
     pub fn beginning<'f>(&'f self, prefix: &'f str) -> impl Iterator<Item = (&'f str, &'f str)> {
         let rest = move |(name, text): &'f (String, String)| Some((name.strip_prefix(prefix)?, text.trim()));
-        self.fields.iter().filter_map(rest).filter(|(_, text)| !text.is_empty())
+        self.fields.iter().filter_map(rest)
     }
 
     /// Whether it comes from a page that was made for whoever has this key. The mark of the page may follow it.

@@ -14,7 +14,7 @@ pub fn plain(text: &str, zone: Tz, reader: Reader) -> String {
 /// Drops what tells of a command: a remark in parentheses, or a part behind a semicolon. It begins with the command, as no
 /// name of an account does. A text that is nothing else stays.
 pub fn without_commands(text: &str) -> String {
-    let is_told = |part: &str| part.starts_with("`disconnectd ") || part.starts_with("--child");
+    let is_told = |part: &str| ["`disconnectd ", "`--", "--"].iter().any(|it| part.starts_with(it));
     let mut kept = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('(') {
@@ -76,6 +76,11 @@ mod tests {
                 "nobody gets it: no (known) way; `disconnectd accounts contact` adds one",
                 "nobody gets it: no (known) way",
             ),
+            (
+                "it has more than 4 bytes; name them in a file instead (`--accounts`)",
+                "it has more than 4 bytes; name them in a file instead",
+            ),
+            ("2026-01-01 is in the past; say if it is meant (--late)", "2026-01-01 is in the past; say if it is meant"),
             ("Ada (Miller) has none", "Ada (Miller) has none"),
             ("say keep for all (--children ...): 2 (Bo--Lee)", "say keep for all: 2 (Bo--Lee)"),
             ("`balance > (--)` is no filter", "`balance > (--)` is no filter"),

@@ -44,7 +44,7 @@ type Sent = Arc<Turn<Option<Kept>>>;
 struct Kept {
     /// When it was answered.
     at: Instant,
-    /// Else it is the answer of those alone who waited for it.
+    /// False: it is for those alone who were waiting when it was given.
     is_done: bool,
     /// For the page that says what went wrong.
     problem: Option<Problem>,
@@ -91,15 +91,15 @@ impl SentForms {
             let (mut parts, body) = response.into_parts();
             let body = body.collect().await.map_err(|_| Problem::bug())?.to_bytes();
             let (status, headers, problem) = (parts.status, parts.headers, parts.extensions.remove());
-            let kept = answer.insert(Kept { at: Instant::now(), is_done, problem, status, headers, body });
-            let answered = kept.again();
-            // It may show a secret, so it goes by itself. Whoever waits already has the lock before.
+            let at = Instant::now();
+            let answered = answer.insert(Kept { at, is_done, problem, status, headers, body }).again();
+            // It may show a secret, so it goes by itself; what was refused goes once those who wait have been answered.
             let answer = turn.clone();
             tokio::spawn(async move {
                 if is_done {
                     tokio::time::sleep(KEPT).await;
                 }
-                answer.lock().await.take();
+                answer.lock().await.take_if(|kept| kept.at == at);
             });
             Ok(answered)
         };

@@ -12,7 +12,7 @@ use super::gate::{Ours, Visitor};
 use super::reader::Moment;
 use super::{Shared, words};
 use crate::api::problem::{Answer, Problem};
-use crate::domain::user::{Ending, SESSION_IDLE, SESSION_MAX, SESSIONS_LISTED, SessionId};
+use crate::domain::user::{Ending, SESSION_IDLE, SESSION_MAX, SessionId, Sessions};
 
 struct Row {
     id: i64,
@@ -67,10 +67,10 @@ pub async fn of_user(
 }
 
 async fn page(console: &Shared, visitor: &Visitor, of: Option<&str>, ended: Option<u64>) -> Answer<Response> {
-    let sessions = console.store.sessions(of.unwrap_or(&visitor.user.name)).await.map_err(words::problem)?;
+    let Sessions { sessions, is_cut } =
+        console.store.sessions(of.unwrap_or(&visitor.user.name)).await.map_err(words::problem)?;
     let zone: Tz = console.store.settings().await?.company_zone;
     let reader = visitor.asked.reader;
-    let is_cut = sessions.len() >= SESSIONS_LISTED as usize;
     let rows = sessions.into_iter().map(|session| {
         let in_full = session.browser.unwrap_or_default();
         Row {

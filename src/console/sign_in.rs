@@ -231,7 +231,7 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     let asked = Asked::of(&parts.headers, &Uri::from_static("/sign-in"));
     let form = form_before(&console, &parts.headers, body).await?;
     // Whoever presses twice is shown the answer to the second, which would be that the link is used.
-    let (sent, of) = (console.sent.clone(), form.sent_to(parts.uri.path()));
+    let (sent, of) = (console.sent_links.clone(), form.sent_to(parts.uri.path()));
     let signs_in = async move {
         let _until_it_is_answered = console.room.take(false).await?;
         let link = SignInSecret::presented(form.get("secret").unwrap_or_default());

@@ -58,10 +58,9 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::CampaignState { campaign, wanted, state } => {
             format!("Campaign {campaign} {}, so it can't be {wanted}.", state.in_words())
         }
-        Refusal::CampaignChanged { campaign } => format!(
-            "Campaign {campaign} has been changed since this was shown, so nothing was done. Load the page again to see \
-             it as it is, and say your change there."
-        ),
+        Refusal::CampaignChanged { campaign } => {
+            format!("Campaign {campaign} has been changed since this was shown, so nothing was done.")
+        }
         Refusal::EmptyCohort { why } => format!("{}, so nothing was done.", capital(why)),
         Refusal::EveryoneSelected { accounts } => format!(
             "The filter selects every one of the {accounts} connected accounts. If all of them are to be disconnected, \

@@ -180,10 +180,10 @@ pub struct Draft {
 }
 
 /// What is to change of one that has not begun. Everything that is not given stays.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Revision {
-    /// Which one is changed, where it was shown to whoever changes it.
-    pub of: Option<i32>,
+    /// The revision that whoever changes it has looked at. Where it is no longer that one, nothing is done.
+    pub of: i32,
     pub name: Option<String>,
     /// All of them anew.
     pub terms: Option<Terms>,
@@ -313,13 +313,13 @@ impl Facts {
     /// Whether its cohort or its terms may be changed so.
     ///
     /// # Errors
-    /// It has begun, or is another one than was shown.
+    /// It has begun, or was changed since whoever changes it has looked.
     pub fn revise(&self, revision: &Revision) -> Result<(), Refusal> {
         revise(self.id, self.state)?;
-        match revision.of {
-            Some(shown) if shown != self.revision => Err(Refusal::CampaignChanged { campaign: self.id }),
-            _ => Ok(()),
+        if revision.of != self.revision {
+            return Err(Refusal::CampaignChanged { campaign: self.id });
         }
+        Ok(())
     }
 }
 

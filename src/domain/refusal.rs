@@ -126,7 +126,7 @@ pub enum Refusal {
     CampaignState { campaign: CampaignId, wanted: &'static str, state: campaign::State },
 
     #[error(
-        "campaign {campaign} has been changed since it was shown, so nothing was done; look at it again \
+        "campaign {campaign} was changed by somebody else meanwhile, so nothing was done; look at it again \
          (`disconnectd campaign show {campaign}`)"
     )]
     CampaignChanged { campaign: CampaignId },

@@ -225,6 +225,25 @@ pub struct SessionView {
 /// How many sessions of a user are listed: those that were used last.
 pub const SESSIONS_LISTED: u32 = 100;
 
+/// The sessions of a user as they are listed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sessions {
+    /// Those used last first.
+    pub sessions: Vec<SessionView>,
+    /// There are more, used longer ago.
+    pub is_cut: bool,
+}
+
+impl Sessions {
+    /// Of what was read with [`SESSIONS_LISTED`] and one more.
+    #[must_use]
+    pub fn cut(mut sessions: Vec<SessionView>) -> Self {
+        let is_cut = sessions.len() > SESSIONS_LISTED as usize;
+        sessions.truncate(SESSIONS_LISTED as usize);
+        Self { sessions, is_cut }
+    }
+}
+
 /// Which of a user's sessions are to end. But for a single one, the user's links end with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Page, Paged, StoreResult};
 use crate::domain::actor::Actor;
 use crate::domain::user::{
-    Ending, NewSession, NewUser, PasswordHash, Session, SessionView, SignInHash, UserChange, UserView,
+    Ending, NewSession, NewUser, PasswordHash, Session, Sessions, SignInHash, UserChange, UserView,
 };
 
 /// Users and their sessions.
@@ -55,7 +55,7 @@ pub trait Users: Send + Sync {
     ///
     /// # Errors
     /// An unknown user.
-    async fn sessions(&self, name: &str) -> StoreResult<Vec<SessionView>>;
+    async fn sessions(&self, name: &str) -> StoreResult<Sessions>;
 
     /// Ends sessions of a user, for good, and answers how many were good until then. One that begins at the same time is
     /// ended too, or begins after it.

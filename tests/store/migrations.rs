@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::support::both_engines;
 use crate::support::database::{Engine, TestDatabase};
+use crate::support::rows::account;
 use crate::support::scenario::unusable;
 
 both_engines!(
@@ -13,6 +14,7 @@ both_engines!(
     several_processes_migrate_at_once,
     a_newer_database_is_refused_plainly,
     an_installation_has_an_id_that_stays_and_is_its_own,
+    accounts_of_a_database_of_before_are_found_when_it_is_migrated,
 );
 
 async fn an_empty_database_says_to_migrate(db: &TestDatabase) {
@@ -80,5 +82,34 @@ async fn an_installation_has_an_id_that_stays_and_is_its_own(db: &TestDatabase) 
         other.store.migrate().await.unwrap();
         assert!(ids.insert(other.store.installation().await.unwrap().id));
         other.remove().await;
+    }
+}
+
+async fn accounts_of_a_database_of_before_are_found_when_it_is_migrated(db: &TestDatabase) {
+    db.store.migrate().await.unwrap();
+    db.accounts([account("A-1").name("Ada"), account("A-2").name("ÖZDEMİR").address("12 ÉLISÉE")]).await;
+    db.disconnected("A-2").await;
+    // More than are folded at a time.
+    db.sql(
+        "insert into accounts (number, name, status_id, currency, created_at)
+         with recursive n (n) as (select 1 union all select n + 1 from n where n < 10001)
+         select 'N-' || n, 'ÜBER ' || n, status_id, currency, created_at from accounts cross join n where number = 'A-1'",
+    )
+    .await;
+    // As it was before the migration 8.
+    for table in ["accounts", "serviceable_addresses"] {
+        db.sql(&format!("drop index {table}_unfolded")).await;
+        db.sql(&format!("alter table {table} drop column searched")).await;
+    }
+    db.sql("delete from _sqlx_migrations where version = 8").await;
+    let store = db.open().await;
+    assert_eq!(store.migrate().await.unwrap(), 1);
+    for (text, numbers) in
+        [("özdemi", &["A-2"][..]), ("über 10001", &["N-10001"]), ("n-1000", &["N-1000", "N-10000", "N-10001"])]
+    {
+        assert_eq!(db.searched(text).await, numbers, "{text}");
+    }
+    for table in ["accounts", "serviceable_addresses"] {
+        assert_eq!(db.number(&format!("select count(*) from {table} where searched is null")).await, 0);
     }
 }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::token::Role;
 use disconnectd::domain::user::{
-    Attempts, Ending, NewSession, NewUser, PasswordHash, Proof, SignInSecret, UserChange, UserView,
+    Attempts, Ending, NewSession, NewUser, PasswordHash, Proof, SESSIONS_LISTED, SignInSecret, UserChange, UserView,
 };
 use disconnectd::store::Page;
 use futures_util::future::join_all;
@@ -226,7 +226,7 @@ async fn the_sessions_of_a_user_are_listed_and_ended(db: &TestDatabase) {
     }
     assert!(db.signs_in(&bo, 99).await);
     let id = |n: u8| async move { db.store.session(&secret(n).hash()).await.unwrap().unwrap().id };
-    let listed = || async { db.store.sessions("Ada").await.unwrap() };
+    let listed = || async { db.store.sessions("Ada").await.unwrap().sessions };
     let long_ago = db.instant(-13 * 3_600);
     db.sql(&format!("update console_sessions set last_seen_at = {long_ago} where id = {}", id(1).await.0)).await;
     let half_an_hour_ago = db.instant(-1_800);
@@ -251,6 +251,14 @@ async fn the_sessions_of_a_user_are_listed_and_ended(db: &TestDatabase) {
     assert!(!db.opens(Proof::Link(secret(102).hash()), 52).await);
     assert!(db.is_in(99).await, "nobody else's");
     assert!(db.signs_in(&ada, 6).await, "it may sign in again");
+    // No more than that many are listed, and where there are more it is said.
+    for n in 0..SESSIONS_LISTED {
+        let is_cut = db.store.sessions("Ada").await.unwrap().is_cut;
+        assert!(!is_cut, "{n}");
+        assert!(db.signs_in(&ada, u8::try_from(110 + n).unwrap()).await);
+    }
+    let sessions = db.store.sessions("Ada").await.unwrap();
+    assert_eq!((sessions.sessions.len(), sessions.is_cut), (SESSIONS_LISTED as usize, true));
     let unknown = || Refusal::UnknownUser { name: "Cleo".into() };
     assert_eq!(refusal(db.store.sessions("Cleo").await), unknown());
     assert_eq!(refusal(db.store.end_sessions("Cleo", Ending::All).await), unknown());

@@ -9,7 +9,7 @@ use disconnectd::domain::calendar::When;
 use disconnectd::domain::campaign::cohort::{BadRows, Blocker, MemberRow};
 use disconnectd::domain::campaign::dry_run::DryRun;
 use disconnectd::domain::campaign::report::{Reconciliation, Reconciling, ReportRow};
-use disconnectd::domain::campaign::{CampaignId, CampaignView, Command, Counts, Draft, State, Terms};
+use disconnectd::domain::campaign::{CampaignId, CampaignView, Command, Counts, Draft, Revision, State, Terms};
 use disconnectd::domain::dispositions::Disposition;
 use disconnectd::domain::event::{EventId, Order};
 use disconnectd::domain::filter::Filter;
@@ -205,6 +205,11 @@ impl TestDatabase {
 
     pub async fn campaign(&self, campaign: CampaignId) -> CampaignView {
         self.store.campaign(campaign).await.unwrap()
+    }
+
+    /// A change of nothing yet, of the campaign as it is.
+    pub async fn revision(&self, campaign: CampaignId) -> Revision {
+        Revision { of: self.campaign(campaign).await.revision, name: None, terms: None }
     }
 
     pub async fn campaign_state(&self, campaign: CampaignId) -> State {

@@ -221,7 +221,7 @@ impl CohortAsked {
         terms.admit_date(self.late, &settings, api.store.now().await?)?;
         let (filter, cohort) =
             Listed { filter: self.filter, accounts: self.accounts, file, everyone: self.everyone }.read().await?;
-        let revision = Revision { of: Some(before.revision), name: None, terms: changed(&before.terms, terms.clone()) };
+        let revision = Revision { of: before.revision, name: None, terms: changed(&before.terms, terms.clone()) };
         let (everyone, late, by) = (self.everyone, self.late, caller.actor());
         let draft = Draft { name: before.name, terms, filter, everyone, late, failures_max: api.failures_max, by };
         Ok((revision, draft, cohort))
@@ -255,7 +255,7 @@ impl ChangeAsked {
             terms.children = None;
         }
         let revision = Revision {
-            of: Some(before.revision),
+            of: before.revision,
             name: name.filter(|name| *name != before.name),
             terms: changed(&before.terms, terms),
         };

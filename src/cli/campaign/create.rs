@@ -136,7 +136,7 @@ pub async fn change(args: ChangeArgs, session: &Session) -> Result<Exit, CliErro
         terms.admit_date(args.dates.late, &settings, session.store.now().await?)?;
     }
     let revision = Revision {
-        of: Some(campaign.revision),
+        of: campaign.revision,
         name: args.name.clone().filter(|name| *name != campaign.name),
         terms: (terms != campaign.terms).then(|| terms.clone()),
     };

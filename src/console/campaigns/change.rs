@@ -108,11 +108,11 @@ async fn changed(
     };
     let revision = Revision {
         // What the form does not say is no revision that there is.
-        of: Some(form.get("seen").and_then(|seen| seen.parse().ok()).unwrap_or_default()),
+        of: form.get("seen").and_then(|seen| seen.parse().ok()).unwrap_or_default(),
         name: (name != before.name).then_some(name),
         terms: (terms != before.terms).then_some(terms),
     };
-    if revision.of != Some(before.revision) {
+    if revision.of != before.revision {
         return Ok(Err((&Refusal::CampaignChanged { campaign: before.id }).into()));
     }
     if revision.name.is_none() && revision.terms.is_none() && cohort.is_none() {

@@ -77,9 +77,12 @@ impl Filled {
     /// The terms of one that is changed. A date that was not touched is what it was, however it was given.
     ///
     /// # Errors
-    /// A field that is no number.
+    /// A field that is no number, a time without a date, or a date beside the wish to have none.
     pub fn terms_of(&self, before: &CampaignView) -> Result<TermsAsked, (&'static str, String)> {
         let asked = self.terms()?;
+        if self.no_date && asked.on.is_some() {
+            return Err(("on", "There is a date, but it is to go without one. Choose one of them.".into()));
+        }
         let was = Self::as_it_is(before);
         let is_untouched = (&self.date, &self.time) == (&was.date, &was.time);
         let on = match &before.terms.on {
@@ -91,7 +94,7 @@ impl Filled {
     }
 
     /// # Errors
-    /// A field that is no number.
+    /// A field that is no number, or a time without a date.
     pub fn terms(&self) -> Result<TermsAsked, (&'static str, String)> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let number = |field: &'static str, text: &str| match text {
@@ -99,7 +102,8 @@ impl Filled {
             text => text.parse().map(Some).map_err(|_| (field, format!("`{text}` is not a whole number."))),
         };
         let on = match (self.date.as_str(), self.time.as_str()) {
-            ("", _) => None,
+            ("", "") => None,
+            ("", _) => return Err(("on", "There is a time without a date. Give the date as well.".into())),
             (date, "") => Some(date.to_owned()),
             (date, time) => Some(format!("{date}T{time}")),
         };

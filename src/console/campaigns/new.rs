@@ -58,6 +58,10 @@ impl NewPart {
         self.picked.family == PickedFamily::Alone
     }
 
+    fn kept_date(&self) -> Option<&str> {
+        self.change.as_ref()?.kept_date.as_deref()
+    }
+
     fn is_child(&self) -> bool {
         self.picked.family == PickedFamily::Child
     }

@@ -79,12 +79,12 @@ impl Children {
                 && (one.contact.is_empty() || !filled.without_contact)
         };
         // Whose choice is made is shown whatever is looked for, or it would be lost with the next look; in the place that
-        // it has among the others.
+        // it has among the others. So is one whose choice was taken back just now.
         let (mut found, mut shown) = (0, Vec::new());
         for one in asked {
             let is_chosen = !filled.choice(&one.number).is_empty();
             found += usize::from(!is_chosen && is_found(one));
-            if is_chosen || is_found(one) && found <= FOUND_MAX {
+            if is_chosen || filled.has_shown(&one.number) || is_found(one) && found <= FOUND_MAX {
                 shown.push(child(one));
             }
         }

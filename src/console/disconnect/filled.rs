@@ -36,6 +36,8 @@ pub struct Filled {
     pub find: String,
     /// Of these, those without a contact of their own.
     pub without_contact: bool,
+    /// What was looked for when the form was shown, as [`Filled::looked_for`] has it.
+    looked_for_before: String,
 }
 
 impl Filled {
@@ -55,7 +57,18 @@ impl Filled {
             dates: each(ON),
             find: text("find"),
             without_contact: form.get("without_contact").is_some(),
+            looked_for_before: form.exactly("looked_for").to_owned(),
         }
+    }
+
+    /// What is looked for among the children, as the form bears it.
+    pub fn looked_for(&self) -> String {
+        format!("{}{}", if self.without_contact { "!" } else { "=" }, self.find)
+    }
+
+    /// A child that the form had in it, and nothing else was looked for since: whoever is at it stays at it.
+    pub fn has_shown(&self, number: &AccountNumber) -> bool {
+        self.children.contains_key(number.as_str()) && self.looked_for_before == self.looked_for()
     }
 
     pub fn when(&self) -> Result<When, String> {

@@ -58,7 +58,7 @@ impl MemberDate {
         let (due_at, planned) = when.resolve(zone, settings.cutoff_time, now);
         if due_at < now && !late {
             return Err(format!(
-                "{} is in the past; give a date to come, or say --late if it is meant",
+                "{} is in the past; give a date to come, or say that it is meant (--late)",
                 planned.planned_for.unwrap_or_default()
             ));
         }

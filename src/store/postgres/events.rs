@@ -102,7 +102,8 @@ macro_rules! event_list_sql {
                 "
            and ($2::text is null or e.state = $2)
            and ($3::text is null or a.number = $3)
-           and ($5::text is null or e.account_id in (select id from accounts where searched like $5))
+           and ($5::text is null or e.account_id in (select id from accounts
+                where coalesce(searched, lower(number || E'\n' || name collate \"default\")) like $5))
            and ($6::timestamptz is null or e.due_at >= $6)
            and ($7::timestamptz is null or e.due_at < $7)
            -- The same as domain::review::questions asks. Of families alone, which are few beside the events.

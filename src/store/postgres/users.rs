@@ -12,8 +12,8 @@ use crate::domain::actor::Actor;
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Role;
 use crate::domain::user::{
-    Attempts, Ending, LINK_MAX, NewSession, NewUser, PasswordHash, Session, SessionView, SignInHash, UserChange,
-    UserId, UserView,
+    Attempts, Ending, LINK_MAX, NewSession, NewUser, PasswordHash, Session, Sessions, SignInHash, UserChange, UserId,
+    UserView,
 };
 use crate::store::{Page, Paged, StoreResult, Users};
 
@@ -97,7 +97,7 @@ impl Users for PostgresStore {
         .await
     }
 
-    async fn sessions(&self, name: &str) -> StoreResult<Vec<SessionView>> {
+    async fn sessions(&self, name: &str) -> StoreResult<Sessions> {
         within(VERB_LIMIT, sessions::sessions(self, name)).await
     }
 

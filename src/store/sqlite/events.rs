@@ -92,7 +92,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
                 " and ",
                 $behind,
                 " and (?4 is null or e.account_id in (select a.id from accounts a
-                            where a.searched like ?4 escape '\\'))
+                            where coalesce(a.searched, lower(a.number || char(10) || a.name)) like ?4 escape '\\'))
                     and (?5 is null or e.due_at >= ?5)
                     and (?6 is null or e.due_at < ?6)
                     and (?9 is null or +e.campaign_id = ?9)

@@ -13,8 +13,8 @@ use crate::domain::actor::Actor;
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Role;
 use crate::domain::user::{
-    Attempts, Ending, LINK_MAX, NewSession, NewUser, PasswordHash, Session, SessionView, SignInHash, UserChange,
-    UserId, UserView,
+    Attempts, Ending, LINK_MAX, NewSession, NewUser, PasswordHash, Session, Sessions, SignInHash, UserChange, UserId,
+    UserView,
 };
 use crate::store::{Page, Paged, StoreResult, Users};
 
@@ -217,7 +217,7 @@ impl Users for SqliteStore {
         tx.commit().await.map_err(failure)
     }
 
-    async fn sessions(&self, name: &str) -> StoreResult<Vec<SessionView>> {
+    async fn sessions(&self, name: &str) -> StoreResult<Sessions> {
         sessions::sessions(self, name).await
     }
 

@@ -181,6 +181,12 @@ async fn a_date_stays_as_it_was_given_unless_it_is_changed(db: &TestDatabase) {
         assert_eq!((&changed["name"], &changed["terms"]["on"]), (&"another".into(), &on.into()), "{on}");
         if is_kept {
             let seen = hidden(&browser.page(&change), "seen").unwrap();
+            // Neither is a date lost that was half said, nor one beside the wish to have none.
+            for wrong in [&[("time", "10:00")][..], &[("no_date", "yes"), ("date", "2099-12-02")]] {
+                let fields = [&[("seen", seen.as_str()), ("name", "another"), ("numbers", "1003")], wrong].concat();
+                let page = browser.sends(&change, &fields, "").is(422).text();
+                assert!(page.contains("id=\"on-error\""), "{wrong:?}: {page}");
+            }
             let fields = [("seen", seen.as_str()), ("name", "another"), ("no_date", "yes"), ("numbers", "1003")];
             browser.sends(&change, &fields, "").is(303);
             assert_eq!(program.json(&["campaign", "show", &id])["terms"]["on"], serde_json::Value::Null, "{on}");
@@ -209,6 +215,7 @@ async fn what_is_wrong_with_a_change_changes_nothing(db: &TestDatabase) {
     program.run(&["campaign", "change", id, "--canary", "1"]).exits(0);
     let page = browser.sends(&change, &[&same[..], &[("reason", "x")]].concat(), "").is(422).text();
     assert!(text_of(&page).contains("has been changed since this was shown"), "{page}");
+    assert!(page.contains(&format!("<a href=\"{change}\">Change it as it is now</a>")), "{page}");
     // Pressed again on that page, it does not take the other's change back either.
     let shown = hidden(&page, "seen").unwrap();
     browser.sends(&change, &[&[("seen", shown.as_str())], &same[1..], &[("reason", "x")]].concat(), "").is(422);

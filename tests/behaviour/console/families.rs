@@ -75,6 +75,20 @@ async fn one_choice_is_for_all_children_but_those_that_are_found(db: &TestDataba
     assert!(text_of(&shown).contains("121 children are asked about"), "who is below them too: {}", text_of(&shown));
     assert!(shown.contains("name=\"child:C-010\"") && shown.contains("name=\"child:G-1\""), "{shown}");
     assert_eq!(shown.matches("role=\"radiogroup\"").count(), 2);
+    // Whose choice is taken back stays too, for whoever is at it, until something else is looked for.
+    let looked_for = hidden(&shown, "looked_for").unwrap();
+    for (find, is_shown) in [("G-1", true), ("G-2", false)] {
+        let fields = [
+            ("when", "now"),
+            ("child:C-010", ""),
+            ("others", "disconnect"),
+            ("find", find),
+            ("looked_for", looked_for.as_str()),
+            ("step", "show"),
+        ];
+        let shown = browser.post(path, &fields).is(200).text();
+        assert_eq!(shown.contains("name=\"child:C-010\""), is_shown, "{find}: {shown}");
+    }
 
     let digest = hidden(&shown, "digest").unwrap();
     let confirm = |choices: &[(&'static str, &'static str)]| {

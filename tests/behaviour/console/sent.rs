@@ -12,6 +12,7 @@ both_pairs!(
     a_double_click_makes_one_token_and_shows_it,
     a_double_click_on_a_sign_in_link_signs_in,
     a_double_click_on_a_command_is_no_error,
+    a_double_click_on_what_is_refused_is_told_the_same,
     the_same_form_of_a_page_that_was_loaded_again_is_another_one,
 );
 
@@ -91,6 +92,29 @@ async fn a_double_click_on_a_command_is_no_error(db: &TestDatabase) {
         let again = browser.post(&format!("/events/{id}/cancel"), &[]);
         assert!(again.status >= 400 && text_of(&again.text()).contains("cancelled"), "{again:?}");
     }
+}
+
+async fn a_double_click_on_what_is_refused_is_told_the_same(db: &TestDatabase) {
+    let (program, served) = with_users(db).await;
+    let mut browser = Browser::of(&served, Role::Operator);
+    let path = "/accounts/1003/disconnect";
+    let digest = super::hidden(&browser.page(path), "digest").unwrap();
+    program.write(
+        "late.csv",
+        "account_number,reference,description,amount,tax,charged_on\n1003,late,A late charge,5.00,0.00,2026-11-20\n",
+    );
+    program.run(&["import", "debits", "late.csv"]).exits(0);
+    let stale = [("when", "now"), ("step", "confirm"), ("digest", digest.as_str())];
+    // Nothing is there to be cancelled.
+    for (path, fields, status) in [(path, &stale[..], 409), ("/events/7/cancel", &[], 404)] {
+        let answers: Vec<_> = browser.clicks(path, fields, 3).into_iter().map(|answer| answer.is(status)).collect();
+        for answer in answers {
+            let text = text_of(&answer.text());
+            assert!(text.contains("A late charge") || text.contains("There is no event 7"), "{text}");
+            assert!(text.contains("operator"), "it is a page like every other: {text}");
+        }
+    }
+    assert_eq!(db.count("disconnect_events").await, 0);
 }
 
 async fn the_same_form_of_a_page_that_was_loaded_again_is_another_one(db: &TestDatabase) {

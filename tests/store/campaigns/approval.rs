@@ -49,7 +49,8 @@ impl TestDatabase {
     }
 
     async fn change_terms(&self, campaign: CampaignId, by: &Actor) {
-        let revision = Revision { terms: Some(Terms { per_minute: Some(60), ..terms() }), ..Revision::default() };
+        let terms = Some(Terms { per_minute: Some(60), ..terms() });
+        let revision = Revision { terms, ..self.revision(campaign).await };
         let made = self.store.change_campaign(campaign, &revision, None, by, Making::QUIET).await.unwrap();
         assert!(matches!(made, Made::Campaign(_)), "{made:?}");
     }
@@ -106,11 +107,11 @@ async fn another_cohort_or_other_terms_void_an_approval(db: &TestDatabase) {
     voided().await;
     db.approve(id, &boss()).await;
     let cohort = Some((draft("x"), list(["A-2", "A-1", "A-3"])));
-    db.store.change_campaign(id, &Revision::default(), cohort, &clerk(), Making::QUIET).await.unwrap();
+    db.store.change_campaign(id, &db.revision(id).await, cohort, &clerk(), Making::QUIET).await.unwrap();
     voided().await;
     // One that is small enough after it needs none.
     let cohort = Some((draft("x"), list(["A-2"])));
-    db.store.change_campaign(id, &Revision::default(), cohort, &clerk(), Making::QUIET).await.unwrap();
+    db.store.change_campaign(id, &db.revision(id).await, cohort, &clerk(), Making::QUIET).await.unwrap();
     assert_eq!(db.campaign_state(id).await, State::Draft);
     db.start(id).await;
 }

@@ -59,7 +59,7 @@ impl TestDatabase {
     }
 
     async fn revised(&self, campaign: CampaignId, terms: Terms) -> (i64, i32) {
-        let revision = Revision { terms: Some(terms), ..Revision::default() };
+        let revision = Revision { terms: Some(terms), ..self.revision(campaign).await };
         match self.store.change_campaign(campaign, &revision, None, &clerk(), Making::QUIET).await.unwrap() {
             Made::Campaign(view) => (view.counts.accounts, view.revision),
             Made::BadRows(bad) => panic!("{bad:?}"),
@@ -308,8 +308,8 @@ async fn a_new_cohort_takes_the_place_of_the_old_one(db: &TestDatabase) {
     db.accounts([account("A-1"), account("A-2").groups(&["tower"]), account("A-3")]).await;
     let id = db.drafted(["A-1", "A-2"]).await;
     let first = db.dry_run(id).await.digest;
-    let revision = Revision { name: Some("Another".into()), ..Revision::default() };
     let change = async |cohort: Cohort, draft| {
+        let revision = Revision { name: Some("Another".into()), ..db.revision(id).await };
         db.store.change_campaign(id, &revision, Some((draft, cohort)), &boss(), Making::QUIET).await.unwrap()
     };
     let Made::Campaign(view) = change(list(["A-3", "A-1", "A-2"]), draft("x")).await else { panic!("they are good") };
@@ -329,7 +329,7 @@ async fn a_new_cohort_takes_the_place_of_the_old_one(db: &TestDatabase) {
 async fn a_new_cohort_brings_its_failures_max_and_its_maker(db: &TestDatabase) {
     db.accounts(["A-1", "A-2"].map(account)).await;
     let id = db.drafted(["A-1"]).await;
-    let revision = Revision::default();
+    let revision = db.revision(id).await;
     let other = Draft { failures_max: 7, by: Actor::new("another maker", Source::Api), ..draft("x") };
     let cohort = Some((other, list(["A-2"])));
     db.store.change_campaign(id, &revision, cohort, &boss(), Making::QUIET).await.unwrap();
@@ -340,7 +340,7 @@ async fn a_new_cohort_brings_its_failures_max_and_its_maker(db: &TestDatabase) {
 async fn of_two_who_change_what_they_saw_the_second_is_refused(db: &TestDatabase) {
     db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
     let id = db.drafted(["A-1"]).await;
-    let of = Some(db.campaign(id).await.revision);
+    let of = db.campaign(id).await.revision;
     let stores = [db.open().await, db.open().await];
     let changes = stores.into_iter().zip(["A-2", "A-3"]).map(|(store, number)| {
         let revision = Revision { of, name: Some(format!("of {number}")), terms: None };
@@ -362,7 +362,7 @@ async fn what_has_begun_is_not_changed(db: &TestDatabase) {
     let id = db.started(["A-1"]).await;
     let before = db.dump().await;
     for cohort in [None, Some((draft("x"), list(["A-2"])))] {
-        let revision = Revision { name: Some("Another".into()), ..Revision::default() };
+        let revision = Revision { name: Some("Another".into()), ..db.revision(id).await };
         let refused = refusal(db.store.change_campaign(id, &revision, cohort, &clerk(), Making::QUIET).await);
         let expected = Refusal::CampaignState { campaign: id, wanted: "changed", state: State::Running };
         assert_eq!(refused, expected);
@@ -458,7 +458,8 @@ async fn an_unknown_campaign_is_refused_by_every_verb(db: &TestDatabase) {
     for command in [Command::Pause { note: None }, Command::Resume, Command::Abort { note: None }, Command::Retry] {
         assert_eq!(refusal(db.store.command_campaign(campaign, &command, &clerk()).await), unknown);
     }
-    let changed = db.store.change_campaign(campaign, &Revision::default(), None, &clerk(), Making::QUIET).await;
+    let revision = Revision { of: 1, name: None, terms: None };
+    let changed = db.store.change_campaign(campaign, &revision, None, &clerk(), Making::QUIET).await;
     assert_eq!(refusal(changed), unknown);
     let (sender, _chunks) = tokio::sync::mpsc::channel(1);
     assert_eq!(refusal(db.store.report(campaign, sender).await), unknown);

@@ -9,7 +9,7 @@ use super::{END_LINKS, user_view, view};
 use crate::domain::refusal::Refusal;
 use crate::domain::user::{
     Attempts, Ending, NewSession, Proof, SESSION_IDLE, SESSION_MAX, SESSIONS_LISTED, Session, SessionId, SessionView,
-    SignInHash, UserView,
+    Sessions, SignInHash, UserView,
 };
 
 pub(super) async fn open_session(store: &PostgresStore, session: &NewSession) -> Result<Option<UserView>, Failure> {
@@ -97,7 +97,7 @@ pub(super) async fn session(store: &PostgresStore, hash: &SignInHash) -> Result<
     found.map(session).transpose()
 }
 
-pub(super) async fn sessions(store: &PostgresStore, name: &str) -> Result<Vec<SessionView>, Failure> {
+pub(super) async fn sessions(store: &PostgresStore, name: &str) -> Result<Sessions, Failure> {
     let mut db = store.pool.acquire().await?;
     let user = view(&mut db, name).await?;
     let found = sqlx::query(
@@ -111,7 +111,7 @@ pub(super) async fn sessions(store: &PostgresStore, name: &str) -> Result<Vec<Se
     )
     .bind(user.id.0)
     .bind(SESSION_IDLE)
-    .bind(i64::from(SESSIONS_LISTED))
+    .bind(i64::from(SESSIONS_LISTED) + 1)
     .fetch_all(&mut *db)
     .await?;
     let session = |row: &PgRow| {
@@ -123,7 +123,7 @@ pub(super) async fn sessions(store: &PostgresStore, name: &str) -> Result<Vec<Se
             ends_at: row.try_get("ends_at")?,
         })
     };
-    found.iter().map(session).collect()
+    Ok(Sessions::cut(found.iter().map(session).collect::<Result<_, Failure>>()?))
 }
 
 pub(super) async fn end_sessions(store: &PostgresStore, name: &str, which: Ending) -> Result<u64, Failure> {

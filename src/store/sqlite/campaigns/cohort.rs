@@ -94,9 +94,6 @@ impl SqliteStore {
         let found = stored::load(&mut tx, campaign).await?;
         let settings = settings(&mut tx).await?;
         found.facts(&settings, 0).revise(revision)?;
-        if found.revision != before.revision {
-            return Err(StoreError::Conflict("somebody else has just changed the campaign".into()));
-        }
         let name = revision.name.as_deref().unwrap_or(&found.name);
         let has_new_members =
             built.as_ref().is_some_and(|built| has_new_cohort || built.fingerprint != found.fingerprint);

@@ -11,7 +11,7 @@ use super::super::rows::{after, at, get};
 use super::{END_LINKS, user_view, view};
 use crate::domain::user::{
     Attempts, Ending, NewSession, Proof, SESSION_IDLE, SESSION_MAX, SESSIONS_LISTED, Session, SessionId, SessionView,
-    SignInHash, UserView,
+    Sessions, SignInHash, UserView,
 };
 use crate::store::StoreResult;
 
@@ -100,7 +100,7 @@ pub(super) async fn session(store: &SqliteStore, hash: &SignInHash) -> StoreResu
         .transpose()
 }
 
-pub(super) async fn sessions(store: &SqliteStore, name: &str) -> StoreResult<Vec<SessionView>> {
+pub(super) async fn sessions(store: &SqliteStore, name: &str) -> StoreResult<Sessions> {
     let now = store.now();
     let mut reader = store.reader().await?;
     let user = view(&mut reader, name).await?;
@@ -112,7 +112,7 @@ pub(super) async fn sessions(store: &SqliteStore, name: &str) -> StoreResult<Vec
     .bind(user.id.0)
     .bind(at(now))
     .bind(at(before(now, SESSION_IDLE)))
-    .bind(SESSIONS_LISTED)
+    .bind(SESSIONS_LISTED + 1)
     .fetch_all(&mut *reader)
     .await
     .map_err(failure)?;
@@ -127,7 +127,7 @@ pub(super) async fn sessions(store: &SqliteStore, name: &str) -> StoreResult<Vec
             ends_at: expires_at.min(last_seen_at + SESSION_IDLE),
         })
     };
-    found.iter().map(session).collect()
+    Ok(Sessions::cut(found.iter().map(session).collect::<StoreResult<_>>()?))
 }
 
 pub(super) async fn end_sessions(store: &SqliteStore, name: &str, which: Ending) -> StoreResult<u64> {
