@@ -22,7 +22,7 @@ const LOOKS: [(&str, u32, &str); 3] = [("light", 1280, "light"), ("dark", 1280, 
 const AXE: &str = include_str!("axe/axe.min.js");
 
 /// Each kind of page by name, with a step that is to be made on it.
-const PAGES: [(&str, &str, &[&str]); 32] = [
+const PAGES: [(&str, &str, &[&str]); 39] = [
     ("accounts", "/accounts", &[]),
     ("menu", "/accounts", &["[data-account='1001'] summary"]),
     ("dialog", "/accounts", &["[data-account='1001'] summary", "[data-account='1001'] [data-window]"]),
@@ -37,6 +37,8 @@ const PAGES: [(&str, &str, &[&str]); 32] = [
     ("log", "/accounts/1002/log", &[]),
     ("invoice", "/invoices/1", &[]),
     ("window", "/accounts/1001/disconnect", &[]),
+    ("family-large", "/accounts/3000/family", &[]),
+    ("window-large", "/accounts/3000/disconnect", &["#without-contact", "#find-children"]),
     ("window-refused", "/accounts/1001/disconnect", &["#when-date", "#disconnect"]),
     ("all-events", "/events", &[]),
     ("event", "/events/2", &[]),
@@ -45,6 +47,8 @@ const PAGES: [(&str, &str, &[&str]); 32] = [
     ("calendar", "/events/calendar?month=2099-12", &[]),
     ("campaigns", "/campaigns", &[]),
     ("campaign-new", "/campaigns/new", &[]),
+    ("campaign-filter", "/campaigns/new?where=group+%3D+tower-3", &["#pick summary"]),
+    ("campaign-change", "/campaigns/3/change", &[]),
     ("campaign-dry-run", "/campaigns/1/dry-run", &[]),
     ("campaign", "/campaigns/1", &[]),
     ("campaign-over", "/campaigns/2", &[]),
@@ -54,6 +58,9 @@ const PAGES: [(&str, &str, &[&str]); 32] = [
     ("tokens", "/system/tokens", &[]),
     ("users", "/system/users", &[]),
     ("password", "/password", &[]),
+    ("sessions", "/sessions", &[]),
+    ("sessions-of-a-user", "/system/users/sessions?name=admin", &[]),
+    ("sessions-none", "/system/users/sessions?name=viewer", &[]),
     ("not-found", "/accounts/none", &[]),
 ];
 
@@ -67,6 +74,14 @@ fn furnish(program: &Program) {
          \"Unit 1204, The Old Telephone Exchange, 98 Upper Harbourside Parade, Port Ellen\",keepers@example.com,,\n",
     );
     program.run(&["import", "accounts", "more.csv"]).exits(0);
+    let child = |n| {
+        let email = if n % 40 == 0 { String::new() } else { format!("room{n}@example.com") };
+        format!("3000-{n:03},Room {n},Active,3000,USD,,,{email},,\n")
+    };
+    let head = "number,name,status,parent_number,currency,zone,address,email,mailing_address,groups\n\
+                3000,Harbour Hotel,Active,,USD,,1 Quay,hotel@example.com,,\n";
+    program.write("hotel.csv", head.to_owned() + &(1..=120).map(child).collect::<String>());
+    program.run(&["import", "accounts", "hotel.csv"]).exits(0);
     program.run(&["disconnect", "1002", "--yes", "--reason", "moved to another town"]).exits(0);
     program.run(&["schedule", "2001", "--on", "2099-12-01", "--yes"]).exits(0);
     program.write("list.csv", "account_number\n1003\n1002\nnobody\n");
@@ -76,6 +91,8 @@ fn furnish(program: &Program) {
     program.run(&["campaign", "pause", "1", "--reason", "calls come in"]).exits(0);
     program.run(&[&create[..], &["Tried and left"]].concat()).exits(0);
     program.run(&["campaign", "abort", "2", "--yes"]).exits(0);
+    let in_a_second = "2099-12-24T09:00:30";
+    program.run(&[&create[..], &["Not begun", "--on", in_a_second, "--per-minute", "60"]].concat()).exits(0);
 }
 
 impl Window {
@@ -88,6 +105,8 @@ impl Window {
             Some(&step) if step.ends_with("[data-window]") => self.until("dialog #disconnect"),
             Some(&step) if step.ends_with("/reschedule']") || step == "#abort" => self.until("dialog #confirm"),
             Some(&"#disconnect") => self.until("#date-error"),
+            Some(&"#find-children") => self.until("#found"),
+            Some(&"#pick summary") => self.until("#pick[open] #add-picked"),
             Some(_) => self.until("details.menu[open] ul"),
             None => {}
         }

@@ -16,15 +16,38 @@ use crate::store::{CHUNK_ROWS, ImportOptions, Imports, Rows, StoreResult};
 #[async_trait]
 impl Imports for PostgresStore {
     async fn import_accounts(&self, rows: Rows<AccountRow>, options: ImportOptions<'_>) -> StoreResult<ImportReport> {
-        Ok(account_import::run(self, rows, &options).await?)
+        let report = account_import::run(self, rows, &options).await?;
+        let tables =
+            "/* import accounts: count */ analyze accounts, account_groups, address_assignments, serviceable_addresses";
+        count(self, &report, tables).await;
+        Ok(report)
     }
 
     async fn import_debits(&self, rows: Rows<DebitRow>, options: ImportOptions<'_>) -> StoreResult<ImportReport> {
-        Ok(debit_import::run(self, rows, &options).await?)
+        let report = debit_import::run(self, rows, &options).await?;
+        count(self, &report, "/* import debits: count */ analyze debits").await;
+        Ok(report)
     }
 
     async fn invoice_all(&self, by: &Actor) -> StoreResult<u64> {
         within(BULK_LIMIT, invoice_all(self, by)).await
+    }
+}
+
+/// How many rows change what the planner should know of a table. The server counts by itself, but a minute later.
+const COUNTED_FROM: u64 = 10_000;
+
+/// Until it knows, lists and searches take several times as long. What was imported is, whatever becomes of this.
+async fn count(store: &PostgresStore, report: &ImportReport, analyze: &'static str) {
+    if !report.applied || report.created + report.updated < COUNTED_FROM {
+        return;
+    }
+    let counted = async {
+        sqlx::raw_sql(analyze).execute(&store.pool).await?;
+        Ok(())
+    };
+    if let Err(error) = within(VERB_LIMIT, counted).await {
+        tracing::debug!(?error, "not counted after the import");
     }
 }
 
