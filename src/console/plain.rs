@@ -14,7 +14,9 @@ pub fn plain(text: &str, zone: Tz, reader: Reader) -> String {
 /// Drops what tells of a command: a remark in parentheses, or a part behind a semicolon. It begins with the command, as no
 /// name of an account does. A text that is nothing else stays.
 pub fn without_commands(text: &str) -> String {
-    let is_told = |part: &str| ["`disconnectd ", "`--", "--"].iter().any(|it| part.starts_with(it));
+    let is_option =
+        |part: &str| part.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    let is_told = |part: &str| part.starts_with("`disconnectd ") || is_option(part.strip_prefix('`').unwrap_or(part));
     let mut kept = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('(') {
