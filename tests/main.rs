@@ -3,6 +3,7 @@
 mod behaviour;
 mod browser;
 mod http;
+mod model;
 mod program;
 mod purity;
 mod queue;
