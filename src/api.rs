@@ -201,3 +201,18 @@ pub async fn has_token(store: &dyn Store) -> StoreResult<bool> {
         }
     }
 }
+
+/// Reads a body as each call that takes one does. For [`crate::fuzz`].
+pub fn read_bodies(bytes: &[u8]) {
+    campaigns::read_bodies(bytes);
+    let _ = extract::json::<accounts::NewContact>(bytes);
+    let _ = extract::json::<accounts::NewParent>(bytes);
+    let _ = extract::json::<disconnect::DisconnectAsked>(bytes);
+    let _ = extract::json::<events::CancelAsked>(bytes);
+    let _ = extract::json::<events::DecideAsked>(bytes);
+    let _ = extract::json::<events::RescheduleAsked>(bytes);
+    let _ = extract::json::<events::RetryAsked>(bytes);
+    let _ = extract::json::<settings::NewStatus>(bytes);
+    let _ = extract::json::<settings::NewValue>(bytes);
+    let _ = extract::json::<tokens::TokenAsked>(bytes);
+}

@@ -28,7 +28,7 @@
 //! Around it: [`console`] is the pages for people; [`import`] reads CSV and [`export`] writes it, [`health`] and [`doctor`]
 //! tell how it goes, [`backoff`] and [`shutdown`] are how everything waits and stops, [`passwords`] hashes and checks them,
 //! [`clock`] is the only source of the machine's now, and [`random`] of what nobody can foresee.
-//! [`fault`] is where tests break a process.
+//! [`fault`] is where tests break a process, and [`fuzz`] what they throw anything at.
 
 pub mod api;
 pub mod backoff;
@@ -42,6 +42,7 @@ pub mod domain;
 pub mod engines;
 pub mod export;
 pub mod fault;
+pub mod fuzz;
 pub mod health;
 pub mod import;
 pub mod passwords;

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod browser;
+mod fuzz;
 mod http;
 mod model;
 mod program;

@@ -104,9 +104,7 @@ impl Run {
     }
 }
 
-// Next: a minute of it in `tests/run`, once the rest of the suite leaves room for that in its ten minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "tests/faults runs it"]
 async fn whatever_breaks_nothing_is_lost_doubled_or_stuck() {
     let run = Run::asked();
     // The servers' users pass through the folders above it.

@@ -187,7 +187,7 @@ async fn list_log(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewParent {
+pub(super) struct NewParent {
     /// The number of the parent account.
     #[schema(min_length = 1, max_length = 64, example = "1001")]
     parent: String,
@@ -231,7 +231,7 @@ async fn unlink_account(
 /// What to change of a contact: what is not given stays, and `null` removes it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewContact {
+pub(super) struct NewContact {
     /// Where invoices are sent to.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000, example = "ada@example.com")]

@@ -258,3 +258,11 @@ fn bad_rows(report: &BadRows) -> Problem {
     };
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_rows", detail).with("report", json!(report))
 }
+
+/// As the calls that take one read a body.
+pub(super) fn read_bodies(bytes: &[u8]) {
+    let _ = super::extract::json::<CampaignAsked>(bytes);
+    let _ = super::extract::json::<CohortAsked>(bytes);
+    let _ = super::extract::json::<ChangeAsked>(bytes);
+    let _ = super::extract::json::<commands::DryRunSeen>(bytes);
+}

@@ -51,7 +51,7 @@ struct Confirmed {
 /// What is asked for. Nothing has to be said: without a date it is now.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct DisconnectAsked {
+pub(super) struct DisconnectAsked {
     /// `2026-12-01`, `2026-12-01T09:00`, RFC 3339, or `now`.
     #[schema(example = "2026-12-01")]
     on: Option<String>,

@@ -134,7 +134,7 @@ async fn show_event(State(api): State<Shared>, Id(event): Id) -> Answer<Json<Eve
 /// Why an event is cancelled, and what becomes of those that were made with it.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CancelAsked {
+pub(super) struct CancelAsked {
     /// Why, for the account's log.
     #[schema(min_length = 1, max_length = 1000)]
     reason: Option<String>,
@@ -163,7 +163,7 @@ async fn cancel_event(
 /// Where an event is moved to.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RescheduleAsked {
+pub(super) struct RescheduleAsked {
     /// `2026-12-01`, `2026-12-01T09:00`, RFC 3339, or `now`.
     #[schema(example = "2026-12-15")]
     on: String,
@@ -207,7 +207,7 @@ async fn reschedule_event(
 /// Why an event is tried again.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RetryAsked {
+pub(super) struct RetryAsked {
     /// Why, for the account's log.
     #[schema(min_length = 1, max_length = 1000)]
     reason: Option<String>,
@@ -245,7 +245,7 @@ async fn changed(
 /// What is decided about the children.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct DecideAsked {
+pub(super) struct DecideAsked {
     children: ChildrenAsked,
     /// Why, for the account's log.
     #[schema(min_length = 1, max_length = 1000)]

@@ -174,7 +174,7 @@ const UNSUPPORTED: &str = "unsupported_media_type";
 
 const FILE_OR_JSON: &str = "the body must be application/json or text/csv; send it with its `Content-Type`";
 
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     // serde would take a list for the fields of an object, in their order.
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::invalid("body", "it is a list; send an object, `{...}`"));

@@ -37,7 +37,7 @@ async fn list_statuses(State(api): State<Shared>) -> Answer<Json<Paged<Status>>>
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewStatus {
+pub(super) struct NewStatus {
     #[schema(min_length = 1, max_length = 64, example = "On hold")]
     name: String,
     /// Accounts with this status are served; a disconnect can't lead to it.
@@ -83,7 +83,7 @@ struct KeyInPath {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewValue {
+pub(super) struct NewValue {
     /// What the setting is to be.
     #[schema(example = "17:30")]
     value: String,

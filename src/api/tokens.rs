@@ -41,7 +41,7 @@ async fn list_tokens(State(api): State<Shared>, Asked(asked): Asked<PartAsked>) 
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TokenAsked {
+pub(super) struct TokenAsked {
     /// Whose it is; the log names them so.
     #[schema(min_length = 1, max_length = 64, example = "ada")]
     name: String,

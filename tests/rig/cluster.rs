@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use disconnectd::fault::Step;
@@ -38,8 +38,8 @@ pub struct Member {
     pub role: Role,
     name: String,
     pub address: SocketAddr,
-    /// A machine whose clock is wrong.
-    clock_ahead_seconds: i64,
+    /// A machine whose clock is wrong, from its next start on.
+    clock_ahead_seconds: AtomicI64,
     running: Mutex<Running>,
 }
 
@@ -67,7 +67,7 @@ impl Cluster {
             role: *role,
             name: format!("{}-{n}", role.as_str()),
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            clock_ahead_seconds: if n == 4 { 3_600 } else { 0 },
+            clock_ahead_seconds: AtomicI64::new(if n == 4 { 3_600 } else { 0 }),
             running: Mutex::default(),
         });
         Self { program, folder: folder.to_owned(), members: members.collect(), stopping: AtomicBool::new(false) }
@@ -94,7 +94,7 @@ impl Cluster {
         let mut command = self.program.command(&["serve", "--roles", member.role.as_str()]);
         command
             .env("DISCONNECTD_HTTP_LISTEN", member.address.to_string())
-            .env("DISCONNECTD_CLOCK_AHEAD_SECONDS", member.clock_ahead_seconds.to_string())
+            .env("DISCONNECTD_CLOCK_AHEAD_SECONDS", member.clock_ahead_seconds.load(Ordering::SeqCst).to_string())
             .stdout(Stdio::null())
             .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));
         if let Some(abort_at) = running.abort_at.take() {
@@ -178,6 +178,12 @@ impl Member {
         if let Some(child) = &running.child {
             signal(child.id(), name);
         }
+    }
+
+    /// Its next process, which begins at once, is on a machine with another clock.
+    pub fn move_clock(&self, ahead_seconds: i64) {
+        self.clock_ahead_seconds.store(ahead_seconds, Ordering::SeqCst);
+        self.signal("KILL");
     }
 
     /// Its next process, which begins at once, ends the nth time that it gets behind a step.

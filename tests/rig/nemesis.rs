@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::Log;
 use super::cluster::{Cluster, Role};
-use super::servers::{Postgres, Rabbit};
+use super::servers::{CONSUMER_TIMEOUT, Postgres, Rabbit};
 use crate::support::database::TestDatabase;
 use crate::support::proxy::Proxy;
 
@@ -25,6 +25,9 @@ pub enum Fault {
     Kill(usize),
     Freeze(usize),
     Abort(usize),
+    /// A worker holds its messages for longer than the broker waits.
+    ConsumerTimeout(usize),
+    ClockMoved(usize),
     PostgresStopped,
     BackendsTerminated,
     CommitUnanswered,
@@ -45,7 +48,9 @@ pub enum Fault {
 impl Fault {
     /// All of them, members by their place.
     fn all(cluster: &Cluster) -> Vec<Self> {
-        let of_members = (0..cluster.members.len()).flat_map(|n| [Self::Kill(n), Self::Freeze(n), Self::Abort(n)]);
+        let of_members = (0..cluster.members.len())
+            .flat_map(|n| [Self::Kill(n), Self::Freeze(n), Self::Abort(n), Self::ClockMoved(n)]);
+        let workers = (0..cluster.members.len()).filter(|n| cluster.members[*n].role == Role::Worker);
         let others = [
             Self::PostgresStopped,
             Self::BackendsTerminated,
@@ -63,7 +68,7 @@ impl Fault {
             Self::QueueDeleted,
             Self::Tripled,
         ];
-        of_members.chain(others).collect()
+        of_members.chain(workers.map(Self::ConsumerTimeout)).chain(others).collect()
     }
 
     fn kind(self, cluster: &Cluster) -> String {
@@ -71,6 +76,8 @@ impl Fault {
             Self::Kill(n) => format!("kill {}", cluster.members[n].role.as_str()),
             Self::Freeze(n) => format!("freeze {}", cluster.members[n].role.as_str()),
             Self::Abort(n) => format!("abort {}", cluster.members[n].role.as_str()),
+            Self::ConsumerTimeout(_) => "consumer timeout".into(),
+            Self::ClockMoved(n) => format!("wrong clock {}", cluster.members[n].role.as_str()),
             other => format!("{other:?}"),
         }
     }
@@ -145,6 +152,17 @@ impl Nemesis<'_> {
                 };
                 member(n).abort_behind(*step, nth);
                 format!("{} behind {} {nth}", member(n).name(), step.as_str())
+            }
+            Fault::ConsumerTimeout(n) => {
+                member(n).signal("STOP");
+                std::thread::sleep(CONSUMER_TIMEOUT + held);
+                member(n).signal("CONT");
+                format!("{} for {held:?} more than the broker waits", member(n).name())
+            }
+            Fault::ClockMoved(n) => {
+                let ahead = *[-3_600, 0, 3_600].choose(random).expect("there are three");
+                member(n).move_clock(ahead);
+                format!("{} by {ahead} s", member(n).name())
             }
             Fault::PostgresStopped => {
                 let mut postgres = self.postgres.lock().unwrap();

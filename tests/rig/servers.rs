@@ -148,17 +148,21 @@ pub struct Rabbit {
     server: Child,
 }
 
+/// How long a message may be unacknowledged.
+pub const CONSUMER_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Debian keeps its programs there.
 const RABBIT_PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
 impl Rabbit {
-    /// Consumers have three seconds to acknowledge.
+    /// Consumers have [`CONSUMER_TIMEOUT`] to acknowledge.
     pub fn start(folder: &Path) -> Self {
         let folder = folder.join("rabbitmq");
         std::fs::create_dir(&folder).unwrap();
         let (port, node_port, mapper_port) = (free_port(), free_port(), free_port());
         let mut config = String::new();
-        writeln!(config, "listeners.tcp.1 = 127.0.0.1:{port}\nconsumer_timeout = 3000").unwrap();
+        writeln!(config, "listeners.tcp.1 = 127.0.0.1:{port}\nconsumer_timeout = {}", CONSUMER_TIMEOUT.as_millis())
+            .unwrap();
         std::fs::write(folder.join("rabbitmq.conf"), config).unwrap();
         // How often it looks for consumers that take too long.
         std::fs::write(folder.join("advanced.config"), "[{rabbit, [{channel_tick_interval, 1000}]}].\n").unwrap();

@@ -52,7 +52,7 @@ struct Confirmed {
 /// What was looked at. Nothing has to be said: then it is what the dry run shows now.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct DryRunSeen {
+pub(super) struct DryRunSeen {
     /// Of the dry run that was looked at: it is refused if anything has changed since. `If-Match` says the same.
     digest: Option<String>,
 }
