@@ -175,6 +175,56 @@ async fn a_worker_holds_what_it_has_while_the_database_is_away() {
     .await;
 }
 
+/// Nothing comes again by itself in these tests.
+const ONCE: &str = "[scheduler]\nredispatch_seconds = 600\nredispatch_max_seconds = 600\n";
+
+/// What it could not do is not acknowledged: the next worker has it at once, and not after its redispatch time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_while_the_database_is_away_gives_back_what_it_has() {
+    on_postgres(async |db| {
+        const ACCOUNTS: i64 = 20;
+        load(db, ACCOUNTS).await;
+        let (locker, proxy) = (lock_accounts(db).await, Proxy::start(host_and_port(&db.url())));
+        let program = Program::new(db.folder(), through(&db.url(), proxy.at), amqp_url()).configured(ONCE);
+        let served = program.serve(&[]);
+        served.until_ready_is(200); // it knows the token from here on
+        let queued = "select count(*) from disconnect_events where state = 'queued'";
+        wait_until(DEADLINE, "all are queued", async || db.number(queued).await == ACCOUNTS).await;
+        wait_until(DEADLINE, "the worker has them", async || ready_messages(db).await == 0).await;
+        let reserved = proxy.stop().await;
+        until_metric(&served, "disconnectd_database_up 0").await;
+        ends_soon(served);
+        unlock(locker).await;
+        assert_eq!(ready_messages(db).await, ACCOUNTS.unsigned_abs(), "all of it is in the queue again");
+
+        let _proxy = reserved.start(host_and_port(&db.url()));
+        let next = program.serve(&[]);
+        until_all_are_done(db, ACCOUNTS).await;
+        assert_eq!(db.number("select count(*) from disconnect_events where attempt <> 1").await, 0);
+        stopped(next);
+    })
+    .await;
+}
+
+/// Refused is not lost: what the broker did not take goes again after a moment, not after its redispatch time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_refused_is_published_again_soon() {
+    on_postgres(async |db| {
+        const ACCOUNTS: i64 = 20;
+        let program = Program::new(db.folder(), db.url(), amqp_url()).configured(ONCE);
+        let scheduler = program.serve(&["--roles", "scheduler"]);
+        scheduler.until_ready_is(200);
+        remove_queues(db).await;
+        load(db, ACCOUNTS).await;
+        let all = ACCOUNTS.unsigned_abs();
+        wait_until(DEADLINE, "all are published", async || ready_messages(db).await == all).await;
+        let again = "select count(*) from disconnect_events where attempt > 1 and failures = 0";
+        assert!(db.number(again).await > 0, "there was no queue at first");
+        stopped(scheduler);
+    })
+    .await;
+}
+
 /// Connections stay open, and nothing answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_is_told_within_seconds_and_work_goes_on_afterwards() {
