@@ -58,6 +58,27 @@ async fn a_panic_fails_its_own_event_and_no_other() {
     .await;
 }
 
+/// DESIGN 3, worker 3: a batch that fails runs one by one, so that one account's trouble stays its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_read_holds_up_nobody_of_its_batch() {
+    TestDatabase::run(Engine::Sqlite, async |db: &TestDatabase| {
+        db.accounts(["first", "unreadable", "last"].map(account)).await;
+        let (first, unreadable) = (db.queued("first").await, db.queued("unreadable").await);
+        let orders = [first, unreadable, db.queued("last").await];
+        db.sql("update accounts set currency = 'ZZZ' where number = 'unreadable'").await;
+        let queue = MemoryQueue::new();
+        queue.publish(LaneKind::Single, &orders).await;
+        let mut running = Running::start(db, queue, plan_disconnect, Schedule::No);
+        for order in [orders[0], orders[2]] {
+            wait_until(SOON, "it completes", async || db.state(order.event_id).await == State::Completed).await;
+        }
+        let is_written = async || db.event(unreadable.event_id).await.failures == 1;
+        wait_until(SOON, "its own failure is written", is_written).await;
+        running.stop().await;
+    })
+    .await;
+}
+
 /// What the plan was asked: the account, the failures that its event had by then, and the batch's instant.
 static ASKED: Mutex<Vec<(String, i32, DateTime<Utc>)>> = Mutex::new(Vec::new());
 
