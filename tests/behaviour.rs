@@ -14,6 +14,7 @@ mod families;
 mod outages;
 mod poison;
 mod serving;
+mod tls;
 mod tokens;
 
 use crate::program::Program;
