@@ -107,6 +107,8 @@ Environment:
   DISCONNECTD_TOKEN          a token (see `tokens create`): commands bear its owner's name and may do
                              what its role allows; without one it is the system's user, who may do
                              everything
+  DISCONNECTD_DATABASE_URL_FILE, DISCONNECTD_QUEUE_URL_FILE, DISCONNECTD_TOKEN_FILE
+                             a file that holds the value, in place of the variable itself
 
 Exit codes:
   0  done (also for an account that was disconnected already: the answer says so)

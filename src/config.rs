@@ -20,6 +20,9 @@ use crate::tls;
 pub enum ConfigError {
     #[error("the configuration file {path} can't be read: {error}")]
     Unreadable { path: PathBuf, error: std::io::Error },
+    /// The file that a variable names.
+    #[error("{place}: the file {path} can't be used: {error}")]
+    UnreadableSecret { place: String, path: PathBuf, error: String },
     #[error("the configuration file {path} is wrong: {error}")]
     Malformed { path: PathBuf, error: String },
     /// A value, by the file's key or the variable's name.
@@ -213,11 +216,11 @@ impl Default for LogFile {
 }
 
 /// What the environment says, by the names of its variables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
-    /// `DISCONNECTD_DATABASE_URL`
+    /// `DISCONNECTD_DATABASE_URL`, or what is in the file that `DISCONNECTD_DATABASE_URL_FILE` names.
     pub database_url: Option<String>,
-    /// `DISCONNECTD_QUEUE_URL`
+    /// `DISCONNECTD_QUEUE_URL`, or by a file.
     pub queue_url: Option<String>,
     /// `DISCONNECTD_QUEUE_CA_FILE`
     pub queue_ca_file: Option<String>,
@@ -225,7 +228,7 @@ pub struct Environment {
     pub http_listen: Option<String>,
     /// `DISCONNECTD_PUBLIC_URL`
     pub public_url: Option<String>,
-    /// `DISCONNECTD_TOKEN`
+    /// `DISCONNECTD_TOKEN`, or by a file.
     pub token: Option<Secret>,
 }
 
@@ -233,7 +236,7 @@ impl Environment {
     /// An empty variable counts as none.
     ///
     /// # Errors
-    /// A variable that is not UTF-8.
+    /// A variable that is not UTF-8; a file that can't be read; a secret that is given twice.
     pub fn read() -> Result<Self, ConfigError> {
         let variable = |name: &str| match std::env::var(name) {
             Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
@@ -242,14 +245,36 @@ impl Environment {
                 Err(ConfigError::Invalid { place: name.to_owned(), error: "it is not UTF-8".into(), in_file: false })
             }
         };
+        // What may be secret can be given by a file, too, as containers are.
+        let secret = |name: &str| {
+            let place = format!("{name}_FILE");
+            match (variable(name)?, variable(&place)?) {
+                (value, None) => Ok(value),
+                (None, Some(path)) => read_secret(place, path.into()).map(Some),
+                (Some(_), Some(_)) => {
+                    Err(ConfigError::Unfit { place, error: format!("{name} is set as well; unset one of the two") })
+                }
+            }
+        };
         Ok(Self {
-            database_url: variable("DISCONNECTD_DATABASE_URL")?,
-            queue_url: variable("DISCONNECTD_QUEUE_URL")?,
+            database_url: secret("DISCONNECTD_DATABASE_URL")?,
+            queue_url: secret("DISCONNECTD_QUEUE_URL")?,
             queue_ca_file: variable("DISCONNECTD_QUEUE_CA_FILE")?,
             http_listen: variable("DISCONNECTD_HTTP_LISTEN")?,
             public_url: variable("DISCONNECTD_PUBLIC_URL")?,
-            token: variable("DISCONNECTD_TOKEN")?.map(Secret),
+            token: secret("DISCONNECTD_TOKEN")?.map(Secret),
         })
+    }
+}
+
+/// One line; what ends it does not count.
+fn read_secret(place: String, path: PathBuf) -> Result<String, ConfigError> {
+    let wrong = |error: String| ConfigError::UnreadableSecret { place: place.clone(), path: path.clone(), error };
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    match text.trim() {
+        "" => Err(wrong("it is empty".into())),
+        text if text.contains('\n') => Err(wrong("it has several lines, and takes one".into())),
+        text => Ok(text.to_owned()),
     }
 }
 
