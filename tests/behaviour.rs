@@ -13,6 +13,7 @@ mod demo;
 mod families;
 mod outages;
 mod poison;
+mod roles;
 mod secrets;
 mod serving;
 mod tls;

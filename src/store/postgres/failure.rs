@@ -105,9 +105,10 @@ fn of_sqlstate(code: &str, message: String) -> StoreError {
         "42P01" | "42703" | "42883" | "3F000" => StoreError::Unusable(format!(
             "the database does not have the schema that this program needs ({message}): run `disconnectd migrate`"
         )),
-        "42501" => {
-            StoreError::Unusable(format!("{message}: the user in the database URL needs the right to its own tables"))
-        }
+        "42501" => StoreError::Unusable(format!(
+            "{message}: the user in the database URL needs the right to do it (config/postgres-roles.sql grants what the \
+             program needs, and is run again after `disconnectd migrate`)"
+        )),
         "22021" => StoreError::Rejected(format!("a text has a character that PostgreSQL can't keep: {message}")),
         _ => StoreError::Rejected(message),
     }
