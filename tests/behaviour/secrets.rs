@@ -113,6 +113,9 @@ async fn a_process_that_serves_keeps_its_secrets() {
             format!("name=ada&password={}", CONSOLE_PASSWORD.replace(' ', "+")),
         );
         holds_none("/sign-in", &signing_in.answer().text());
+        served.bare_request("GET", "/sign-in/link?secret=sesame-of-a-link").answer();
+        served.bare_request("GET", "/accounts").header("Cookie", "disconnectd_session=sesame-of-a-session").answer();
+        served.bare_request("GET", "/readyz").header("Authorization", "Basic YWRhOmRjdF9zZXNhbWU=").answer();
         let shown = std::fs::read_to_string(format!("/proc/{}/cmdline", served.id())).unwrap();
         assert!(shown.contains("serve"));
         holds_none("the list of processes", &shown);
