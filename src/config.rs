@@ -250,7 +250,7 @@ impl Environment {
             let place = format!("{name}_FILE");
             match (variable(name)?, variable(&place)?) {
                 (value, None) => Ok(value),
-                (None, Some(path)) => read_secret(place, path.into()).map(Some),
+                (None, Some(path)) => read_secret(&place, Path::new(&path)).map(Some),
                 (Some(_), Some(_)) => {
                     Err(ConfigError::Unfit { place, error: format!("{name} is set as well; unset one of the two") })
                 }
@@ -268,9 +268,9 @@ impl Environment {
 }
 
 /// One line; what ends it does not count.
-fn read_secret(place: String, path: PathBuf) -> Result<String, ConfigError> {
-    let wrong = |error: String| ConfigError::UnreadableSecret { place: place.clone(), path: path.clone(), error };
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+fn read_secret(place: &str, path: &Path) -> Result<String, ConfigError> {
+    let wrong = |error: String| ConfigError::UnreadableSecret { place: place.to_owned(), path: path.to_owned(), error };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     match text.trim() {
         "" => Err(wrong("it is empty".into())),
         text if text.contains('\n') => Err(wrong("it has several lines, and takes one".into())),

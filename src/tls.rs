@@ -66,12 +66,12 @@ fn of_certificate(why: &CertificateError, setting: &str) -> String {
         CertificateError::ExpiredContext { not_after, .. } => format!(
             "the server's certificate, or one of those above it, expired at {}: renew it, or set this machine's clock if \
              that is wrong",
-            instant(not_after)
+            instant(*not_after)
         ),
         CertificateError::NotValidYetContext { not_before, .. } => format!(
             "the server's certificate, or one of those above it, is not valid before {}: set this machine's clock if that \
              is wrong, or else wait or have another one made",
-            instant(not_before)
+            instant(*not_before)
         ),
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the server's certificate is not from a CA that is trusted here: if it is the right server, name the file with \
@@ -90,7 +90,7 @@ fn plain(name: &str) -> &str {
     inner.map_or(name, |inner| inner.trim_matches('"'))
 }
 
-fn instant(at: &UnixTime) -> String {
+fn instant(at: UnixTime) -> String {
     let at = i64::try_from(at.as_secs()).ok().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
     at.map_or_else(|| "an unknown time".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }

@@ -28,7 +28,7 @@ fn of_user(url: &str, user: &str, password: &str) -> String {
 #[track_caller]
 fn holds_none(what: &str, text: &str) {
     let bytes: Vec<_> = SESAME.bytes().map(|byte| byte.to_string()).collect();
-    let hexadecimal: String = SESAME.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hexadecimal = "736573616d65".to_owned();
     let flat: String = text.split_whitespace().collect();
     for written in [SESAME.to_owned(), bytes.join(","), hexadecimal] {
         let found = flat.find(&written);
