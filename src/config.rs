@@ -14,11 +14,15 @@ use url::Url;
 use crate::domain::calendar::Cron;
 use crate::domain::retry::RetryPolicy;
 use crate::store::Redispatch;
+use crate::tls;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("the configuration file {path} can't be read: {error}")]
     Unreadable { path: PathBuf, error: std::io::Error },
+    /// The file that a variable names.
+    #[error("{place}: the file {path} can't be used: {error}")]
+    UnreadableSecret { place: String, path: PathBuf, error: String },
     #[error("the configuration file {path} is wrong: {error}")]
     Malformed { path: PathBuf, error: String },
     /// A value, by the file's key or the variable's name.
@@ -65,6 +69,8 @@ pub struct Config {
     pub database_is_given: bool,
     pub max_connections: u32,
     pub queue: QueueUrl,
+    /// The CAs that vouch for the broker, in place of those that the machine trusts.
+    pub queue_ca_file: Option<PathBuf>,
     pub http_listen: SocketAddr,
     /// Where people find the console, where that is not where it listens: behind a proxy, over https.
     pub public_url: Option<Url>,
@@ -133,6 +139,7 @@ impl Default for DatabaseFile {
 #[serde(deny_unknown_fields, default)]
 struct QueueFile {
     url: Option<String>,
+    ca_file: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -209,17 +216,19 @@ impl Default for LogFile {
 }
 
 /// What the environment says, by the names of its variables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
-    /// `DISCONNECTD_DATABASE_URL`
+    /// `DISCONNECTD_DATABASE_URL`, or what is in the file that `DISCONNECTD_DATABASE_URL_FILE` names.
     pub database_url: Option<String>,
-    /// `DISCONNECTD_QUEUE_URL`
+    /// `DISCONNECTD_QUEUE_URL`, or by a file.
     pub queue_url: Option<String>,
+    /// `DISCONNECTD_QUEUE_CA_FILE`
+    pub queue_ca_file: Option<String>,
     /// `DISCONNECTD_HTTP_LISTEN`
     pub http_listen: Option<String>,
     /// `DISCONNECTD_PUBLIC_URL`
     pub public_url: Option<String>,
-    /// `DISCONNECTD_TOKEN`
+    /// `DISCONNECTD_TOKEN`, or by a file.
     pub token: Option<Secret>,
 }
 
@@ -227,7 +236,7 @@ impl Environment {
     /// An empty variable counts as none.
     ///
     /// # Errors
-    /// A variable that is not UTF-8.
+    /// A variable that is not UTF-8; a file that can't be read; a secret that is given twice.
     pub fn read() -> Result<Self, ConfigError> {
         let variable = |name: &str| match std::env::var(name) {
             Ok(value) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
@@ -236,13 +245,36 @@ impl Environment {
                 Err(ConfigError::Invalid { place: name.to_owned(), error: "it is not UTF-8".into(), in_file: false })
             }
         };
+        // What may be secret can be given by a file, too, as containers are.
+        let secret = |name: &str| {
+            let place = format!("{name}_FILE");
+            match (variable(name)?, variable(&place)?) {
+                (value, None) => Ok(value),
+                (None, Some(path)) => read_secret(&place, Path::new(&path)).map(Some),
+                (Some(_), Some(_)) => {
+                    Err(ConfigError::Unfit { place, error: format!("{name} is set as well; unset one of the two") })
+                }
+            }
+        };
         Ok(Self {
-            database_url: variable("DISCONNECTD_DATABASE_URL")?,
-            queue_url: variable("DISCONNECTD_QUEUE_URL")?,
+            database_url: secret("DISCONNECTD_DATABASE_URL")?,
+            queue_url: secret("DISCONNECTD_QUEUE_URL")?,
+            queue_ca_file: variable("DISCONNECTD_QUEUE_CA_FILE")?,
             http_listen: variable("DISCONNECTD_HTTP_LISTEN")?,
             public_url: variable("DISCONNECTD_PUBLIC_URL")?,
-            token: variable("DISCONNECTD_TOKEN")?.map(Secret),
+            token: secret("DISCONNECTD_TOKEN")?.map(Secret),
         })
+    }
+}
+
+/// One line; what ends it does not count.
+fn read_secret(place: &str, path: &Path) -> Result<String, ConfigError> {
+    let wrong = |error: String| ConfigError::UnreadableSecret { place: place.to_owned(), path: path.to_owned(), error };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    match text.trim() {
+        "" => Err(wrong("it is empty".into())),
+        text if text.contains('\n') => Err(wrong("it has several lines, and takes one".into())),
+        text => Ok(text.to_owned()),
     }
 }
 
@@ -294,6 +326,21 @@ impl Config {
             let error = "a SQLite database goes with the queue `memory:` only; use PostgreSQL with RabbitMQ";
             return Err(ConfigError::Unfit { place: queue_place, error: error.into() });
         }
+        let ca_file =
+            pick(&environment.queue_ca_file, "DISCONNECTD_QUEUE_CA_FILE", file.queue.ca_file, "queue.ca_file");
+        let queue_ca_file = match (ca_file, &queue) {
+            (None, _) => None,
+            (Some((path, place)), QueueUrl::Amqp(url)) if scheme(url.expose()) == "amqps" => {
+                let path = PathBuf::from(path);
+                tls::authorities(&path).map_err(|error| invalid(place, error))?;
+                Some(path)
+            }
+            // Else somebody would take for safe what is not encrypted.
+            (Some((_, Place { name: place, .. })), _) => {
+                let error = "it is for a queue's URL that begins with `amqps://`; write that, or leave this out";
+                return Err(ConfigError::Unfit { place, error: error.into() });
+            }
+        };
         let (listen, listen_place) =
             pick(&environment.http_listen, "DISCONNECTD_HTTP_LISTEN", file.http.listen, "http.listen")
                 .unwrap_or_else(|| ("127.0.0.1:8080".into(), in_file("http.listen")));
@@ -330,6 +377,7 @@ impl Config {
             database_is_given,
             max_connections: file.database.max_connections,
             queue,
+            queue_ca_file,
             http_listen,
             public_url,
             token: environment.token.clone(),
@@ -498,6 +546,10 @@ mod tests {
             ("[database]\nurl = \"mysql://u:secret@h/d\"", "not with `mysql`"),
             ("[queue]\nurl = \"redis://h\"", "not with `redis`"),
             ("[queue]\nurl = \"amqp://h\"", "`memory:` only"),
+            (
+                "[queue]\nca_file = \"ca.pem\"",
+                "x.toml: queue.ca_file: it is for a queue's URL that begins with `amqps://`",
+            ),
             ("[http]\nlisten = \"8080\"", "x.toml: http.listen"),
             ("[log]\nformat = \"xml\"", "neither `text` nor `json`"),
             ("[queue]\nuri = \"amqp://u:secret@h\"", "line 2: unknown field `uri`"),
@@ -519,6 +571,7 @@ mod tests {
         let environment = Environment {
             database_url: Some("postgres://u:secret@h/d".into()),
             queue_url: Some("amqp://u:secret@h".into()),
+            queue_ca_file: None,
             http_listen: Some("127.0.0.1:0".into()),
             public_url: None,
             token: Some(Secret("dct_secret".into())),
@@ -527,7 +580,6 @@ mod tests {
         assert_eq!(config.http_listen.port(), 0);
         assert_eq!(config.worker.loops, 3);
         assert!(config.token.is_some());
-        assert!(!format!("{config:?} {environment:?}").contains("dct_secret"));
         assert!(!format!("{config:?}").contains("secret"));
     }
 }

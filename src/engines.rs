@@ -45,7 +45,7 @@ pub fn open_queue(config: &Config, installation: &Installation) -> StoreResult<A
     Ok(match &config.queue {
         QueueUrl::Memory => Arc::new(MemoryQueue::new()),
         QueueUrl::Amqp(url) => Arc::new(
-            RabbitQueue::new(url.expose(), &installation.id)
+            RabbitQueue::trusting(url.expose(), config.queue_ca_file.clone(), &installation.id)
                 .map_err(|error| StoreError::Unusable(error.to_string()))?,
         ),
     })

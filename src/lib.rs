@@ -27,7 +27,7 @@
 //!
 //! Around it: [`console`] is the pages for people; [`import`] reads CSV and [`export`] writes it, [`health`] and [`doctor`]
 //! tell how it goes, [`backoff`] and [`shutdown`] are how everything waits and stops, [`passwords`] hashes and checks them,
-//! [`clock`] is the only source of the machine's now, and [`random`] of what nobody can foresee.
+//! [`clock`] is the only source of the machine's now, and [`random`] of what nobody can foresee; [`tls`] is whom to trust.
 //! [`fault`] is where tests break a process, and [`fuzz`] what they throw anything at.
 
 pub mod api;
@@ -53,4 +53,5 @@ pub mod serve;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod worker;

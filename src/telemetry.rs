@@ -1,12 +1,15 @@
 //! Logs and metrics.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogConfig;
 use crate::domain::event::Outcome;
 
-/// Sends logs to standard error. `RUST_LOG` wins over the configuration.
+/// Sends logs to standard error. `RUST_LOG` wins over the configuration, but for what would tell passwords.
 ///
 /// # Errors
 /// A sentence, for a filter that can't be read.
@@ -14,16 +17,22 @@ pub fn init_logs(config: &LogConfig) -> Result<(), String> {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| config.filter.clone());
     let filter =
         EnvFilter::try_new(&filter).map_err(|error| format!("the log filter `{filter}` can't be read: {error}"))?;
-    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let set = if config.json {
-        logs.json().flatten_event(true).try_init()
+    let logs = if config.json {
+        logs.json().flatten_event(true).boxed()
     } else {
-        logs.with_ansi(ansi).with_target(false).try_init()
+        logs.with_ansi(ansi).with_target(false).boxed()
     };
+    let set = tracing_subscriber::registry().with(filter).with(filter_fn(tells_no_password)).with(logs).try_init();
     // A second call in one process (tests) keeps the first.
     drop(set);
     Ok(())
+}
+
+/// The client of RabbitMQ traces what it sends byte by byte, and sends the password.
+fn tells_no_password(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !metadata.target().starts_with("lapin")
 }
 
 /// Installs the metrics, each there from the first scrape at zero.

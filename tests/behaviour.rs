@@ -13,7 +13,10 @@ mod demo;
 mod families;
 mod outages;
 mod poison;
+mod roles;
+mod secrets;
 mod serving;
+mod tls;
 mod tokens;
 
 use crate::program::Program;

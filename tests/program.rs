@@ -23,6 +23,7 @@ pub struct Program {
     queue: String,
     config: Option<PathBuf>,
     token: Option<String>,
+    is_traced: bool,
 }
 
 /// What a command answered.
@@ -49,7 +50,14 @@ impl Answer {
 
 impl Program {
     pub fn new(folder: &Path, database: impl Into<String>, queue: impl Into<String>) -> Self {
-        Self { folder: folder.to_owned(), database: database.into(), queue: queue.into(), config: None, token: None }
+        Self {
+            folder: folder.to_owned(),
+            database: database.into(),
+            queue: queue.into(),
+            config: None,
+            token: None,
+            is_traced: false,
+        }
     }
 
     /// The same with a configuration file.
@@ -61,6 +69,11 @@ impl Program {
     /// The same with a token in its environment.
     pub fn bearing(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same; it logs everything that there is to be logged.
+    pub fn traced(self) -> Self {
+        Self { is_traced: true, ..self }
     }
 
     /// Writes a file into the folder, where the commands run.
@@ -83,6 +96,9 @@ impl Program {
             .stdin(Stdio::null());
         if let Some(token) = &self.token {
             command.env("DISCONNECTD_TOKEN", token);
+        }
+        if self.is_traced {
+            command.env("RUST_LOG", "trace");
         }
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
@@ -168,6 +184,10 @@ pub struct Served {
 }
 
 impl Served {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "the process is there to be signalled");

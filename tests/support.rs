@@ -1,12 +1,14 @@
 //! What the tests stand on: a fresh database for each, on either engine, filled through the store's own verbs.
 
 pub mod campaigns;
+pub mod certificates;
 pub mod database;
 pub mod invariants;
 pub mod postgres;
 pub mod proxy;
 pub mod rows;
 pub mod scenario;
+pub mod servers;
 pub mod sqlite;
 
 use std::time::Duration;

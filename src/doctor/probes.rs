@@ -6,13 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Probe;
-use crate::config::{Config, DatabaseUrl, QueueUrl};
+use crate::config::{Config, DatabaseUrl, QueueUrl, Secret};
 use crate::engines;
 use crate::queue::Connectivity;
 use crate::store::Store;
+use crate::store::postgres::checks_certificate;
 
-/// How long the broker may take to be reached.
-const QUEUE_WAIT: Duration = Duration::from_secs(5);
+/// How long the broker may take to be reached. Less than the look may take in all, which would cut off why it is not.
+const QUEUE_WAIT: Duration = Duration::from_secs(3);
 
 #[must_use]
 pub fn all(config: &Config, store: &Arc<dyn Store>) -> Vec<Arc<dyn Probe>> {
@@ -31,11 +32,23 @@ impl Probe for Configuration {
     async fn look(&self) -> Result<String, String> {
         Ok(match (&self.0.database, &self.0.queue) {
             (DatabaseUrl::Sqlite(url), _) => format!("{}, in-process queue", url.trim_start_matches("sqlite://")),
-            (DatabaseUrl::Postgres(_), QueueUrl::Memory) => {
-                "PostgreSQL, in-process queue: each process publishes to itself alone".into()
+            (DatabaseUrl::Postgres(url), QueueUrl::Memory) => {
+                format!("{}, in-process queue: each process publishes to itself alone", postgres(url))
             }
-            (DatabaseUrl::Postgres(_), QueueUrl::Amqp(_)) => "PostgreSQL, RabbitMQ".into(),
+            (DatabaseUrl::Postgres(url), QueueUrl::Amqp(queue)) => {
+                let is_checked = queue.expose().starts_with("amqps:");
+                let queue = if is_checked { "RabbitMQ, whose certificate is checked" } else { "RabbitMQ without TLS" };
+                format!("{}; {queue}", postgres(url))
+            }
         })
+    }
+}
+
+fn postgres(url: &Secret) -> &'static str {
+    if checks_certificate(url.expose()) {
+        "PostgreSQL, whose certificate is checked"
+    } else {
+        "PostgreSQL, whose certificate is not checked (sslmode=verify-full in its URL does that)"
     }
 }
 

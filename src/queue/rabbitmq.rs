@@ -12,6 +12,7 @@ mod ledger;
 mod publisher;
 mod topology;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,7 +65,15 @@ impl RabbitQueue {
     /// # Errors
     /// Only where `url` or `installation` cannot be right. An absent broker shows in [`Queue::connectivity`].
     pub fn new(url: &str, installation: &str) -> Result<Self, AddressError> {
-        let address: Address = url.parse()?;
+        Self::trusting(url, None, installation)
+    }
+
+    /// The same; with `ca_file`, a broker that one of its CAs vouches for, and no other.
+    ///
+    /// # Errors
+    /// As [`RabbitQueue::new`]. What is wrong with the file or the certificate shows in [`Queue::connectivity`].
+    pub fn trusting(url: &str, ca_file: Option<PathBuf>, installation: &str) -> Result<Self, AddressError> {
+        let address = Address { ca_file, ..url.parse()? };
         address::check_installation(installation)?;
         let queues = Queues::of(installation);
         let board = Arc::new(Board::new());

@@ -36,17 +36,19 @@ mod tokens;
 mod transaction;
 mod users;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::watch;
 use url::Url;
 
 use self::failure::Failure;
 use self::transaction::Transaction;
 use super::{StoreError, StoreResult};
+use crate::tls;
 
 /// How long a verb waits for a connection, the making of one included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,7 +141,58 @@ fn read_url(url: &str) -> StoreResult<PgConnectOptions> {
     if !matches!(parsed.scheme(), "postgres" | "postgresql") {
         return Err(unusable(format!("its scheme is `{}`", parsed.scheme())));
     }
-    url.parse::<PgConnectOptions>().map_err(|error| unusable(error.to_string()))
+    for (name, _) in parsed.query_pairs() {
+        if !PARAMETERS.contains(&&*name) && !name.starts_with("options[") {
+            // Not repeated where it may be the rest of a password that was not percent-encoded.
+            let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+            let said = if is_word { format!("`{name}`") } else { "what stands behind its `?`".to_owned() };
+            return Err(unusable(format!("{said} is nothing that it can say, as sslmode and sslrootcert are")));
+        }
+    }
+    let options = url.parse::<PgConnectOptions>().map_err(|error| unusable(error.to_string()))?;
+    let authority =
+        parsed.query_pairs().find(|(name, _)| ["sslrootcert", "ssl-root-cert", "ssl-ca"].contains(&&**name));
+    if let Some((name, value)) = authority {
+        if !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull | PgSslMode::VerifyCa) {
+            return Err(unusable(format!(
+                "it names a CA with {name}, but no server's certificate would be checked; add sslmode=verify-full"
+            )));
+        }
+        // The CA itself may stand there in place of a file.
+        if !value.trim_start().starts_with("-----BEGIN") {
+            tls::authorities(Path::new(&*value)).map_err(|error| unusable(format!("of {name}, {error}")))?;
+        }
+    }
+    Ok(options)
+}
+
+/// What the driver reads in a URL. Others it would pass over, and with `sslmod=verify-full` nobody would notice that no
+/// certificate is checked.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Whether the server has to prove who it is before anything is told to it.
+#[must_use]
+pub fn checks_certificate(url: &str) -> bool {
+    read_url(url).is_ok_and(|options| matches!(options.get_ssl_mode(), PgSslMode::VerifyFull))
 }
 
 #[cfg(test)]
@@ -152,6 +205,10 @@ mod tests {
             "mysql://clerk:hunter2@localhost/billing",
             "postgres://clerk:hunter2@localhost:port/billing",
             "postgres://clerk:hunter2@localhost/billing?sslmode=maybe",
+            "postgres://clerk:hunter2@localhost/billing?sslmod=verify-full",
+            "postgres://clerk:hunter2@localhost/billing?sslrootcert=ca.pem",
+            "postgres://clerk:hunter2@localhost/billing?sslmode=require&sslrootcert=ca.pem",
+            "postgres://clerk:hunter2@localhost/billing?sslmode=verify-full&sslrootcert=missing.pem",
             "clerk:hunter2",
         ] {
             let Err(StoreError::Unusable(sentence)) = PostgresStore::connect(url, 5) else { panic!("{url} was taken") };

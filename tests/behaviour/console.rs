@@ -35,14 +35,14 @@ both_pairs!(
 pub const PASSWORD: &str = "correct horse battery";
 
 /// Somebody's browser: it keeps cookies, and remembers the key of the last page's form.
-struct Browser<'s> {
+pub struct Browser<'s> {
     served: &'s Served,
     cookies: BTreeMap<String, String>,
     form_key: String,
 }
 
 impl<'s> Browser<'s> {
-    fn new(served: &'s Served) -> Self {
+    pub fn new(served: &'s Served) -> Self {
         Self { served, cookies: BTreeMap::new(), form_key: String::new() }
     }
 
@@ -86,7 +86,7 @@ impl<'s> Browser<'s> {
     }
 
     #[track_caller]
-    fn page(&mut self, path: &str) -> String {
+    pub fn page(&mut self, path: &str) -> String {
         self.get(path).is(200).text()
     }
 
@@ -97,7 +97,7 @@ impl<'s> Browser<'s> {
         self.takes(answer)
     }
 
-    fn signs_in(&mut self, name: &str, password: &str) -> Answer {
+    pub fn signs_in(&mut self, name: &str, password: &str) -> Answer {
         self.page("/sign-in");
         self.post("/sign-in", &[("name", name), ("password", password)])
     }

@@ -1,14 +1,21 @@
 //! Where the broker is, and how its refusals are put into words. The password appears in none of them.
 
+use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use lapin::ErrorKind;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use url::Url;
 
+use crate::tls;
+
 /// Seconds between heartbeats where the URL asks for no other: a peer that fell silent is noticed after twice as long.
 /// RabbitMQ's own default is 60.
 const HEARTBEAT_SECONDS: u16 = 10;
+
+/// Where a CA is named that vouches for the broker.
+pub const CA_SETTING: &str = "queue.ca_file, or in DISCONNECTD_QUEUE_CA_FILE";
 
 /// Why a broker's URL can't be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +34,8 @@ pub enum AddressError {
 #[derive(Debug, Clone)]
 pub struct Address {
     pub uri: AMQPUri,
+    /// Who vouches for the broker, in place of the CAs that the machine trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl FromStr for Address {
@@ -50,7 +59,7 @@ impl FromStr for Address {
             "/".clone_into(&mut uri.vhost); // amqp://host/ means the default one to whoever writes it
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self { uri })
+        Ok(Self { uri, ca_file: None })
     }
 }
 
@@ -79,13 +88,36 @@ impl Address {
                     _ => format!("RabbitMQ at {host} ended it: {said}"),
                 }
             }
-            ErrorKind::IOError(e) if self.uri.scheme == AMQPScheme::AMQPS => {
-                format!("RabbitMQ at {host} cannot be reached over TLS: {e}")
-            }
+            ErrorKind::IOError(e) if self.uri.scheme == AMQPScheme::AMQPS => match tls::refusal(e, CA_SETTING) {
+                Some(why) => format!("RabbitMQ at {host} cannot be trusted: {why}"),
+                None => format!("RabbitMQ at {host} cannot be reached over TLS: {e}"),
+            },
             ErrorKind::IOError(e) => format!("RabbitMQ at {host} cannot be reached: {e}"),
             ErrorKind::MissingHeartbeatError => format!("RabbitMQ at {host} fell silent: no heartbeat came"),
             _ => format!("the connection to RabbitMQ at {host} was lost: {error}"),
         }
+    }
+
+    /// Of a connection that was never there.
+    pub fn explain_connecting(&self, error: &lapin::Error) -> String {
+        let is_cut_off = match error.kind() {
+            ErrorKind::ParsingError(_) => true,
+            ErrorKind::IOError(e) => matches!(
+                e.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof
+            ),
+            _ => false,
+        };
+        let explained = self.explain(error);
+        // What a server answers that was not greeted as TLS begins; a restart looks alike.
+        if is_cut_off && self.uri.scheme == AMQPScheme::AMQP {
+            return format!("{explained}; if it takes TLS alone, begin the queue's URL with amqps://");
+        }
+        explained
+    }
+
+    pub fn untrusting(&self, reason: &str) -> String {
+        format!("RabbitMQ at {} is not tried: {reason}", self.host())
     }
 
     pub fn timed_out(&self, doing: &str) -> String {

@@ -6,20 +6,22 @@
 use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::tcp::{AsyncTcpStream, TLSConfig};
+use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use super::address::Address;
+use super::address::{Address, CA_SETTING};
 use super::board::{Board, Role};
 use super::topology::Queues;
 use crate::queue::Connectivity;
+use crate::tls;
 
 /// For the connection with its handshake, and as long again for the queues. A broker under load takes seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,6 +122,12 @@ impl Link {
         let plug = Arc::new(Plug::default());
         let weak = Arc::downgrade(&plug);
         let runtime = lapin::runtime::default_runtime().map_err(|e| address.explain(&e))?;
+        let connector = match address.uri.scheme {
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => {
+                Some(connector(address.ca_file.as_deref()).map_err(|reason| address.untrusting(&reason))?)
+            }
+        };
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("disconnectd {} {}", self.role.as_str(), self.queues.single).into());
         // Runs on the client's own thread, which nothing else could end: hence a timeout of its own in here, and the
@@ -138,9 +146,9 @@ impl Link {
                         }
                         _ => return Err(ErrorKind::ConnectionAborted.into()),
                     }
-                    match uri.scheme {
-                        AMQPScheme::AMQP => Ok(stream),
-                        AMQPScheme::AMQPS => stream.into_tls(host, TLSConfig::default()).await,
+                    match &connector {
+                        None => Ok(stream),
+                        Some(connector) => stream.into_rustls(connector, host).await,
                     }
                 });
                 opened.await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map_err(lapin::Error::from)
@@ -148,7 +156,7 @@ impl Link {
             properties,
         );
         let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connection) => connection.map_err(|e| address.explain(&e))?,
+            Ok(connection) => connection.map_err(|e| address.explain_connecting(&e))?,
             Err(_) => return Err(address.timed_out("connecting")),
         };
         let wire = Wire {
@@ -195,6 +203,17 @@ impl Link {
             }
         }
     }
+}
+
+/// Trusts the CAs of the file and no others, else those of the machine. The file is read for each connection, so that
+/// a renewed one needs no restart.
+fn connector(ca_file: Option<&Path>) -> Result<RustlsConnector, String> {
+    let config = match ca_file {
+        Some(path) => RustlsConnectorConfig::default().with_parsable_certificates(tls::authorities(path)?),
+        None => RustlsConnectorConfig::new_with_native_certs()
+            .map_err(|error| format!("this machine has no CAs that it trusts ({error}); name one in {CA_SETTING}"))?,
+    };
+    config.connector_with_no_client_auth().map_err(|error| error.to_string())
 }
 
 enum End {

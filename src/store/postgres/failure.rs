@@ -2,6 +2,7 @@
 
 use crate::domain::refusal::Refusal;
 use crate::store::StoreError;
+use crate::tls;
 
 /// Inside a verb: what the database answered, or what is to be answered.
 #[derive(Debug)]
@@ -46,6 +47,9 @@ pub(super) fn expect_rows(what: &str, expected: usize, found: u64) -> Result<(),
     Err(StoreError::Rejected(format!("{what}: {found} rows were touched where it should be {expected}")).into())
 }
 
+/// Where a CA is named that vouches for the server.
+const CA_SETTING: &str = "sslrootcert in the database URL";
+
 /// What an error of the driver or the server means to the caller.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     match error {
@@ -58,11 +62,17 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
             StoreError::Unavailable(format!("no connection could be made, or came free, within {seconds} s"))
         }
         sqlx::Error::PoolClosed => StoreError::Unavailable("its connections are closed".into()),
-        error @ (sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed) => StoreError::Unavailable(error.to_string()),
+        sqlx::Error::Io(error) => match tls::refusal(&error, CA_SETTING) {
+            Some(why) => StoreError::Unusable(format!("the database's server cannot be trusted: {why}")),
+            None => StoreError::Unavailable(sqlx::Error::Io(error).to_string()),
+        },
+        sqlx::Error::Tls(error) => StoreError::Unusable(format!(
+            "the database can't be reached over TLS, as its URL asks for ({error}): switch it on at the server (ssl = on), \
+             or correct sslmode and sslrootcert in the database URL"
+        )),
+        error @ (sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed) => {
+            StoreError::Unavailable(error.to_string())
+        }
         sqlx::Error::Configuration(error) => StoreError::Unusable(format!("the database can't be used: {error}")),
         error => StoreError::Rejected(error.to_string()),
     }
@@ -83,6 +93,10 @@ fn of_sqlstate(code: &str, message: String) -> StoreError {
         "XX001" | "XX002" => StoreError::Unusable(format!(
             "the database is damaged: {message}; restore it from a backup, or ask who looks after the server"
         )),
+        "28000" if message.contains("no encryption") => StoreError::Unusable(format!(
+            "the database refuses the login ({message}): it may take this user over TLS alone, so write \
+             ?sslmode=verify-full at the end of the database URL"
+        )),
         _ if code.starts_with("28") => StoreError::Unusable(format!(
             "the database refuses the login ({message}): check the user and the password in the database URL"
         )),
@@ -91,9 +105,10 @@ fn of_sqlstate(code: &str, message: String) -> StoreError {
         "42P01" | "42703" | "42883" | "3F000" => StoreError::Unusable(format!(
             "the database does not have the schema that this program needs ({message}): run `disconnectd migrate`"
         )),
-        "42501" => {
-            StoreError::Unusable(format!("{message}: the user in the database URL needs the right to its own tables"))
-        }
+        "42501" => StoreError::Unusable(format!(
+            "{message}: the user in the database URL needs the right to do it (config/postgres-roles.sql grants what the \
+             program needs, and is run again after `disconnectd migrate`)"
+        )),
         "22021" => StoreError::Rejected(format!("a text has a character that PostgreSQL can't keep: {message}")),
         _ => StoreError::Rejected(message),
     }

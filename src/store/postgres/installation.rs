@@ -137,12 +137,31 @@ async fn migrate(store: &PostgresStore) -> Result<usize, Failure> {
     connection.lock().await.map_err(failed)?;
     let before = versions(&mut connection).await?;
     migrations::check_migratable(before.newest)?;
+    if !may_change_schema(&mut connection).await? {
+        // The role that the program runs with. It has nothing to change where another one has migrated.
+        migrations::check_version(before.newest).map_err(|error| {
+            StoreError::Unusable(format!("{error} as the owner of the tables; the user in the database URL is not"))
+        })?;
+        folding::fold_all(&mut connection).await?;
+        connection.unlock().await.map_err(failed)?;
+        return Ok(0);
+    }
     // What `run` calls; `run` itself does not compile within an async trait ("not general enough").
     migrations::postgres().run_direct(None, &mut *connection, false).await.map_err(failed)?;
     folding::fold_all(&mut connection).await?;
     let after = versions(&mut connection).await?;
     connection.unlock().await.map_err(failed)?;
     Ok(after.count - before.count)
+}
+
+/// A migration makes tables and changes those that are there.
+async fn may_change_schema(db: &mut PgConnection) -> Result<bool, Failure> {
+    Ok(sqlx::query_scalar(
+        "/* schema: may it be changed */
+         select coalesce(has_schema_privilege(current_schema(), 'create'), false)",
+    )
+    .fetch_one(db)
+    .await?)
 }
 
 /// Those of the database over the defaults.
