@@ -15,6 +15,7 @@ mod outages;
 mod poison;
 mod serving;
 mod tokens;
+mod watching;
 
 use crate::program::Program;
 use crate::support::database::{Engine, TestDatabase};
