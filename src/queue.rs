@@ -49,6 +49,19 @@ pub enum Published {
     Unknown,
 }
 
+impl Published {
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Refused, Self::Unknown];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Whether the queue can be used right now, and since it can't, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connectivity {

@@ -12,7 +12,7 @@ mod templates;
 mod upkeep;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -106,7 +106,13 @@ impl Scheduler {
         if orders.is_empty() {
             return;
         }
+        let begun = Instant::now();
         let published = self.queue.publish(lane, orders).await;
+        metrics::histogram!("disconnectd_publish_seconds").record(begun.elapsed());
+        for result in Published::ALL {
+            let count = published.iter().filter(|published| **published == result).count() as u64;
+            metrics::counter!("disconnectd_queue_published_total", "result" => result.as_str()).increment(count);
+        }
         fault::behind(Step::Confirm);
         let refused: Vec<Order> = orders
             .iter()

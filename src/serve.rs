@@ -25,6 +25,7 @@ use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::shutdown::Shutdown;
 use crate::store::{Installation, Page, Serving, Store, StoreError};
+use crate::watch::Watch;
 use crate::worker::Worker;
 use crate::{doctor, engines};
 
@@ -258,6 +259,13 @@ impl Server {
             let worker = Worker::new(self.store.clone(), health.clone(), self.config.worker.clone());
             tasks.spawn(worker.run(queue.clone(), self.stop.clone()));
         }
+        let watch = Watch {
+            store: self.store.clone(),
+            queue: queue.clone(),
+            health: health.clone(),
+            clock: self.clock.clone(),
+        };
+        tokio::spawn(watch.run(end.clone()));
         // Until the end, so that a database which goes away while work drains is noticed as well.
         let (store, probed, end) = (self.store.clone(), health.clone(), end.clone());
         tokio::spawn(async move { probed.probe_database(&*store, &end).await });

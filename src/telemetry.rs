@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+use metrics::{Label, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
@@ -7,7 +8,11 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogConfig;
-use crate::domain::event::Outcome;
+use crate::domain::campaign::PauseCause;
+use crate::domain::event::{Outcome, State};
+use crate::domain::retry::Verdict;
+use crate::queue::{LaneKind, Published};
+use crate::watch;
 
 /// Sends logs to standard error. `RUST_LOG` wins over the configuration, but for what would tell passwords.
 ///
@@ -35,42 +40,144 @@ fn tells_no_password(metadata: &Metadata<'_>) -> bool {
     *metadata.level() < Level::TRACE || !metadata.target().starts_with("lapin")
 }
 
+/// What a metric is, with its values at the start.
+struct Metric {
+    kind: Kind,
+    name: &'static str,
+    help: &'static str,
+    unit: Unit,
+    /// The label that tells its series apart, with all of its values.
+    label: Option<(&'static str, Vec<&'static str>)>,
+}
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Metric {
+    fn of(kind: Kind, unit: Unit, name: &'static str, help: &'static str) -> Self {
+        Self { kind, name, help, unit, label: None }
+    }
+
+    fn counter(name: &'static str, help: &'static str) -> Self {
+        Self::of(Kind::Counter, Unit::Count, name, help)
+    }
+
+    fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self::of(Kind::Gauge, Unit::Count, name, help)
+    }
+
+    fn histogram(name: &'static str, unit: Unit, help: &'static str) -> Self {
+        Self::of(Kind::Histogram, unit, name, help)
+    }
+
+    fn by(self, label: &'static str, values: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { label: Some((label, values.into_iter().collect())), ..self }
+    }
+
+    fn in_seconds(self) -> Self {
+        Self { unit: Unit::Seconds, ..self }
+    }
+
+    /// Describes it and makes all of its series, so that each is there from the first scrape: what comes into being with
+    /// its first event has no increase that a rule could see.
+    fn register(self) {
+        let Self { kind, name, help, unit, label } = self;
+        let series: Vec<Vec<Label>> = match label {
+            None => vec![Vec::new()],
+            Some((key, values)) => values.into_iter().map(|value| vec![Label::new(key, value)]).collect(),
+        };
+        match kind {
+            Kind::Counter => {
+                metrics::describe_counter!(name, unit, help);
+                series.into_iter().for_each(|labels| metrics::counter!(name, labels).absolute(0));
+            }
+            Kind::Gauge => {
+                metrics::describe_gauge!(name, unit, help);
+                series.into_iter().for_each(|labels| metrics::gauge!(name, labels).set(0.0));
+            }
+            Kind::Histogram => {
+                metrics::describe_histogram!(name, unit, help);
+                // It is there, empty, once somebody has asked for it.
+                series.into_iter().for_each(|labels| drop(metrics::histogram!(name, labels)));
+            }
+        }
+    }
+}
+
+/// All of them. First what this process did, then what it sees, then what it read last of the whole installation.
+fn all() -> Vec<Metric> {
+    let lanes = LaneKind::ALL.map(LaneKind::as_str);
+    vec![
+        Metric::counter(
+            "disconnectd_claimed_total",
+            "Attempts begun: events that this scheduler claimed, each time that it did.",
+        ),
+        Metric::counter("disconnectd_queue_published_total", "Messages published, by what the queue said.")
+            .by("result", Published::ALL.map(Published::as_str)),
+        Metric::counter("disconnectd_disconnects_total", "Events that this worker completed, by outcome.")
+            .by("outcome", Outcome::ALL.map(Outcome::as_str)),
+        Metric::counter(
+            "disconnectd_failures_total",
+            "Executions that failed because of their event, by what comes next: another try, or a person.",
+        )
+        .by("next", Verdict::NAMES),
+        Metric::counter("disconnectd_stale_deliveries_total", "Deliveries of events that were not queued any more."),
+        Metric::counter("disconnectd_batches_split_total", "Batches that failed and ran one by one."),
+        Metric::counter("disconnectd_worker_panics_total", "Worker loops that ended by themselves."),
+        Metric::counter(
+            "disconnectd_queue_rejected_total",
+            "Messages that were not ours, sent to the dead-letter queue, by lane.",
+        )
+        .by("lane", lanes),
+        Metric::counter(
+            "disconnectd_queue_reconnects_total",
+            "Connections to the broker that were made anew, by connection.",
+        )
+        .by("connection", ["publish", "consume"]),
+        Metric::histogram(
+            "disconnectd_publish_seconds",
+            Unit::Seconds,
+            "From handing the events of a claim to the queue until it has answered for all of them.",
+        ),
+        Metric::histogram("disconnectd_batch_seconds", Unit::Seconds, "From the first lock of a batch to its commit."),
+        Metric::histogram("disconnectd_commit_seconds", Unit::Seconds, "The commit of a batch alone."),
+        Metric::histogram("disconnectd_batch_events", Unit::Count, "Events in a batch."),
+        Metric::gauge("disconnectd_in_flight_events", "Events that this worker has in hand."),
+        Metric::gauge("disconnectd_database_up", "1 while the database answers this process, else 0."),
+        Metric::gauge("disconnectd_queue_up", "1 while the queue takes and delivers messages here, else 0."),
+        Metric::gauge("disconnectd_due_lag_seconds", "How long the oldest event that is due has been waiting.")
+            .in_seconds(),
+        Metric::gauge("disconnectd_overdue_events", "Events that are due and wait."),
+        Metric::gauge("disconnectd_events", "Events that are open or have failed, by state.")
+            .by("state", watch::STATES.map(State::as_str)),
+        Metric::gauge("disconnectd_queue_messages", "Messages ready in each queue.").by("queue", watch::QUEUES),
+        Metric::gauge("disconnectd_servers", "Processes that serve this database, by role.").by("role", watch::ROLES),
+        Metric::gauge("disconnectd_campaigns_running", "Campaigns that run."),
+        Metric::gauge("disconnectd_campaigns_paused", "Campaigns that are paused, by who or what paused them.")
+            .by("cause", PauseCause::ALL.map(PauseCause::as_str)),
+        Metric::gauge(
+            "disconnectd_looked_at_timestamp_seconds",
+            "When this process last read what it says of the whole installation, as Unix time; 0: not yet.",
+        )
+        .in_seconds(),
+    ]
+}
+
 /// Installs the metrics, each there from the first scrape at zero.
 ///
 /// # Errors
 /// A sentence, where they are installed already.
 pub fn init_metrics() -> Result<PrometheusHandle, String> {
-    const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+    const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
     const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_events".into()), &EVENTS))
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| format!("the metrics can't be set up: {error}"))?;
-    for outcome in Outcome::ALL {
-        metrics::counter!("disconnectd_disconnects_total", "outcome" => outcome.as_str()).absolute(0);
-    }
-    for (name, help) in [
-        ("disconnectd_claimed_total", "Events that this scheduler claimed."),
-        ("disconnectd_failures_total", "Executions that failed because of their event."),
-        ("disconnectd_stale_deliveries_total", "Deliveries of events that were not queued any more."),
-        ("disconnectd_batches_split_total", "Batches that failed and ran one by one."),
-        ("disconnectd_worker_panics_total", "Worker loops that ended by themselves."),
-        ("disconnectd_queue_published_total", "Messages published, by what the broker said."),
-        ("disconnectd_queue_rejected_total", "Messages that were not ours, sent to the dead-letter queue, by lane."),
-        ("disconnectd_queue_reconnects_total", "Connections to the broker that were made anew."),
-    ] {
-        metrics::describe_counter!(name, help);
-        // Those of the queue have labels, and register themselves.
-        if !name.starts_with("disconnectd_queue_") {
-            metrics::counter!(name).absolute(0);
-        }
-    }
-    metrics::describe_counter!("disconnectd_disconnects_total", "Events that this worker completed, by outcome.");
-    metrics::describe_histogram!("disconnectd_batch_seconds", "From the first lock of a batch to its commit.");
-    metrics::describe_histogram!("disconnectd_batch_events", "Events in a batch.");
-    metrics::describe_gauge!("disconnectd_queue_up", "1 while the broker takes messages, by connection.");
-    metrics::describe_gauge!("disconnectd_database_up", "1 while the database answers.");
-    metrics::gauge!("disconnectd_database_up").set(0.0);
+    all().into_iter().for_each(Metric::register);
     Ok(handle)
 }

@@ -36,6 +36,23 @@ pub struct Worker {
 /// The stop was asked for while the database was away.
 struct Stopped;
 
+/// So many events are counted as in flight, also where a panic ends it.
+struct InHand(f64);
+
+impl InHand {
+    fn new(events: usize) -> Self {
+        let events = u32::try_from(events).unwrap_or(u32::MAX).into();
+        metrics::gauge!("disconnectd_in_flight_events").increment(events);
+        Self(events)
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        metrics::gauge!("disconnectd_in_flight_events").decrement(self.0);
+    }
+}
+
 impl Worker {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, health: Arc<Health>, config: WorkerConfig) -> Self {
@@ -81,6 +98,7 @@ impl Worker {
             };
             match batch {
                 Ok(batch) => {
+                    let _in_hand = InHand::new(batch.deliveries.len());
                     fault::behind(Step::Delivery);
                     self.handle(batch, stop).await;
                     fault::behind(Step::Ack);
@@ -207,7 +225,7 @@ impl Worker {
                         event = %failure.event_id, attempt = %failure.attempt, error = failure.error, ?verdict,
                         "event {} failed", failure.event_id
                     );
-                    metrics::counter!("disconnectd_failures_total").increment(1);
+                    metrics::counter!("disconnectd_failures_total", "next" => verdict.as_str()).increment(1);
                     failures.push((failure, verdict));
                 }
             }

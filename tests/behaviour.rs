@@ -18,6 +18,7 @@ mod secrets;
 mod serving;
 mod tls;
 mod tokens;
+mod watching;
 
 use crate::program::Program;
 use crate::support::database::{Engine, TestDatabase};

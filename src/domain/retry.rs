@@ -61,6 +61,19 @@ pub enum Verdict {
     GiveUp,
 }
 
+impl Verdict {
+    pub const NAMES: [&str; 2] = ["retry", "given_up"];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let [retry, given_up] = Self::NAMES;
+        match self {
+            Self::RetryAfter(_) => retry,
+            Self::GiveUp => given_up,
+        }
+    }
+}
+
 /// An even draw from 0 to 1: splitmix64 over both numbers (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number
 /// Generators", 2014).
 fn jitter(event: EventId, attempt: Attempt) -> f64 {

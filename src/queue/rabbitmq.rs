@@ -121,12 +121,10 @@ impl Drop for Shared {
 impl Queue for RabbitQueue {
     async fn publish(&self, lane: LaneKind, orders: &[Order]) -> Vec<Published> {
         let Shared { publish, queues, installation, closing, .. } = &*self.shared;
-        let published = match publish.wire() {
+        match publish.wire() {
             Some(wire) if !*closing.borrow() => publisher::publish(&wire, queues, installation, lane, orders).await,
             _ => vec![Published::Refused; orders.len()],
-        };
-        count(&published);
-        published
+        }
     }
 
     async fn deliveries(&self, lane: LaneKind) -> Result<Box<dyn Deliveries>, QueueError> {
@@ -184,13 +182,4 @@ async fn declare(wire: &Wire, queues: &Queues) -> Result<Depth, String> {
     let depth = queues.declare(&channel, &wire.address).await?;
     close_quietly(&channel);
     Ok(depth)
-}
-
-fn count(published: &[Published]) {
-    for (result, of) in
-        [("confirmed", Published::Confirmed), ("refused", Published::Refused), ("unknown", Published::Unknown)]
-    {
-        let number = published.iter().filter(|published| **published == of).count() as u64;
-        metrics::counter!("disconnectd_queue_published_total", "result" => result).increment(number);
-    }
 }

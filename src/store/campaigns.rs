@@ -4,6 +4,7 @@
 //! A claim and every command hold the campaign's row (on PostgreSQL `for no key update`: it keeps out other claims and
 //! commands, and lets the foreign keys of workers' rows pass). So when a pause answers, nothing of it will begin.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use crate::domain::campaign::dry_run::DryRun;
 use crate::domain::campaign::log::Entry;
 use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
-use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision, State};
+use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, PauseCause, Revision, State};
 use crate::domain::event::Order;
 use crate::domain::filter::Filter;
 use crate::domain::import::Problem;
@@ -109,6 +110,30 @@ pub const ENLIST_AT_START: u32 = 10_000;
 /// The largest cohort.
 pub const MEMBERS_MAX: u64 = 5_000_000;
 
+/// How many campaigns are under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    pub running: i64,
+    /// None for a cause that has paused none.
+    pub paused: HashMap<PauseCause, i64>,
+}
+
+impl UnderWay {
+    /// From how many there are of each cause; the running ones have none.
+    #[must_use]
+    pub fn of(counts: Vec<(Option<String>, i64)>) -> Self {
+        let mut under_way = Self::default();
+        for (cause, count) in counts {
+            match cause.as_deref().map(PauseCause::parse) {
+                None => under_way.running = count,
+                Some(Some(cause)) => drop(under_way.paused.insert(cause, count)),
+                Some(None) => {} // the database allows no other
+            }
+        }
+        under_way
+    }
+}
+
 /// Campaigns, as people make and command them.
 #[async_trait]
 pub trait Campaigns: Send + Sync {
@@ -143,6 +168,9 @@ pub trait Campaigns: Send + Sync {
 
     /// Newest first.
     async fn campaigns(&self, filter: &CampaignFilter, page: &Page) -> StoreResult<Paged<CampaignView>>;
+
+    /// How many run, and how many are paused.
+    async fn campaigns_under_way(&self) -> StoreResult<UnderWay>;
 
     /// What it would do if it were started now, by [`crate::domain::campaign::dry_run::Adding`] over all members in one
     /// consistent view. Writes nothing. Of one that has begun, what was agreed to.

@@ -1,4 +1,4 @@
-//! Whether the queue can be used: both connections' states, said as one, logged and measured when they change.
+//! Whether the queue can be used: both connections' states, said as one, logged when they change.
 
 use std::sync::Mutex;
 
@@ -70,8 +70,6 @@ impl Board {
             return;
         }
         let connection = role.as_str();
-        let up = now == Connectivity::Up;
-        metrics::gauge!("disconnectd_queue_up", "connection" => connection).set(if up { 1.0 } else { 0.0 });
         tracing::debug!(connection, ?now, "the {connection} connection to RabbitMQ changed");
         *state = now;
         let both = match (&states.publish, &states.consume) {

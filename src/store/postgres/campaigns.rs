@@ -41,7 +41,7 @@ use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
 use crate::store::campaigns::{
-    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, Upkeep,
+    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, UnderWay, Upkeep,
 };
 use crate::store::{Page, Paged, Redispatch, StoreResult};
 
@@ -78,6 +78,19 @@ impl Campaigns for PostgresStore {
             let views = stored::list(&mut tx, filter, page).await?;
             tx.rollback().await;
             Ok(views)
+        })
+        .await
+    }
+
+    async fn campaigns_under_way(&self) -> StoreResult<UnderWay> {
+        within(VERB_LIMIT, async {
+            let counts = sqlx::query_as(
+                "/* campaigns: under way */ select pause_cause, count(*) from campaigns
+                  where state in ('running', 'paused') group by pause_cause",
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(UnderWay::of(counts))
         })
         .await
     }

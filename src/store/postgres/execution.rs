@@ -2,6 +2,7 @@
 //! campaigns are in it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -69,7 +70,10 @@ async fn disconnect(store: &PostgresStore, ids: &[i64], decide: Decide<'_>) -> R
     let ended = match run(&mut tx, &events, decide).await {
         Ok(done) => {
             fault::behind(Step::Effect);
-            tx.commit().await.map(|()| done)
+            let begun = Instant::now();
+            let committed = tx.commit().await;
+            metrics::histogram!("disconnectd_commit_seconds").record(begun.elapsed());
+            committed.map(|()| done)
         }
         Err(failure) => {
             tx.rollback().await;

@@ -26,6 +26,7 @@ pub use self::eligibility::{eligible, standings};
 pub use self::leftovers::cancel_leftovers;
 pub(super) use self::leftovers::stands;
 use super::SqliteStore;
+use super::failure::failure;
 use crate::domain::actor::Actor;
 use crate::domain::campaign::cohort::Blocker;
 use crate::domain::campaign::dry_run::DryRun;
@@ -34,7 +35,7 @@ use crate::domain::campaign::report::ReportRow;
 use crate::domain::campaign::template::{NewTemplate, TemplateCommand, TemplateId, TemplateView};
 use crate::domain::campaign::{CampaignId, CampaignView, Command, Draft, Revision};
 use crate::store::campaigns::{
-    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, Upkeep,
+    CampaignDispatch, CampaignFilter, Campaigns, Claimed, Cohort, Commanded, Made, Making, Ticked, UnderWay, Upkeep,
 };
 use crate::store::{Page, Paged, Redispatch, StoreResult};
 
@@ -65,6 +66,18 @@ impl Campaigns for SqliteStore {
         let found = stored::found(&mut tx, filter, page).await?;
         let views = stored::views(&mut tx, &found, self.now()).await?;
         Ok(Paged::cut(views, page.limit, |view| view.id.to_string()))
+    }
+
+    async fn campaigns_under_way(&self) -> StoreResult<UnderWay> {
+        let mut tx = self.read().await?;
+        let counts = sqlx::query_as(
+            "/* campaigns: under way */ select pause_cause, count(*) from campaigns
+              where state in ('running', 'paused') group by pause_cause",
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failure)?;
+        Ok(UnderWay::of(counts))
     }
 
     async fn dry_run(&self, campaign: CampaignId) -> StoreResult<DryRun> {

@@ -1,6 +1,7 @@
 //! The worker's verbs: the one transaction that a disconnect is, and what is noted where it fails.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -41,7 +42,10 @@ impl Execution for SqliteStore {
         let written = match run(&mut tx, &rows, decide, now).await {
             Ok(written) => {
                 fault::behind(Step::Effect);
-                tx.commit().await.map_err(failure).map(|()| written)
+                let begun = Instant::now();
+                let committed = tx.commit().await;
+                metrics::histogram!("disconnectd_commit_seconds").record(begun.elapsed());
+                committed.map_err(failure).map(|()| written)
             }
             // Dropped without a commit: rolled back.
             Err(error) => Err(error),

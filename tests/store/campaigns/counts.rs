@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use disconnectd::domain::campaign::{CampaignId, Command, Counts, State, Terms};
+use disconnectd::domain::campaign::{CampaignId, Command, Counts, PauseCause, State, Terms};
 use disconnectd::domain::dispositions::Disposition;
 use disconnectd::domain::event::{Change, Outcome};
 use disconnectd::domain::retry::Verdict;
+use disconnectd::store::campaigns::UnderWay;
 
 use crate::support::both_engines;
 use crate::support::campaigns::{claim_of, draft_on, list, member, members, numbered, terms};
@@ -21,6 +22,7 @@ both_engines!(
     one_that_was_disconnected_meanwhile_is_counted_as_such,
     many_small_batches_add_up_however_they_are_folded,
     somebody_who_looks_while_it_runs_sees_numbers_that_add_up,
+    those_that_are_under_way_are_counted_by_what_paused_them,
 );
 
 /// `accounts` is all the others together.
@@ -210,4 +212,17 @@ async fn somebody_who_looks_while_it_runs_sees_numbers_that_add_up(db: &TestData
     let (seen, last) = looks.await.unwrap();
     assert!(seen > 2, "{seen}");
     assert_eq!(last.disconnected, 200);
+}
+
+async fn those_that_are_under_way_are_counted_by_what_paused_them(db: &TestDatabase) {
+    assert_eq!(db.store.campaigns_under_way().await.unwrap(), UnderWay::default());
+    db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
+    db.started(["A-1"]).await;
+    let paused = db.started(["A-2"]).await;
+    db.pause(paused).await;
+    let aborted = db.started(["A-3"]).await;
+    db.command(aborted, Command::Abort { note: None }).await;
+    db.made(&draft_on("x", terms()), list(["A-4"])).await;
+    let counts = db.store.campaigns_under_way().await.unwrap();
+    assert_eq!(counts, UnderWay { running: 1, paused: [(PauseCause::Person, 1)].into() });
 }
