@@ -15,6 +15,9 @@ use crate::store::postgres::checks_certificate;
 /// How long the broker may take to be reached. Less than the look may take in all, which would cut off why it is not.
 const QUEUE_WAIT: Duration = Duration::from_secs(3);
 
+/// And how long the goodbye, for the same reason.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
 #[must_use]
 pub fn all(config: &Config, store: &Arc<dyn Store>) -> Vec<Arc<dyn Probe>> {
     let config = Arc::new(config.clone());
@@ -97,7 +100,8 @@ impl Probe for Broker {
                 _ => "RabbitMQ does not answer in time".into(),
             })
         };
-        queue.close().await;
+        // The goodbye goes on without us where it takes longer.
+        let _ = tokio::time::timeout(CLOSE_WAIT, queue.close()).await;
         found
     }
 }

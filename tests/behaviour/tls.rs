@@ -175,9 +175,12 @@ fn database_refused(program: &Program, words: &str) {
 
 /// By the commands that ask the broker; and a process that serves says it, and goes on trying.
 fn queue_refused(program: &Program, words: &str) {
-    refused(program, &["doctor"], words);
-    refused(program, &["queue", "dead", "list"], words);
-    let served = program.serve(&[]);
-    served.until_logged("RabbitMQ is away; trying again until it is back");
-    served.until_logged(words);
+    // The commands give it some seconds each to come back.
+    std::thread::scope(|scope| {
+        scope.spawn(|| refused(program, &["doctor"], words));
+        scope.spawn(|| refused(program, &["queue", "dead", "list"], words));
+        let served = program.serve(&[]);
+        served.until_logged("RabbitMQ is away; trying again until it is back");
+        served.until_logged(words);
+    });
 }
