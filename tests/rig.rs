@@ -87,6 +87,8 @@ struct Run {
     seconds: u64,
     every: Duration,
     seed: u64,
+    /// How many faults the pieces before have drawn.
+    drawn: u64,
     /// Where the log and the figures go; nothing of a short run stays.
     keep: Option<PathBuf>,
 }
@@ -99,6 +101,7 @@ impl Run {
             seconds: number("SECONDS").unwrap_or(60),
             every: Duration::from_millis(number("EVERY_MS").unwrap_or(2_500)),
             seed: number("SEED").unwrap_or(20_261_124),
+            drawn: number("DRAWN").unwrap_or(0),
             keep: std::env::var_os("DISCONNECTD_FAULTS_KEEP").map(PathBuf::from),
         }
     }
@@ -177,11 +180,11 @@ async fn rig(run: &Run, folder: &Path, db: &TestDatabase, postgres: &Mutex<Postg
             let actors: Vec<_> = (0..ACTORS)
                 .map(|n| {
                     let mine: Vec<_> = numbers.singles.iter().skip(n).step_by(ACTORS).collect();
-                    let actor = Actor::new(format!("actor-{n}"), apis.clone(), run.seed + n as u64, &log);
+                    let actor = Actor::new(format!("actor-{n}"), apis.clone(), run.seed + run.drawn + n as u64, &log);
                     scope.spawn(move || singles(actor, &mine, until))
                 })
                 .collect();
-            let organizer = Actor::new("organizer".into(), apis.clone(), run.seed + 100, &log);
+            let organizer = Actor::new("organizer".into(), apis.clone(), run.seed + run.drawn + 100, &log);
             let organizing = scope.spawn(|| organizes(organizer, &numbers.campaigns, until));
             let measuring = scope.spawn(|| {
                 while Instant::now() < until {
@@ -189,7 +192,7 @@ async fn rig(run: &Run, folder: &Path, db: &TestDatabase, postgres: &Mutex<Postg
                     cluster.measure();
                 }
             });
-            let faults = nemesis.rage(run.seed, run.every, until);
+            let faults = nemesis.rage(run.seed, run.drawn, run.every, until);
             for actor in actors {
                 let (of_actor, counted) = actor.join().unwrap();
                 lives.extend(of_actor);

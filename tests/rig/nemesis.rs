@@ -99,19 +99,27 @@ pub struct Nemesis<'a> {
 }
 
 impl Nemesis<'_> {
-    /// One fault after another, until the deadline. Answers how many there were of each kind. All is mended in the end.
-    pub fn rage(&self, seed: u64, every: Duration, until: Instant) -> BTreeMap<String, u64> {
-        let mut random = StdRng::seed_from_u64(seed);
+    /// One fault after another, until the deadline; each once, in the order of chance that `seed` stands for, before any
+    /// comes again. A run in pieces goes on behind those that were `drawn` before. Answers how many there were of each
+    /// kind. All is mended in the end.
+    pub fn rage(&self, seed: u64, drawn: u64, every: Duration, until: Instant) -> BTreeMap<String, u64> {
+        let mut order = StdRng::seed_from_u64(seed);
+        let mut random = StdRng::seed_from_u64(seed + drawn);
         let mut done = BTreeMap::new();
         let mut left: Vec<Fault> = Vec::new();
-        let mut next = Instant::now() + every;
-        while next < until {
-            std::thread::sleep(next.saturating_duration_since(Instant::now()));
-            // Each once, in an order of chance, before any comes again.
+        let mut draw = || {
             if left.is_empty() {
                 left = Fault::all(self.cluster);
             }
-            let fault = left.swap_remove(random.random_range(0..left.len()));
+            left.swap_remove(order.random_range(0..left.len()))
+        };
+        for _ in 0..drawn {
+            draw();
+        }
+        let mut next = Instant::now() + every;
+        while next < until {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            let fault = draw();
             let held = Duration::from_millis(random.random_range(300..4_000));
             let kind = fault.kind(self.cluster);
             let begun = Instant::now();
