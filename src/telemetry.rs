@@ -92,16 +92,22 @@ impl Metric {
         match kind {
             Kind::Counter => {
                 metrics::describe_counter!(name, unit, help);
-                series.into_iter().for_each(|labels| metrics::counter!(name, labels).absolute(0));
+                for labels in series {
+                    metrics::counter!(name, labels).absolute(0);
+                }
             }
             Kind::Gauge => {
                 metrics::describe_gauge!(name, unit, help);
-                series.into_iter().for_each(|labels| metrics::gauge!(name, labels).set(0.0));
+                for labels in series {
+                    metrics::gauge!(name, labels).set(0.0);
+                }
             }
             Kind::Histogram => {
                 metrics::describe_histogram!(name, unit, help);
-                // It is there, empty, once somebody has asked for it.
-                series.into_iter().for_each(|labels| drop(metrics::histogram!(name, labels)));
+                for labels in series {
+                    // It is there, empty, once somebody has asked for it.
+                    drop(metrics::histogram!(name, labels));
+                }
             }
         }
     }
