@@ -11,6 +11,7 @@ mod accounts;
 mod auth;
 mod call;
 pub mod campaigns;
+mod connections;
 mod disconnect;
 mod doctor;
 mod document;
@@ -97,7 +98,7 @@ impl Answers {
     /// # Errors
     /// Those of the listener.
     pub async fn serve(self, listener: TcpListener, end: Shutdown) -> std::io::Result<()> {
-        axum::serve(listener, self.0).with_graceful_shutdown(async move { end.asked().await }).await
+        connections::serve(self.0, listener, end).await
     }
 }
 

@@ -20,8 +20,11 @@ use crate::domain::window::Window;
 use crate::import::{ImportError, Source, account_rows, debit_rows, member_rows};
 use crate::store::Rows;
 
+/// Takes whatever it is given.
+pub type Target = fn(&[u8]);
+
 /// Each by the name of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("accounts_csv", accounts_csv),
     ("api_json", api_json),
     ("cron", cron),

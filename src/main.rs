@@ -131,7 +131,7 @@ async fn serve(
     };
     server.run(announce).await.map_err(|error| match error {
         ServeError::Store(error) => error.into(),
-        error @ (ServeError::Listen { .. } | ServeError::Answers(_) | ServeError::Http(_)) => {
+        error @ (ServeError::Listen { .. } | ServeError::Answers(_) | ServeError::Http(_) | ServeError::Work(_)) => {
             CliError::Failed(error.to_string())
         }
     })?;

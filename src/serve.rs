@@ -92,6 +92,8 @@ pub enum ServeError {
     Answers(std::io::Error),
     #[error("nobody is answered over HTTP any more: {0}; start the process again")]
     Http(String),
+    #[error("a part of the process ended by itself: {0}; start it again, nothing is lost")]
+    Work(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -265,22 +267,25 @@ impl Server {
             health: health.clone(),
             clock: self.clock.clone(),
         };
-        tokio::spawn(watch.run(end.clone()));
+        let mut beside = JoinSet::new();
+        beside.spawn(watch.run(end.clone()));
         // Until the end, so that a database which goes away while work drains is noticed as well.
         let (store, probed, end) = (self.store.clone(), health.clone(), end.clone());
-        tokio::spawn(async move { probed.probe_database(&*store, &end).await });
+        beside.spawn(async move { probed.probe_database(&*store, &end).await });
 
-        self.stop.asked().await;
-        let done = async { while tasks.join_next().await.is_some() {} };
-        if let Err(why) = self.within_grace(health, done).await {
-            tracing::warn!("{why}; what is still under way will be done again by someone else");
+        let result = until_stopped(&self.stop, &mut tasks, &mut beside).await;
+        if result.is_ok() {
+            let done = async { while tasks.join_next().await.is_some() {} };
+            if let Err(why) = self.within_grace(health, done).await {
+                tracing::warn!("{why}; what is still under way will be done again by someone else");
+            }
         }
         // What they held is given back.
         tasks.shutdown().await;
         queue.close().await;
         drop(serving);
         tracing::info!("stopped");
-        Ok(())
+        result
     }
 
     /// Migrates, and learns which installation this is. `None`: a stop was asked for.
@@ -369,6 +374,21 @@ impl Server {
     }
 }
 
+/// # Errors
+/// One of them ended before that, which nobody had asked it to: a process without a part of it only seems to live.
+async fn until_stopped(stop: &Shutdown, tasks: &mut JoinSet<()>, beside: &mut JoinSet<()>) -> Result<(), ServeError> {
+    let ended = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(()),
+        Some(ended) = tasks.join_next() => ended,
+        Some(ended) = beside.join_next() => ended,
+    };
+    if stop.is_asked() {
+        return Ok(());
+    }
+    Err(ServeError::Work(ended.map_or_else(|error| error.to_string(), |()| "for no reason that it told".into())))
+}
+
 /// Of the task that answers over HTTP, which nobody had asked to end.
 fn ended_early(ended: Result<std::io::Result<()>, JoinError>) -> ServeError {
     ServeError::Http(match ended {
@@ -393,6 +413,25 @@ mod tests {
             let error = ended_early(ended).to_string();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_ends_the_process_with_a_sentence() {
+        let (stop, stopped) = Shutdown::new();
+        let forever = || {
+            let mut set = JoinSet::new();
+            set.spawn(std::future::pending::<()>());
+            set
+        };
+        for is_work in [true, false] {
+            let (mut tasks, mut beside) = (forever(), forever());
+            let broken = if is_work { &mut tasks } else { &mut beside };
+            broken.spawn(async { panic!("oops") });
+            let error = until_stopped(&stopped, &mut tasks, &mut beside).await.unwrap_err().to_string();
+            assert!(error.contains("oops"), "{error}");
+        }
+        stop.stop();
+        assert!(until_stopped(&stopped, &mut forever(), &mut JoinSet::new()).await.is_ok());
     }
 
     #[test]

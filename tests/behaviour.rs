@@ -16,6 +16,7 @@ mod poison;
 mod roles;
 mod secrets;
 mod serving;
+mod slow;
 mod tls;
 mod tokens;
 mod watching;

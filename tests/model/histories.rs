@@ -89,6 +89,7 @@ struct History<'a> {
 
 type Checked = Result<(), String>;
 
+#[expect(clippy::needless_pass_by_value, reason = "what is compared was made for it")]
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, store: T, model: T) -> Checked {
     if store == model { Ok(()) } else { Err(format!("{what}: the store has {store:?}, the model {model:?}")) }
 }
@@ -119,7 +120,7 @@ impl<'a> History<'a> {
     }
 
     /// The event that is meant; none, where there is none yet.
-    fn event(&mut self, at: &Index) -> Option<(&mut Modelled, usize)> {
+    fn event(&mut self, at: Index) -> Option<(&mut Modelled, usize)> {
         let events = self.events();
         let (account, event) = *(!events.is_empty()).then(|| at.get(&events))?;
         Some((&mut self.accounts[account], event))
@@ -136,12 +137,12 @@ impl<'a> History<'a> {
         match step {
             Step::Ask { account, is_now } => self.asks(account.index(ACCOUNTS), *is_now).await?,
             Step::Cancel(at) => {
-                self.changes(at, &Change::CANCEL, |_, row| row.cancel().then_some(()).ok_or("event_ended")).await?
+                self.changes(*at, &Change::CANCEL, |_, row| row.cancel().then_some(()).ok_or("event_ended")).await?;
             }
             Step::Reschedule { event, is_due } => {
                 let when = When::parse(if *is_due { "2020-01-01" } else { "2126-12-01" })?;
                 let change = Change::Reschedule { when, zone: None, late: true, children: None };
-                self.changes(event, &change, |_, row| row.reschedule(*is_due).then_some(()).ok_or("event_ended"))
+                self.changes(*event, &change, |_, row| row.reschedule(*is_due).then_some(()).ok_or("event_ended"))
                     .await?;
             }
             Step::Retry(at) => {
@@ -149,21 +150,21 @@ impl<'a> History<'a> {
                     State::Failed if is_other_open => Err("other_open_event"),
                     _ => row.retry().then_some(()).ok_or("event_not_failed"),
                 };
-                self.changes(at, &Change::Retry, retries).await?;
+                self.changes(*at, &Change::Retry, retries).await?;
             }
-            Step::Ripen(at) => self.ripens(at).await,
+            Step::Ripen(at) => self.ripens(*at).await,
             Step::Claim => self.claims().await?,
-            Step::ClaimOne(at) => self.claims_one(at).await?,
+            Step::ClaimOne(at) => self.claims_one(*at).await?,
             Step::Release(at) => {
-                if let Some(order) = self.order(at) {
+                if let Some(order) = self.order(*at) {
                     self.db.store.release(&[order], LATER.base).await.map_err(|error| error.to_string())?;
                     self.row(order.event_id).expect("it is one of these").0.release(attempt(order));
                 }
             }
             Step::Run(which) => self.runs(which).await?,
-            Step::Fail(at) => self.fails(at).await?,
+            Step::Fail(at) => self.fails(*at).await?,
             Step::Suspect(at) => {
-                if let Some((modelled, event)) = self.event(at) {
+                if let Some((modelled, event)) = self.event(*at) {
                     let (id, row) = &mut modelled.events[event];
                     let (id, expected) = (*id, row.suspect());
                     let told = self.db.store.record_suspect(id, "it may have killed its worker").await;
@@ -209,7 +210,7 @@ impl<'a> History<'a> {
 
     async fn changes(
         &mut self,
-        at: &Index,
+        at: Index,
         change: &Change,
         model: impl FnOnce(bool, &mut Row) -> Result<(), &'static str>,
     ) -> Checked {
@@ -221,7 +222,7 @@ impl<'a> History<'a> {
         same("change", told, model(is_other_open, row).err().unwrap_or("done"))
     }
 
-    async fn ripens(&mut self, at: &Index) {
+    async fn ripens(&mut self, at: Index) {
         let db = self.db;
         let Some((modelled, event)) = self.event(at) else { return };
         let (id, row) = &mut modelled.events[event];
@@ -246,7 +247,7 @@ impl<'a> History<'a> {
         same("claim", claimed, expected)
     }
 
-    async fn claims_one(&mut self, at: &Index) -> Checked {
+    async fn claims_one(&mut self, at: Index) -> Checked {
         let db = self.db;
         let Some((modelled, event)) = self.event(at) else { return Ok(()) };
         let (id, row) = &mut modelled.events[event];
@@ -256,12 +257,12 @@ impl<'a> History<'a> {
         same("claim one", claimed, expected)
     }
 
-    fn order(&self, at: &Index) -> Option<Order> {
+    fn order(&self, at: Index) -> Option<Order> {
         (!self.orders.is_empty()).then(|| *at.get(&self.orders))
     }
 
     async fn runs(&mut self, which: &[Index]) -> Checked {
-        let orders: Vec<_> = which.iter().filter_map(|at| self.order(at)).collect();
+        let orders: Vec<_> = which.iter().filter_map(|at| self.order(*at)).collect();
         if orders.is_empty() {
             return Ok(());
         }
@@ -282,7 +283,7 @@ impl<'a> History<'a> {
         })
     }
 
-    async fn fails(&mut self, at: &Index) -> Checked {
+    async fn fails(&mut self, at: Index) -> Checked {
         let Some(order) = self.order(at) else { return Ok(()) };
         let row = self.row(order.event_id).expect("it is one of these").0;
         let failures = row.failures;

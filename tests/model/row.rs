@@ -61,7 +61,7 @@ impl Row {
         })
     }
 
-    fn has(&self, attempt: u8) -> bool {
+    fn has(self, attempt: u8) -> bool {
         self.state == State::Queued && self.attempt == attempt
     }
 
