@@ -98,7 +98,7 @@ impl Answers {
     /// # Errors
     /// Those of the listener.
     pub async fn serve(self, listener: TcpListener, end: Shutdown) -> std::io::Result<()> {
-        connections::serve(self.0, listener, end).await
+        connections::serve(self.0, listener, connections::Limits::USUAL, end).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! What reads whatever anybody may send, as plain functions of bytes. Each must come to an end without a panic, and where
 //! something was read, what is checked of it must hold. `tests/fuzz` keeps a corpus for each and runs them over it and over
-//! what is like it; `tests/fuzz/run` lets cargo-fuzz search for more.
+//! what is like it.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;

@@ -268,14 +268,22 @@ impl Server {
             clock: self.clock.clone(),
         };
         let mut beside = JoinSet::new();
+        let (metrics, stopped) = (self.metrics.clone(), end.clone());
+        beside.spawn(async move { keep_metrics_small(&metrics, &stopped).await });
         beside.spawn(watch.run(end.clone()));
         // Until the end, so that a database which goes away while work drains is noticed as well.
         let (store, probed, end) = (self.store.clone(), health.clone(), end.clone());
         beside.spawn(async move { probed.probe_database(&*store, &end).await });
 
-        let result = until_stopped(&self.stop, &mut tasks, &mut beside).await;
+        let mut result = until_stopped(&self.stop, &mut tasks, &mut beside).await;
         if result.is_ok() {
-            let done = async { while tasks.join_next().await.is_some() {} };
+            let done = async {
+                while let Some(ended) = tasks.join_next().await {
+                    if let Err(error) = ended {
+                        result = Err(ServeError::Work(error.to_string()));
+                    }
+                }
+            };
             if let Err(why) = self.within_grace(health, done).await {
                 tracing::warn!("{why}; what is still under way will be done again by someone else");
             }
@@ -374,6 +382,23 @@ impl Server {
     }
 }
 
+/// How often what histograms have gathered is put together. A scrape does it too, where there is one.
+const GATHERED_FOR: Duration = Duration::from_secs(15);
+
+/// Without it, every measurement would be kept until somebody asks for the metrics.
+async fn keep_metrics_small(metrics: &PrometheusHandle, end: &Shutdown) {
+    let again_and_again = async {
+        loop {
+            tokio::time::sleep(GATHERED_FOR).await;
+            metrics.run_upkeep();
+        }
+    };
+    tokio::select! {
+        () = again_and_again => {}
+        () = end.asked() => {}
+    }
+}
+
 /// # Errors
 /// One of them ended before that, which nobody had asked it to: a process without a part of it only seems to live.
 async fn until_stopped(stop: &Shutdown, tasks: &mut JoinSet<()>, beside: &mut JoinSet<()>) -> Result<(), ServeError> {
@@ -383,7 +408,7 @@ async fn until_stopped(stop: &Shutdown, tasks: &mut JoinSet<()>, beside: &mut Jo
         Some(ended) = tasks.join_next() => ended,
         Some(ended) = beside.join_next() => ended,
     };
-    if stop.is_asked() {
+    if stop.is_asked() && ended.is_ok() {
         return Ok(());
     }
     Err(ServeError::Work(ended.map_or_else(|error| error.to_string(), |()| "for no reason that it told".into())))

@@ -59,6 +59,7 @@ impl Watch {
     }
 
     async fn look_again_and_again(&self) {
+        let mut is_told = false;
         loop {
             let begun = Instant::now();
             // That it is away is said elsewhere, and what was read last stays.
@@ -68,8 +69,13 @@ impl Watch {
                         let now = self.clock.now().timestamp_micros();
                         #[expect(clippy::cast_precision_loss, reason = "exact for the next two hundred years")]
                         metrics::gauge!("disconnectd_looked_at_timestamp_seconds").set(now as f64 / 1e6);
+                        is_told = false;
                     }
-                    Err(error) => tracing::debug!(%error, "the metrics of the installation stay as they are"),
+                    Err(error) if is_told => tracing::debug!(%error, "the metrics stay as they are"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the metrics of the whole installation can't be read; they stay as they are");
+                        is_told = true;
+                    }
                 }
             }
             if let Ok(Ok(depth)) = tokio::time::timeout(DEPTH_MAX, self.queue.depth()).await {

@@ -1,7 +1,5 @@
 //! What reads whatever anybody may send, over the kept corpus and over what is like it. Each of the targets says in itself
 //! what must hold of what it has read; here nothing else may come of it than its end.
-//!
-//! `tests/fuzz/run` searches for more, and what it finds is kept.
 
 use std::path::{Path, PathBuf};
 

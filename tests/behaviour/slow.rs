@@ -1,4 +1,4 @@
-//! Whoever asks slowly, without an end, or not at all holds up nobody else.
+//! Whoever asks without an end holds up nobody else. Those who ask slowly, or don't read, are in `api::connections`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 use super::installed;
 use crate::program::{DEADLINE, Served};
 use crate::support::database::{Engine, TestDatabase};
-
-/// More connections than are open at once.
-const CONNECTIONS: usize = 600;
 
 /// Whether the other side has closed it, before `deadline`. What it says before is read.
 fn is_closed(stream: &mut TcpStream, deadline: Instant) -> bool {
@@ -29,23 +26,6 @@ fn connect(served: &Served, begin: &str) -> TcpStream {
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream.write_all(begin.as_bytes()).unwrap();
     stream
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_does_not_ask_to_the_end_is_not_waited_for() {
-    TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
-        let served = installed(db).await.serve(&[]);
-        served.until_ready_is(200);
-        let begins = ["", "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow:", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"];
-        let mut slow: Vec<_> = (0..CONNECTIONS).map(|n| connect(&served, begins[n % begins.len()])).collect();
-        assert_eq!(served.ask("/healthz").unwrap().0, 200, "its turn comes behind those who were there before");
-        let deadline = Instant::now() + DEADLINE;
-        for (n, stream) in slow.iter_mut().enumerate() {
-            assert!(is_closed(stream, deadline), "connection {n} is waited for");
-        }
-        assert_eq!(served.ask("/readyz").unwrap().0, 200);
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
