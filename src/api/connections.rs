@@ -163,7 +163,7 @@ mod tests {
 
     /// Where it is served until the handle is dropped.
     async fn served() -> (std::net::SocketAddr, crate::shutdown::StopHandle) {
-        let router = Router::new().route("/", get(|| async { "a".repeat(64 * 1_024) }));
+        let router = Router::new().fallback(get(|| async { "a".repeat(64 * 1_024) }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = Shutdown::new();
