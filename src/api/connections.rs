@@ -70,7 +70,7 @@ pub async fn serve(router: Router, listener: TcpListener, limits: Limits, end: S
             }
         };
         is_told = false;
-        let stream = Read { stream, stalled: None, limit: limits.answer };
+        let stream = Timed { stream, stalled: None, limit: limits.answer };
         let service = TowerToHyperService::new(router.clone());
         let mut builder = http1::Builder::new();
         let connection = builder.timer(TokioTimer::new()).header_read_timeout(limits.head);
@@ -87,14 +87,14 @@ pub async fn serve(router: Router, listener: TcpListener, limits: Limits, end: S
     Ok(())
 }
 
-/// A connection whose other side reads: a write that waits for longer than the limit fails.
-struct Read {
+/// A connection whose writes are timed: one that nobody takes anything of for as long as the limit fails.
+struct Timed {
     stream: TcpStream,
     stalled: Option<Pin<Box<Sleep>>>,
     limit: Duration,
 }
 
-impl Read {
+impl Timed {
     /// What became of a write, and how long it waits already.
     fn within<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
@@ -108,13 +108,13 @@ impl Read {
     }
 }
 
-impl AsyncRead for Read {
+impl AsyncRead for Timed {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         pin!(&mut self.get_mut().stream).poll_read(context, to)
     }
 }
 
-impl AsyncWrite for Read {
+impl AsyncWrite for Timed {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = pin!(&mut this.stream).poll_write(context, bytes);

@@ -55,7 +55,7 @@ pub struct Order {
 }
 
 /// Where an event is in its life. Scheduled and queued are called open: something will look at them again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Scheduled,

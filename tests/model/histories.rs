@@ -2,7 +2,7 @@
 //! and every answer what the row answers.
 
 use disconnectd::domain::calendar::When;
-use disconnectd::domain::event::{Attempt, Change, EventId, Order, Outcome};
+use disconnectd::domain::event::{Attempt, Change, EventId, Order, Outcome, State};
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::request::DisconnectRequest;
 use disconnectd::domain::retry::{FailedAttempt, Verdict};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use super::row::{FAILURES_MAX, Row, State};
+use super::row::{FAILURES_MAX, Row};
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit};
@@ -307,8 +307,8 @@ impl<'a> History<'a> {
                 let event = self.db.event(*id).await;
                 same(
                     &format!("event {id}"),
-                    (event.state.as_str(), event.attempt.0, event.failures),
-                    (row.state.as_str(), row.attempt.into(), row.failures.into()),
+                    (event.state, event.attempt.0, event.failures),
+                    (row.state, row.attempt.into(), row.failures.into()),
                 )?;
             }
             let account = self.db.account(&modelled.number).await;

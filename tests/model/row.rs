@@ -1,34 +1,10 @@
 //! One event as the database keeps it, and what the verbs of the stores make of it. Time is what it comes to: whether the
 //! date has come, and whether the machine is to look again.
 
+use disconnectd::domain::event::State;
+
 /// How many failures end an event.
 pub const FAILURES_MAX: u8 = 2;
-
-/// As [`disconnectd::domain::event::State`], with an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    Scheduled,
-    Queued,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-impl State {
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Scheduled | Self::Queued)
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Queued => "queued",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row {

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::row::{Row, State};
+use disconnectd::domain::event::State;
+
+use super::row::Row;
 
 /// What the protocol rests on. Each is tried without: a model that finds nothing wrong then, would find nothing at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
