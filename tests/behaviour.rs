@@ -17,6 +17,7 @@ mod poison;
 mod roles;
 mod secrets;
 mod serving;
+mod sizes;
 mod slow;
 mod tls;
 mod tokens;

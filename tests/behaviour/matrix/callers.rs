@@ -258,7 +258,7 @@ impl Refused {
 }
 
 impl TestDatabase {
-    async fn session(&self, user: &str, secret: &str) {
+    pub async fn session(&self, user: &str, secret: &str) {
         let (user, checked) = self.store.credentials(user).await.unwrap().unwrap();
         let proof = Proof::Password { user: user.id, checked };
         let session = NewSession { proof, hash: SignInSecret::presented(secret).hash(), browser: None };
