@@ -31,7 +31,7 @@ use crate::random;
 const FORM_MAX: usize = 512 * 1024;
 
 /// The same of one that signs in: anybody may send it. The longest is about where to go on to.
-const SIGN_IN_MAX: usize = 64 * 1024;
+const SIGN_IN_MAX: usize = 128 * 1024;
 
 /// How many fields a form has at most. Each takes far more memory than the two bytes that it may come as.
 const FIELDS_MAX: usize = 20_000;
