@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Shared;
 use super::connection::{Backoff, Wire, said};
 use super::ledger::{Ledger, Unsettled};
+use crate::domain::event::Order;
 use crate::domain::message;
+use crate::domain::trace::{TRACEPARENT, TraceParent};
 use crate::queue::{Batch, Deliveries, Delivery, LaneKind, QueueError};
 
 /// For opening a channel and subscribing.
@@ -194,6 +196,7 @@ impl Subscription {
         match message::parse(&self.shared.installation, &arrived.data) {
             Ok(order) => {
                 self.ledger.delivered(arrived.delivery_tag);
+                let order = Order { trace: trace_of(&arrived), ..order };
                 let returns = delivery_count(&arrived);
                 self.taken.push_back((arrived.delivery_tag, Delivery { order, returns }));
             }
@@ -225,6 +228,15 @@ impl Drop for Subscription {
             tags.push(arrived.delivery_tag);
         }
         drop(Unsettled::new(Arc::clone(&self.ledger), tags));
+    }
+}
+
+/// Which trace the message belongs to. What is no `traceparent` is none: anybody may write a header.
+pub fn trace_of(arrived: &lapin::message::Delivery) -> Option<TraceParent> {
+    match arrived.properties.headers().as_ref()?.inner().get(TRACEPARENT)? {
+        AMQPValue::LongString(text) => TraceParent::parse(std::str::from_utf8(text.as_bytes()).ok()?),
+        AMQPValue::ShortString(text) => TraceParent::parse(text.as_str()),
+        _ => None,
     }
 }
 
