@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 use super::{both_pairs, with_a_family};
-use crate::program::{DEADLINE, Program, Served};
+use crate::program::{DEADLINE, Served};
 use crate::support::collector::{Collector, Look};
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::wait_until;
@@ -46,11 +46,6 @@ const PERSONAL: [&str; 12] = [
     "probe",
     "clerk",
 ];
-
-/// Batches are sent soon, so that tests wait for nothing.
-fn traced(program: Program, collector: &Collector) -> Program {
-    program.with("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).with("OTEL_BSP_SCHEDULE_DELAY", "50")
-}
 
 fn ask(served: &Served, account: &str, traceparent: &str) -> i64 {
     let made = served
@@ -90,7 +85,7 @@ fn has(span: &Span, attributes: &[(&str, &str)]) {
 
 async fn a_disconnect_is_one_trace_from_the_request_to_the_commit(db: &TestDatabase) {
     let collector = Collector::start().await;
-    let program = traced(with_a_family(db).await, &collector).with("OTEL_SERVICE_NAME", "ours");
+    let program = collector.traces(with_a_family(db).await).with("OTEL_SERVICE_NAME", "ours");
     let served = program.serve(&[]);
     served.until_ready_is(200);
     let event = ask(&served, "1001", &TRACE.to_string()).to_string();
@@ -140,7 +135,7 @@ async fn a_disconnect_is_one_trace_from_the_request_to_the_commit(db: &TestDatab
 /// Asked for by commands, while nobody serves.
 async fn disconnects_that_share_a_batch_keep_their_traces(db: &TestDatabase) {
     let collector = Collector::start().await;
-    let program = traced(with_a_family(db).await, &collector).configured("[worker]\nlinger_ms = 1000\nloops = 1\n");
+    let program = collector.traces(with_a_family(db).await).configured("[worker]\nlinger_ms = 1000\nloops = 1\n");
     for (account, trace) in [("1003", TRACE), ("1002", OTHER_TRACE)] {
         let asked = program.clone().with("TRACEPARENT", trace.to_string());
         asked.run(&["disconnect", account, "--yes", "--no-wait", "--reason", "moved away"]).exits(0);
@@ -160,7 +155,7 @@ async fn disconnects_that_share_a_batch_keep_their_traces(db: &TestDatabase) {
 
 async fn a_failure_and_its_retry_are_in_the_same_trace(db: &TestDatabase) {
     let collector = Collector::start().await;
-    let program = traced(with_a_family(db).await, &collector).configured("[worker]\nretry_seconds = 1\n");
+    let program = collector.traces(with_a_family(db).await).configured("[worker]\nretry_seconds = 1\n");
     db.sabotage("accounts", "1003").await;
     let served = program.serve(&[]);
     served.until_ready_is(200);
@@ -184,7 +179,7 @@ async fn a_failure_and_its_retry_are_in_the_same_trace(db: &TestDatabase) {
 
 async fn a_batch_of_a_campaign_is_linked_to_who_sent_it(db: &TestDatabase) {
     let collector = Collector::start().await;
-    let program = traced(with_a_family(db).await, &collector).configured("[worker]\nlinger_ms = 1000\nloops = 1\n");
+    let program = collector.traces(with_a_family(db).await).configured("[worker]\nlinger_ms = 1000\nloops = 1\n");
     program.run(&["settings", "set", "campaign_approval_over", "1000"]).exits(0);
     let create = ["--json", "campaign", "create", "--name", "Jones", "--accounts", "-", "--children", "keep"];
     let campaign = program.run_with_input(&create, "account_number\n1002\n1003\n").exits(0).json();
@@ -224,7 +219,7 @@ fn number(text: String) -> i64 {
 
 async fn what_is_no_trace_or_is_not_sampled_does_no_harm(db: &TestDatabase) {
     let collector = Collector::start().await;
-    let served = traced(with_a_family(db).await, &collector).serve(&[]);
+    let served = collector.traces(with_a_family(db).await).serve(&[]);
     served.until_ready_is(200);
     let garbage = "00-00000000000000000000000000000000-zz-01; drop table accounts";
     ask(&served, "1003", garbage);
@@ -250,7 +245,7 @@ async fn what_is_no_trace_or_is_not_sampled_does_no_harm(db: &TestDatabase) {
 async fn a_collector_that_takes_nothing_costs_a_line(db: &TestDatabase) {
     let collector = Collector::start().await;
     collector.is_unwell(true);
-    let program = traced(with_a_family(db).await, &collector);
+    let program = collector.traces(with_a_family(db).await);
     let served = program.serve(&[]);
     served.until_ready_is(200);
     ask(&served, "1003", &TRACE.to_string());
@@ -304,7 +299,7 @@ async fn without_a_collector_nothing_is_kept(db: &TestDatabase) {
 async fn a_command_that_runs_its_own_event_is_one_trace() {
     TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
         let collector = Collector::start().await;
-        let program = traced(with_a_family(db).await, &collector);
+        let program = collector.traces(with_a_family(db).await);
         program.clone().with("TRACEPARENT", TRACE.to_string()).run(&["disconnect", "1003", "--yes"]).exits(0);
         let spans = collector.trace(TRACE.trace_id);
         let [command, disconnect, commit] =

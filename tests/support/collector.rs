@@ -18,11 +18,11 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::wait_until;
-use crate::program::DEADLINE;
+use crate::program::{DEADLINE, Program};
 
 #[derive(Clone)]
 pub struct Collector {
-    pub address: SocketAddr,
+    address: SocketAddr,
     kept: Arc<Mutex<Kept>>,
     is_unwell: Arc<AtomicBool>,
 }
@@ -45,8 +45,13 @@ impl Collector {
         collector
     }
 
-    pub fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The program with its traces sent here, soon, so that tests wait for nothing.
+    pub fn traces(&self, program: Program) -> Program {
+        program.with("OTEL_EXPORTER_OTLP_ENDPOINT", self.url()).with("OTEL_BSP_SCHEDULE_DELAY", "50")
     }
 
     /// From now on it takes nothing, or does again.

@@ -233,11 +233,10 @@ impl Drop for Subscription {
 
 /// Which trace the message belongs to. What is no `traceparent` is none: anybody may write a header.
 pub fn trace_of(arrived: &lapin::message::Delivery) -> Option<TraceParent> {
-    match arrived.properties.headers().as_ref()?.inner().get(TRACEPARENT)? {
-        AMQPValue::LongString(text) => TraceParent::parse(std::str::from_utf8(text.as_bytes()).ok()?),
-        AMQPValue::ShortString(text) => TraceParent::parse(text.as_str()),
-        _ => None,
-    }
+    let headers = arrived.properties.headers().as_ref()?;
+    // RabbitMQ knows no other texts in headers.
+    let AMQPValue::LongString(text) = headers.inner().get(TRACEPARENT)? else { return None };
+    TraceParent::parse(std::str::from_utf8(text.as_bytes()).ok()?)
 }
 
 /// How often a quorum queue has had the message back. It says nothing the first time.
