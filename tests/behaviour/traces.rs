@@ -89,7 +89,7 @@ async fn a_disconnect_is_one_trace_from_the_request_to_the_commit(db: &TestDatab
     let served = program.serve(&[]);
     served.until_ready_is(200);
     let event = ask(&served, "1001", &TRACE.to_string()).to_string();
-    let spans = collector.until(TRACE.trace_id, "commit", 1).await;
+    let spans = collector.until(TRACE.trace_id, 4).await;
     let [request, publish, disconnect, commit] =
         ["POST /api/v1/accounts/{number}/disconnect", "publish", "disconnect", "commit"].map(|name| one(&spans, name));
     assert_eq!(spans.len(), 4, "{spans:#?}");
@@ -142,7 +142,7 @@ async fn disconnects_that_share_a_batch_keep_their_traces(db: &TestDatabase) {
     }
     let served = program.serve(&[]);
     for trace in [TRACE, OTHER_TRACE] {
-        let spans = collector.until(trace.trace_id, "commit", 1).await;
+        let spans = collector.until(trace.trace_id, 4).await;
         let [command, publish, disconnect, commit] =
             ["disconnectd disconnect", "publish", "disconnect", "commit"].map(|name| one(&spans, name));
         assert_eq!(command.parent_span_id, trace.span_id.to_be_bytes());
@@ -160,13 +160,18 @@ async fn a_failure_and_its_retry_are_in_the_same_trace(db: &TestDatabase) {
     let served = program.serve(&[]);
     served.until_ready_is(200);
     ask(&served, "1003", &TRACE.to_string());
-    let failed = collector.until(TRACE.trace_id, "disconnect", 1).await;
+    // Of the request, and of the first try.
+    let failed = collector.until(TRACE.trace_id, 3).await;
     db.end_sabotage().await;
     let failed = failed.iter().find(|span| span.name == "disconnect").unwrap();
     assert_eq!(failed.failure(), Some("retry"), "{failed:#?}");
     has(failed, &[("disconnectd.outcome", "retry"), ("disconnectd.attempt", "1")]);
+    let committed = async || collector.trace(TRACE.trace_id).iter().any(|span| span.name == "commit");
+    wait_until(DEADLINE, "another try ends well", committed).await;
     until_completed(db, 1).await;
-    let spans = collector.until(TRACE.trace_id, "commit", 1).await;
+    served.signal("TERM");
+    assert_eq!(served.ended().0, Some(0));
+    let spans = collector.trace(TRACE.trace_id);
     let commit = spans.iter().rfind(|span| span.name == "commit").unwrap();
     let disconnect = spans.iter().find(|span| commit.is_child_of(span)).unwrap();
     let publish = spans.iter().find(|span| disconnect.is_child_of(span)).unwrap();
@@ -188,12 +193,14 @@ async fn a_batch_of_a_campaign_is_linked_to_who_sent_it(db: &TestDatabase) {
     program.run(&["campaign", "start", &id, "--digest", dry_run["digest"].as_str().unwrap()]).exits(0);
     let served = program.serve(&[]);
     until_completed(db, 2).await;
+    served.signal("TERM");
+    assert_eq!(served.ended().0, Some(0));
     let of = |name: &str| -> Vec<Span> { collector.spans().into_iter().filter(|span| span.name == name).collect() };
-    wait_until(DEADLINE, "its spans came", async || !of("disconnect").is_empty()).await;
     let published = of("publish");
     let sent: i64 =
         published.iter().map(|span| span.attribute("messaging.batch.message_count").unwrap()).map(number).sum();
     assert_eq!(sent, 2, "{published:#?}");
+    assert!(!of("disconnect").is_empty(), "{published:#?}");
     for batch in of("disconnect") {
         assert!(batch.parent_span_id.is_empty() && !batch.links.is_empty(), "{batch:#?}");
         has(&batch, &[("messaging.destination.name", "campaign")]);
@@ -209,7 +216,6 @@ async fn a_batch_of_a_campaign_is_linked_to_who_sent_it(db: &TestDatabase) {
         assert_eq!(commits.iter().filter(|commit| commit.is_child_of(&batch)).count(), 1, "{commits:#?}");
     }
     assert_eq!(db.number("select count(traceparent) from disconnect_events").await, 0, "their rows stay small");
-    drop(served);
     collector.holds_none_of(&PERSONAL);
 }
 
@@ -232,7 +238,7 @@ async fn what_is_no_trace_or_is_not_sampled_does_no_harm(db: &TestDatabase) {
     // Twice is once too often.
     let asked = served.request("GET", "/api/v1/invoices");
     asked.header("traceparent", &TRACE.to_string()).header("traceparent", &TRACE.to_string()).answer().is(200);
-    collector.until(begun.trace_id, "commit", 1).await;
+    collector.until(begun.trace_id, 4).await;
     served.signal("TERM");
     assert_eq!(served.ended().0, Some(0));
     let spans = collector.spans();

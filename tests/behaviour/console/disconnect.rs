@@ -67,8 +67,9 @@ async fn its_trace_begins_with_the_form(db: &TestDatabase) {
     browser.post("/accounts/1002/disconnect", &fields).is(303);
     let kept = db.texts("select traceparent from disconnect_events").await;
     let asked = TraceParent::parse(&kept[0]).unwrap();
-    let spans = collector.until(asked.trace_id, "commit", 1).await;
-    collector.until(asked.trace_id, "POST /accounts/{number}/disconnect", 1).await;
+    let spans = collector.until(asked.trace_id, 4).await;
+    let form = spans.iter().find(|span| span.name == "POST /accounts/{number}/disconnect").unwrap();
+    assert_eq!(form.context(), asked);
     let disconnect = spans.iter().find(|span| span.name == "disconnect").unwrap();
     let publish = spans.iter().find(|span| disconnect.is_child_of(span)).unwrap();
     assert_eq!((publish.name.as_str(), &publish.parent_span_id[..]), ("publish", &asked.span_id.to_be_bytes()[..]));
