@@ -31,21 +31,9 @@ const OTHER_TRACE: TraceParent = TraceParent { trace_id: TRACE.trace_id + 1, ..T
 /// Beyond what a process that serves may take to stop when nothing is under way.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// Of the accounts that are disconnected here, and of the people who ask.
-const PERSONAL: [&str; 12] = [
-    "1001",
-    "1002",
-    "1003",
-    "Ada",
-    "Miller",
-    "Cleo",
-    "Jones",
-    "Elm Street",
-    "example.com",
-    "moved away",
-    "probe",
-    "clerk",
-];
+/// Of the accounts that are disconnected here, and of the people who ask. Long enough not to be there by chance.
+const PERSONAL: [&str; 10] =
+    ["1001", "1002", "1003", "Miller", "Cleo Jones", "Elm Street", "example.com", "moved away", "probe", "clerk"];
 
 fn ask(served: &Served, account: &str, traceparent: &str) -> i64 {
     let made = served
@@ -186,7 +174,7 @@ async fn a_batch_of_a_campaign_is_linked_to_who_sent_it(db: &TestDatabase) {
     let collector = Collector::start().await;
     let program = collector.traces(with_a_family(db).await).configured("[worker]\nlinger_ms = 1000\nloops = 1\n");
     program.run(&["settings", "set", "campaign_approval_over", "1000"]).exits(0);
-    let create = ["--json", "campaign", "create", "--name", "Jones", "--accounts", "-", "--children", "keep"];
+    let create = ["--json", "campaign", "create", "--name", "Miller", "--accounts", "-", "--children", "keep"];
     let campaign = program.run_with_input(&create, "account_number\n1002\n1003\n").exits(0).json();
     let id = campaign["id"].to_string();
     let dry_run: Value = program.json(&["campaign", "dry-run", &id]);
