@@ -185,8 +185,8 @@ async fn a_batch_of_a_campaign_is_linked_to_who_sent_it(db: &TestDatabase) {
     assert_eq!(served.ended().0, Some(0));
     let of = |name: &str| -> Vec<Span> { collector.spans().into_iter().filter(|span| span.name == name).collect() };
     let published = of("publish");
-    let sent: i64 =
-        published.iter().map(|span| span.attribute("messaging.batch.message_count").unwrap()).map(number).sum();
+    let sent = published.iter().map(|span| span.attribute("messaging.batch.message_count").unwrap());
+    let sent: i64 = sent.map(|count| count.parse::<i64>().unwrap()).sum();
     assert_eq!(sent, 2, "{published:#?}");
     assert!(!of("disconnect").is_empty(), "{published:#?}");
     for batch in of("disconnect") {
@@ -205,10 +205,6 @@ async fn a_batch_of_a_campaign_is_linked_to_who_sent_it(db: &TestDatabase) {
     }
     assert_eq!(db.number("select count(traceparent) from disconnect_events").await, 0, "their rows stay small");
     collector.holds_none_of(&PERSONAL);
-}
-
-fn number(text: String) -> i64 {
-    text.parse().unwrap()
 }
 
 async fn what_is_no_trace_or_is_not_sampled_does_no_harm(db: &TestDatabase) {

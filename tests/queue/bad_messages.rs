@@ -91,7 +91,7 @@ async fn a_header_that_is_no_trace_is_none_and_one_that_is_goes_along() {
         (AMQPValue::FieldTable(FieldTable::default()), None),
         (text(b""), None),
         (text(b"\xff\xfe"), None),
-        (text(&[b'0'; 100_000]), None),
+        (text("0".repeat(100_000).as_bytes()), None),
         (text(format!("{TRACE}-more").as_bytes()), None),
         (text(TRACE.to_string().as_bytes()), Some(TRACE)),
     ];
