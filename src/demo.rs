@@ -223,6 +223,7 @@ impl Demo<'_> {
             failures_max: self.config.failures_max,
             digest: None,
             children: Dispositions::all(Choice::Keep),
+            trace: None,
         };
         self.store.request(&request).await
     }

@@ -19,6 +19,7 @@ mod serving;
 mod slow;
 mod tls;
 mod tokens;
+mod traces;
 mod watching;
 
 use crate::program::Program;

@@ -81,7 +81,11 @@ fn order_in(text: &str, lane: LaneKind) -> Option<Order> {
     let mut parts = text.split(':');
     let (id, attempt) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let is_single = parts.next()? == "0";
-    (is_single == (lane == LaneKind::Single)).then_some(Order { event_id: EventId(id), attempt: Attempt(attempt) })
+    (is_single == (lane == LaneKind::Single)).then_some(Order {
+        event_id: EventId(id),
+        attempt: Attempt(attempt),
+        trace: None,
+    })
 }
 
 /// What is asked of a run.

@@ -328,7 +328,7 @@ impl<'a> History<'a> {
 }
 
 fn order(event_id: EventId, attempt: u8) -> Order {
-    Order { event_id, attempt: Attempt(attempt.into()) }
+    Order { event_id, attempt: Attempt(attempt.into()), trace: None }
 }
 
 fn attempt(order: Order) -> u8 {
