@@ -217,6 +217,16 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// By its word.
+    #[must_use]
+    pub fn asks_for_a_disconnect(&self) -> Option<&'static str> {
+        match self {
+            Self::Disconnect(_) => Some("disconnectd disconnect"),
+            Self::Schedule(_) => Some("disconnectd schedule"),
+            _ => None,
+        }
+    }
+
     /// What the owner of the token in `DISCONNECTD_TOKEN` must be for it.
     #[must_use]
     pub fn role(&self) -> token::Role {

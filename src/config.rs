@@ -2,6 +2,8 @@
 //!
 //! Secrets stand in the two URLs and the token alone, and those are never printed: see [`Secret`].
 
+mod traces;
+
 use std::env::VarError;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+pub use self::traces::TracesConfig;
+use self::traces::TracesFile;
 use crate::domain::calendar::Cron;
 use crate::domain::retry::RetryPolicy;
 use crate::store::Redispatch;
@@ -83,6 +87,8 @@ pub struct Config {
     /// How long a stop waits for what has begun.
     pub grace: Duration,
     pub log: LogConfig,
+    /// None: they are off.
+    pub traces: Option<TracesConfig>,
 }
 
 #[derive(Debug, Clone)]
@@ -120,6 +126,7 @@ struct File {
     worker: WorkerFile,
     shutdown: ShutdownFile,
     log: LogFile,
+    traces: TracesFile,
 }
 
 #[derive(Debug, Deserialize)]
@@ -230,6 +237,14 @@ pub struct Environment {
     pub public_url: Option<String>,
     /// `DISCONNECTD_TOKEN`, or by a file.
     pub token: Option<Secret>,
+    /// `DISCONNECTD_TRACES_ENDPOINT`
+    pub traces_endpoint: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
+    pub otlp_traces_endpoint: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`
+    pub otlp_endpoint: Option<String>,
+    /// `OTEL_SERVICE_NAME`
+    pub service_name: Option<String>,
 }
 
 impl Environment {
@@ -263,6 +278,10 @@ impl Environment {
             http_listen: variable("DISCONNECTD_HTTP_LISTEN")?,
             public_url: variable("DISCONNECTD_PUBLIC_URL")?,
             token: secret("DISCONNECTD_TOKEN")?.map(Secret),
+            traces_endpoint: variable("DISCONNECTD_TRACES_ENDPOINT")?,
+            otlp_traces_endpoint: variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")?,
+            otlp_endpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT")?,
+            service_name: variable("OTEL_SERVICE_NAME")?,
         })
     }
 }
@@ -370,6 +389,10 @@ impl Config {
             "json" => true,
             other => return Err(invalid(in_file("log.format"), format!("`{other}` is neither `text` nor `json`"))),
         };
+        let traces =
+            traces::resolve(&file.traces, environment).map_err(|traces::Wrong { place, in_file: is, error }| {
+                invalid(if is { in_file(place) } else { Place { name: place.to_owned(), in_file: false } }, error)
+            })?;
         // SQLite has one writer, so that more loops would only wait for each other.
         let loops = file.worker.loops.unwrap_or(if matches!(database, DatabaseUrl::Sqlite(_)) { 1 } else { 3 });
         Ok(Self {
@@ -404,6 +427,7 @@ impl Config {
             failures_max: file.worker.failures_max,
             grace: seconds("shutdown.grace_seconds", file.shutdown.grace_seconds)?,
             log: LogConfig { json, filter: file.log.filter },
+            traces,
         })
     }
 }
@@ -531,6 +555,7 @@ mod tests {
                 "grace_seconds",
                 "format",
                 "filter",
+                "ratio",
             ] {
                 assert!(text.lines().any(|line| line.starts_with(&format!("{key} ="))), "{name} lacks {key}");
             }
@@ -559,6 +584,8 @@ mod tests {
             ("[worker]\nbatch_max = -1", "line 2"),
             ("[scheduler]\nin_flight_max = 0", "x.toml: scheduler.in_flight_max: it must be at least 1"),
             ("[scheduler]\nin_flight_max = 100001", "at most 100000"),
+            ("[traces]\nratio = 2", "x.toml: traces.ratio"),
+            ("[traces]\nendpoint = \"grpc://secret:4317\"", "x.toml: traces.endpoint"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -575,6 +602,7 @@ mod tests {
             http_listen: Some("127.0.0.1:0".into()),
             public_url: None,
             token: Some(Secret("dct_secret".into())),
+            ..Environment::default()
         };
         let config = Config::resolve(File::default(), "", &environment).unwrap();
         assert_eq!(config.http_listen.port(), 0);

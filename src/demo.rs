@@ -223,6 +223,7 @@ impl Demo<'_> {
             failures_max: self.config.failures_max,
             digest: None,
             children: Dispositions::all(Choice::Keep),
+            trace: None,
         };
         self.store.request(&request).await
     }
@@ -248,7 +249,7 @@ impl Demo<'_> {
         let mut at_once_took = None;
         let ended = loop {
             let counts = self.store.event_counts().await?;
-            let ended = usize::try_from(counts.completed + counts.failed).unwrap_or(0);
+            let ended = usize::try_from(counts.completed + counts.open.failed).unwrap_or(0);
             bar.set_position(ended as u64);
             if ended >= at_once && at_once_took.is_none() {
                 at_once_took = Some(begun.elapsed());

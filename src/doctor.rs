@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::store::{EventCounts, EventFilter, Page, ServerSeen, Store, StoreResult};
+use crate::store::{EventCounts, EventFilter, OpenCounts, Page, ServerSeen, Store, StoreResult};
 
 /// What was found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -108,11 +108,11 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> 
     let counts = store.event_counts().await?;
     diagnosis.servers = store.servers().await?;
     if diagnosis.servers.is_empty() {
-        diagnosis.put("serving", unserved(&counts), "nobody serves this database; `disconnectd serve` does");
+        diagnosis.put("serving", unserved(&counts.open), "nobody serves this database; `disconnectd serve` does");
     } else {
         diagnosis.add("serving", Ok(serving(&diagnosis.servers)));
     }
-    let (finding, message) = backlog(&counts);
+    let (finding, message) = backlog(&counts.open);
     diagnosis.put("events", finding, message);
     diagnosis.events = Some(counts);
 
@@ -139,15 +139,18 @@ fn serving(servers: &[ServerSeen]) -> String {
 }
 
 /// With nothing to do, nobody is missed.
-fn unserved(counts: &EventCounts) -> Finding {
+fn unserved(counts: &OpenCounts) -> Finding {
     if counts.scheduled + counts.queued > 0 { Finding::Warning } else { Finding::Ok }
 }
 
 /// An event that is overdue for longer than this is worth knowing: a scheduler takes it within moments.
 const LAG_MAX_S: f64 = 60.0;
 
-fn backlog(counts: &EventCounts) -> (Finding, String) {
-    let EventCounts { scheduled, queued, failed, overdue, lag_seconds, .. } = counts;
+/// And one that is due for longer than this is taken again and again, or put off, and not done.
+const DUE_MAX_S: f64 = 600.0;
+
+fn backlog(counts: &OpenCounts) -> (Finding, String) {
+    let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds } = counts;
     let mut message = format!("{scheduled} scheduled, {queued} queued, {failed} failed");
     let mut finding = Finding::Ok;
     if *failed > 0 {
@@ -157,6 +160,11 @@ fn backlog(counts: &EventCounts) -> (Finding, String) {
     if *overdue > 0 && *lag_seconds > LAG_MAX_S {
         finding = Finding::Warning;
         let _ = write!(message, "; {overdue} overdue, the oldest for {}", span(*lag_seconds)); // a String takes everything
+    }
+    if *oldest_due_seconds > DUE_MAX_S {
+        finding = Finding::Warning;
+        let late = span(*oldest_due_seconds);
+        let _ = write!(message, "; one came due {late} ago and is not done: `disconnectd events list --coming`");
     }
     (finding, message)
 }
@@ -254,11 +262,11 @@ mod tests {
 
     #[test]
     fn what_is_late_or_failed_is_worth_knowing_and_not_wrong() {
-        let counts = EventCounts { failed: 1, overdue: 1, lag_seconds: 273_600.0, ..EventCounts::default() };
+        let counts = OpenCounts { failed: 1, overdue: 1, lag_seconds: 273_600.0, ..OpenCounts::default() };
         let (finding, message) = backlog(&counts);
         assert_eq!(finding, Finding::Warning);
         assert!(message.contains("the oldest for 3 d 4 h"), "{message}");
-        assert_eq!(backlog(&EventCounts::default()).0, Finding::Ok);
+        assert_eq!(backlog(&OpenCounts::default()).0, Finding::Ok);
     }
 
     #[test]

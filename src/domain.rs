@@ -31,5 +31,6 @@ pub mod settings;
 pub mod story;
 pub mod text;
 pub mod token;
+pub mod trace;
 pub mod user;
 pub mod window;

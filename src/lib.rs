@@ -26,9 +26,10 @@
 //! them from the [`config`]; [`demo`] runs the whole on sample data.
 //!
 //! Around it: [`console`] is the pages for people; [`import`] reads CSV and [`export`] writes it, [`health`], [`watch`] and
-//! [`doctor`] tell how it goes, [`backoff`] and [`shutdown`] are how everything waits and stops, [`passwords`] hashes and
-//! checks them, [`clock`] is the only source of the machine's now, and [`random`] of what nobody can foresee; [`tls`] is
-//! whom to trust. [`fault`] is where tests break a process, and [`fuzz`] what they throw anything at.
+//! [`doctor`] tell how it goes, [`traces`] which way one disconnect went, [`backoff`] and [`shutdown`] are how everything
+//! waits and stops, [`passwords`] hashes and checks them, [`clock`] is the only source of the machine's now, and [`random`] of
+//! what nobody can foresee; [`tls`] is whom to trust. [`fault`] is where tests break a process, and [`fuzz`] what they throw
+//! anything at.
 
 pub mod api;
 pub mod backoff;
@@ -54,5 +55,6 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod watch;
 pub mod worker;

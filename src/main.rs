@@ -8,11 +8,14 @@ use disconnectd::cli::{self, Cli, CliError, Command, DemoArgs, Exit, Screen, Ser
 use disconnectd::clock::Clock;
 use disconnectd::config::{Config, ConfigError, DatabaseUrl, Environment, LogConfig};
 use disconnectd::demo::{self, Demo, DemoError};
+use disconnectd::domain::trace::TraceParent;
 use disconnectd::domain::user::{LINK_MAX, SignInSecret};
 use disconnectd::serve::{Roles, ServeError, Server};
 use disconnectd::shutdown::Shutdown;
 use disconnectd::store::{Installation, Store};
+use disconnectd::traces::{self, Traces};
 use disconnectd::{console, doctor, engines, telemetry};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -49,10 +52,7 @@ async fn run(cli: Cli) -> Exit {
         Command::Demo(args) => demo(demo::configuration(config), args, &screen).await,
         Command::Serve(args) => serve(config, args, None, &screen).await,
         Command::Migrate(_) => migrate(&config, &screen).await,
-        Command::Verb(verb) => match session(&config, &verb, &screen).await {
-            Ok(session) => return cli::run(verb, &session).await,
-            Err(error) => Err(error),
-        },
+        Command::Verb(verb) => return command(&config, verb, &screen).await,
     };
     done.unwrap_or_else(|error| {
         screen.fail(&error);
@@ -60,9 +60,41 @@ async fn run(cli: Cli) -> Exit {
     })
 }
 
-async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Session, CliError> {
+async fn command(config: &Config, verb: Verb, screen: &Screen) -> Exit {
     // What a command itself logs belongs to its answer; these are for someone who asks for more.
-    telemetry::init_logs(&LogConfig { json: false, filter: "off".into() }).map_err(CliError::Usage)?;
+    let logs = LogConfig { json: false, filter: "off".into() };
+    let begun = telemetry::init_logs(&logs).map_err(CliError::Usage);
+    let begun = begun.and_then(|()| match verb.asks_for_a_disconnect() {
+        Some(name) => Ok((Traces::start(config).map_err(CliError::Failed)?, traces::Span::of_command(name))),
+        None => Ok((None, traces::Span::NONE)),
+    });
+    let (traces, measured) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            screen.fail(&error);
+            return error.exit();
+        }
+    };
+    let exit = match session(config, &verb, measured.context(), screen).await {
+        Ok(session) => cli::run(verb, &session).await,
+        Err(error) => {
+            screen.fail(&error);
+            error.exit()
+        }
+    };
+    drop(measured);
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    exit
+}
+
+async fn session(
+    config: &Config,
+    verb: &Verb,
+    trace: Option<TraceParent>,
+    screen: &Screen,
+) -> Result<Session, CliError> {
     let store = open_store(config, screen).await?;
     // The doctor says itself what is wrong with the schema.
     if !matches!(verb, Verb::Doctor(_)) || matches!(config.database, DatabaseUrl::Sqlite(_)) {
@@ -80,6 +112,7 @@ async fn session(config: &Config, verb: &Verb, screen: &Screen) -> Result<Sessio
         store,
         screen: Screen::of_process(screen.json),
         actor,
+        trace,
         failures_max: config.failures_max,
     })
 }
@@ -112,6 +145,22 @@ async fn serve(
     let roles = Roles::of(&args.roles, &config.queue).map_err(CliError::Usage)?;
     telemetry::init_logs(&config.log).map_err(CliError::Usage)?;
     let metrics = telemetry::init_metrics().map_err(CliError::Failed)?;
+    let traces = Traces::start(&config).map_err(CliError::Failed)?;
+    let served = serve_until_stopped(config, roles, metrics, sign_in, screen).await;
+    // Whatever it came to.
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    served
+}
+
+async fn serve_until_stopped(
+    config: Config,
+    roles: Roles,
+    metrics: PrometheusHandle,
+    sign_in: Option<SignInSecret>,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
     let stop =
         Shutdown::on_signals().map_err(|error| CliError::Failed(format!("signals can't be followed: {error}")))?;
     let server =

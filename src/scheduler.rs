@@ -26,6 +26,7 @@ use crate::health::{Asked, Health};
 use crate::queue::{Connectivity, LaneKind, Published, Queue};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
+use crate::traces::InHand;
 
 /// How long an event that the broker refused waits before it is claimed again.
 const RELEASE_DELAY: Duration = Duration::from_secs(1);
@@ -106,8 +107,15 @@ impl Scheduler {
         if orders.is_empty() {
             return;
         }
-        let begun = Instant::now();
-        let published = self.queue.publish(lane, orders).await;
+        let (begun, mut in_hand) = (Instant::now(), InHand::publishing(lane, orders));
+        let published = self.queue.publish(lane, in_hand.orders()).await;
+        for (order, published) in orders.iter().zip(&published) {
+            match published {
+                Published::Confirmed => in_hand.ended(order.event_id, published.as_str()),
+                Published::Refused | Published::Unknown => in_hand.failed(order.event_id, published.as_str()),
+            }
+        }
+        drop(in_hand);
         metrics::histogram!("disconnectd_publish_seconds").record(begun.elapsed());
         for result in Published::ALL {
             let count = published.iter().filter(|published| **published == result).count() as u64;

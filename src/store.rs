@@ -235,6 +235,9 @@ pub trait Installations: Send + Sync {
     /// How many events are in each state, how many are overdue, and since when the oldest of them is.
     async fn event_counts(&self) -> StoreResult<EventCounts>;
 
+    /// Of [`Installations::event_counts`] what is not over: the cost does not grow with history.
+    async fn open_counts(&self) -> StoreResult<OpenCounts>;
+
     /// Closes the connections, after what is under way.
     async fn close(&self);
 }
@@ -266,16 +269,26 @@ pub struct ServerSeen {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct EventCounts {
+    #[serde(flatten)]
+    pub open: OpenCounts,
+    pub completed: i64,
+    pub cancelled: i64,
+}
+
+/// What waits, and what waits for a person.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub struct OpenCounts {
     pub scheduled: i64,
     pub queued: i64,
-    pub completed: i64,
     pub failed: i64,
-    pub cancelled: i64,
     /// Open, with a `next_at` that has passed. What is scheduled of a campaign is not: it waits for the campaign's pace,
     /// window or resume.
     pub overdue: i64,
-    /// How long the oldest of those has been overdue, in seconds; 0 without any.
+    /// How long the oldest of those has been overdue, in seconds; 0 without any. One that is taken up again and again, and
+    /// never done, is overdue for moments only.
     pub lag_seconds: f64,
+    /// How long ago the oldest single disconnect came due that is open and waits for no retry, in seconds; 0 without any.
+    pub oldest_due_seconds: f64,
 }
 
 /// Accounts and what hangs on them.

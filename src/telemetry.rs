@@ -154,9 +154,17 @@ fn all() -> Vec<Metric> {
         Metric::gauge("disconnectd_in_flight_events", "Events that this worker has in hand."),
         Metric::gauge("disconnectd_database_up", "1 while the database answers this process, else 0."),
         Metric::gauge("disconnectd_queue_up", "1 while the queue takes and delivers messages here, else 0."),
-        Metric::gauge("disconnectd_due_lag_seconds", "How long the oldest event that is due has been waiting.")
-            .in_seconds(),
-        Metric::gauge("disconnectd_overdue_events", "Events that are due and wait."),
+        Metric::gauge(
+            "disconnectd_due_lag_seconds",
+            "For how long the event that nobody has taken up for longest should have been; each try begins it anew.",
+        )
+        .in_seconds(),
+        Metric::gauge("disconnectd_overdue_events", "Events that should have been taken up by now, and were not."),
+        Metric::gauge(
+            "disconnectd_oldest_due_seconds",
+            "How long ago the oldest single disconnect came due that is open and waits for no retry, however often it was tried.",
+        )
+        .in_seconds(),
         Metric::gauge("disconnectd_events", "Events that are open or have failed, by state.")
             .by("state", watch::STATES.map(State::as_str)),
         Metric::gauge("disconnectd_queue_messages", "Messages ready in each queue.").by("queue", watch::QUEUES),

@@ -33,21 +33,31 @@ pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> 
     Ok(found)
 }
 
-/// What stands against a handshake, and what to do; `None` where it was something else that failed. `setting` is where
-/// a CA is named.
-#[must_use]
-pub fn refusal(error: &io::Error, setting: &str) -> Option<String> {
-    let error = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(match error {
-        Error::InvalidCertificate(why) => of_certificate(why, setting),
-        Error::InvalidMessage(_) => {
-            "what answers there speaks no TLS; check the port, or ask for no TLS in the URL".to_owned()
-        }
-        Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion) => format!(
-            "the server accepts none of the ways of encryption that this program has ({error}); let it take TLS 1.2 or 1.3"
-        ),
-        error => format!("the TLS handshake failed: {error}"),
-    })
+/// What stands against a handshake, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its certificate was refused: it stays so until somebody does something.
+    Certificate(String),
+    /// Anything else. It may pass: a server that is starting, or a proxy before it, says strange things.
+    Handshake(String),
+}
+
+impl Trouble {
+    /// `None` where it was something else that failed. `setting` is where a CA is named.
+    #[must_use]
+    pub fn of(error: &io::Error, setting: &str) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<Error>()?;
+        Some(Self::Handshake(match error {
+            Error::InvalidCertificate(why) => return Some(Self::Certificate(of_certificate(why, setting))),
+            Error::InvalidMessage(_) => {
+                "what answers there speaks no TLS; check the port, or ask for no TLS in the URL".to_owned()
+            }
+            Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion) => format!(
+                "the server accepts none of the ways of encryption that this program has ({error}); let it take TLS 1.2 or 1.3"
+            ),
+            error => format!("the TLS handshake failed: {error}"),
+        }))
+    }
 }
 
 fn of_certificate(why: &CertificateError, setting: &str) -> String {
@@ -98,6 +108,7 @@ fn instant(at: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::InvalidMessage;
 
     #[test]
     fn a_file_that_names_no_authority_is_refused_by_its_name() {
@@ -119,8 +130,22 @@ mod tests {
 
     #[test]
     fn what_is_no_trouble_of_tls_is_left_to_others() {
-        assert_eq!(refusal(&io::ErrorKind::ConnectionRefused.into(), "x"), None);
-        assert_eq!(refusal(&io::Error::other("x"), "x"), None);
+        assert_eq!(Trouble::of(&io::ErrorKind::ConnectionRefused.into(), "x"), None);
+        assert_eq!(Trouble::of(&io::Error::other("x"), "x"), None);
+    }
+
+    #[test]
+    fn a_certificate_stays_refused_and_any_other_trouble_may_pass() {
+        let of = |error| Trouble::of(&io::Error::other(error), "x").unwrap();
+        assert!(matches!(of(Error::InvalidCertificate(CertificateError::UnknownIssuer)), Trouble::Certificate(_)));
+        for passing in [
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            Error::AlertReceived(AlertDescription::InternalError),
+            Error::AlertReceived(AlertDescription::HandshakeFailure),
+            Error::General("cut off".into()),
+        ] {
+            assert!(matches!(of(passing), Trouble::Handshake(_)));
+        }
     }
 
     #[test]

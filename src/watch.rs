@@ -13,7 +13,7 @@ use crate::health::{Condition, Health};
 use crate::queue::{Connectivity, Depth, Queue};
 use crate::shutdown::Shutdown;
 use crate::store::campaigns::UnderWay;
-use crate::store::{EventCounts, ServerSeen, Store, StoreResult};
+use crate::store::{OpenCounts, ServerSeen, Store, StoreResult};
 
 /// How often it is read, where that is quick.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ impl Watch {
     async fn look(&self) -> StoreResult<()> {
         let asked = self.health.asking();
         let reading = async {
-            show_events(&self.store.event_counts().await?);
+            show_events(&self.store.open_counts().await?);
             show_servers(&self.store.servers().await?);
             show_campaigns(&self.store.campaigns_under_way().await?);
             Ok(())
@@ -98,13 +98,14 @@ impl Watch {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody has so many events that it matters")]
-fn show_events(counts: &EventCounts) {
-    let EventCounts { scheduled, queued, failed, overdue, lag_seconds, .. } = counts;
+fn show_events(counts: &OpenCounts) {
+    let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds } = counts;
     for (state, count) in STATES.into_iter().zip([scheduled, queued, failed]) {
         metrics::gauge!("disconnectd_events", "state" => state.as_str()).set(*count as f64);
     }
     metrics::gauge!("disconnectd_overdue_events").set(*overdue as f64);
     metrics::gauge!("disconnectd_due_lag_seconds").set(*lag_seconds);
+    metrics::gauge!("disconnectd_oldest_due_seconds").set(*oldest_due_seconds);
 }
 
 fn show_servers(servers: &[ServerSeen]) {

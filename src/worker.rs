@@ -19,6 +19,7 @@ use crate::health::{Asked, Condition, Health};
 use crate::queue::{Batch, Deliveries, Delivery, LaneKind, Queue, QueueError};
 use crate::shutdown::Shutdown;
 use crate::store::{Executed, Store, StoreError};
+use crate::traces;
 
 /// A delivery that came back more often than this may have killed its worker: it runs alone, and its failure is written
 /// before it runs.
@@ -100,7 +101,7 @@ impl Worker {
                 Ok(batch) => {
                     let _in_hand = InHand::new(batch.deliveries.len());
                     fault::behind(Step::Delivery);
-                    self.handle(batch, stop).await;
+                    self.handle(lane, batch, stop).await;
                     fault::behind(Step::Ack);
                 }
                 Err(QueueError::Closed | QueueError::Unavailable(_)) => return,
@@ -134,14 +135,14 @@ impl Worker {
         false
     }
 
-    async fn handle(&self, batch: Batch, stop: &Shutdown) {
+    async fn handle(&self, lane: LaneKind, batch: Batch, stop: &Shutdown) {
         let (suspects, others): (Vec<&Delivery>, Vec<&Delivery>) =
             batch.deliveries.iter().partition(|delivery| delivery.returns > RETURNS_BEFORE_SUSPECT);
         let orders: Vec<Order> = others.into_iter().map(|delivery| delivery.order).collect();
-        let mut done = self.execute(&orders, stop).await;
+        let mut done = self.execute(lane, &orders, stop).await;
         for suspect in suspects {
             if done.is_ok() {
-                done = self.execute_suspect(suspect.order, suspect.returns, stop).await;
+                done = self.execute_suspect(lane, suspect, stop).await;
             }
         }
         match done {
@@ -151,13 +152,19 @@ impl Worker {
     }
 
     /// Runs `orders` to a result that is written, whatever it takes.
-    async fn execute(&self, orders: &[Order], stop: &Shutdown) -> Result<(), Stopped> {
+    async fn execute(&self, lane: LaneKind, orders: &[Order], stop: &Shutdown) -> Result<(), Stopped> {
         if orders.is_empty() {
             return Ok(());
         }
-        match self.try_execute(orders, stop).await? {
-            Ok(executed) => self.settle(executed, stop).await,
+        let mut measured = traces::InHand::disconnecting(lane, orders);
+        let Ok(tried) = self.try_execute(measured.orders(), stop).await else {
+            measured.all_failed("given back");
+            return Err(Stopped);
+        };
+        match tried {
+            Ok(executed) => self.settle(executed, measured, stop).await,
             Err(error) if orders.len() == 1 => {
+                measured.all_failed("left for later");
                 // Somebody holds its account for long, or the store could not say whose fault it is. It stays queued,
                 // and its `next_at` brings it back; meanwhile it holds up nobody else.
                 tracing::warn!(event = %orders[0].event_id, %error, "event {} is left for later", orders[0].event_id);
@@ -166,8 +173,10 @@ impl Worker {
             Err(error) => {
                 tracing::warn!(events = orders.len(), %error, "a batch failed; its events run one by one");
                 metrics::counter!("disconnectd_batches_split_total").increment(1);
+                measured.all_failed("rolled back, to run one by one");
+                drop(measured);
                 for order in orders {
-                    Box::pin(self.execute(std::slice::from_ref(order), stop)).await?;
+                    Box::pin(self.execute(lane, std::slice::from_ref(order), stop)).await?;
                 }
                 Ok(())
             }
@@ -207,20 +216,28 @@ impl Worker {
         })
     }
 
-    async fn settle(&self, executed: Vec<Executed>, stop: &Shutdown) -> Result<(), Stopped> {
+    async fn settle(
+        &self,
+        executed: Vec<Executed>,
+        mut measured: traces::InHand<'_>,
+        stop: &Shutdown,
+    ) -> Result<(), Stopped> {
         let mut failures = Vec::new();
         for one in executed {
             match one {
                 Executed::Completed { event_id, outcome, .. } => {
+                    measured.ended(event_id, outcome.as_str());
                     metrics::counter!("disconnectd_disconnects_total", "outcome" => outcome.as_str()).increment(1);
                     tracing::debug!(event = %event_id, outcome = outcome.as_str(), "event {event_id} completed");
                 }
                 Executed::Stale { event_id } => {
+                    measured.ended(event_id, "stale");
                     metrics::counter!("disconnectd_stale_deliveries_total").increment(1);
                     tracing::debug!(event = %event_id, "event {event_id} is not to run now: it is not queued any more, or its campaign was stopped");
                 }
                 Executed::Failed(failure) => {
                     let verdict = self.config.retry.after_failure(&failure);
+                    measured.failed(failure.event_id, verdict.as_str());
                     tracing::warn!(
                         event = %failure.event_id, attempt = %failure.attempt, error = failure.error, ?verdict,
                         "event {} failed", failure.event_id
@@ -249,7 +266,8 @@ impl Worker {
     }
 
     /// An execution that fails after all counts twice, so that an event which kills workers is given up sooner.
-    async fn execute_suspect(&self, order: Order, returns: u32, stop: &Shutdown) -> Result<(), Stopped> {
+    async fn execute_suspect(&self, lane: LaneKind, suspect: &Delivery, stop: &Shutdown) -> Result<(), Stopped> {
+        let Delivery { order, returns } = *suspect;
         let error = format!("its message came back {returns} times, as if it had killed its worker");
         tracing::warn!(event = %order.event_id, returns, "event {} runs alone: {error}", order.event_id);
         let mut backoff = Backoff::new();
@@ -258,7 +276,7 @@ impl Worker {
             match self.health.answer(asked, self.store.record_suspect(order.event_id, &error)).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(attempt)) => {
-                    return self.execute(&[Order { event_id: order.event_id, attempt }], stop).await;
+                    return self.execute(lane, &[Order { attempt, ..order }], stop).await;
                 }
                 Err(error @ StoreError::Rejected(_)) => {
                     tracing::error!(event = %order.event_id, %error, "event {} is left for later", order.event_id);
@@ -289,6 +307,6 @@ impl Worker {
 
     /// Runs one claimed order here and now, for a command that waits for it.
     pub async fn execute_here(&self, order: Order, stop: &Shutdown) {
-        let _ = self.execute(&[order], stop).await;
+        let _ = self.execute(LaneKind::Single, &[order], stop).await;
     }
 }

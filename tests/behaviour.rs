@@ -21,6 +21,7 @@ mod sizes;
 mod slow;
 mod tls;
 mod tokens;
+mod traces;
 mod watching;
 
 use crate::program::Program;

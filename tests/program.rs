@@ -24,6 +24,7 @@ pub struct Program {
     config: Option<PathBuf>,
     token: Option<String>,
     is_traced: bool,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// What a command answered.
@@ -57,6 +58,7 @@ impl Program {
             config: None,
             token: None,
             is_traced: false,
+            variables: Vec::new(),
         }
     }
 
@@ -74,6 +76,12 @@ impl Program {
     /// The same; it logs everything that there is to be logged.
     pub fn traced(self) -> Self {
         Self { is_traced: true, ..self }
+    }
+
+    /// The same with this in its environment.
+    pub fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((variable, value.into()));
+        self
     }
 
     /// Writes a file into the folder, where the commands run.
@@ -100,6 +108,7 @@ impl Program {
         if self.is_traced {
             command.env("RUST_LOG", "trace");
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use disconnectd::domain::event::{Attempt, EventId, Order};
+use disconnectd::domain::trace::TraceParent;
 use disconnectd::queue::memory::MemoryQueue;
 use disconnectd::queue::rabbitmq::RabbitQueue;
 use disconnectd::queue::{Batch, Connectivity, Deliveries, LaneKind, Published, Queue};
@@ -110,10 +111,14 @@ async fn until(queue: &dyn Queue, wanted: impl Fn(&Connectivity) -> bool) -> Con
     now.unwrap_or_else(|_| panic!("it still says {:?}", *queue.connectivity().borrow()))
 }
 
+const TRACE: TraceParent = TraceParent { trace_id: u128::MAX - 1, span_id: 1, sampled: true };
+
 /// Orders that no other test has.
 fn orders(count: usize) -> Vec<Order> {
     static NEXT: AtomicI64 = AtomicI64::new(1);
-    (0..count).map(|_| Order { event_id: EventId(NEXT.fetch_add(1, Ordering::Relaxed)), attempt: Attempt(1) }).collect()
+    (0..count)
+        .map(|_| Order { event_id: EventId(NEXT.fetch_add(1, Ordering::Relaxed)), attempt: Attempt(1), trace: None })
+        .collect()
 }
 
 async fn publish(queue: &dyn Queue, lane: LaneKind, orders: &[Order]) {

@@ -12,7 +12,9 @@ mod servers;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -79,7 +81,11 @@ fn order_in(text: &str, lane: LaneKind) -> Option<Order> {
     let mut parts = text.split(':');
     let (id, attempt) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let is_single = parts.next()? == "0";
-    (is_single == (lane == LaneKind::Single)).then_some(Order { event_id: EventId(id), attempt: Attempt(attempt) })
+    (is_single == (lane == LaneKind::Single)).then_some(Order {
+        event_id: EventId(id),
+        attempt: Attempt(attempt),
+        trace: None,
+    })
 }
 
 /// What is asked of a run.
@@ -112,8 +118,9 @@ async fn whatever_breaks_nothing_is_lost_doubled_or_stuck() {
     let run = Run::asked();
     // The servers' users pass through the folders above it.
     let base = std::env::var_os("DISCONNECTD_TEST_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = base.join(format!("faults-{}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
+    let folder = tempfile::Builder::new().prefix("faults-").permissions(Permissions::from_mode(0o755)).tempdir_in(base);
+    let temporary = folder.unwrap();
+    let folder = temporary.path().to_owned();
     let (postgres, rabbit) = block_in_place(|| {
         std::thread::scope(|scope| {
             let postgres = scope.spawn(|| Postgres::start(&folder));
@@ -133,7 +140,7 @@ async fn whatever_breaks_nothing_is_lost_doubled_or_stuck() {
     if let Some(keep) = &run.keep {
         std::fs::write(keep.join("figures.json"), format!("{figures:#}\n")).unwrap();
     }
-    std::fs::remove_dir_all(&folder).unwrap();
+    temporary.close().unwrap();
 }
 
 /// Answers the figures, where nothing is wrong with them.

@@ -2,6 +2,7 @@
 
 pub mod campaigns;
 pub mod certificates;
+pub mod collector;
 pub mod database;
 pub mod invariants;
 pub mod postgres;

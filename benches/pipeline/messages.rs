@@ -63,7 +63,7 @@ pub async fn bare(messages: usize) -> Result<f64> {
     }
     let mut confirms = Vec::with_capacity(WINDOW);
     for i in 0..messages {
-        let order = Order { event_id: EventId(i64::try_from(i)?), attempt: Attempt(1) };
+        let order = Order { event_id: EventId(i64::try_from(i)?), attempt: Attempt(1), trace: None };
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_message_id(message::message_id(order).into())

@@ -23,6 +23,7 @@ use super::auth::Caller;
 use super::extract::{MayTell, Number, account_number, field};
 use super::if_match::IfMatch;
 use super::problem::{Answer, Problem};
+use super::request_id::Traced;
 use crate::domain::calendar::{When, parse_zone};
 use crate::domain::dispositions::{Choice, Dispositions};
 use crate::domain::event::{EventId, EventView};
@@ -200,6 +201,7 @@ impl ToSchema for Disconnect {
 async fn disconnect_account(
     State(api): State<Shared>,
     caller: Caller,
+    Traced(trace): Traced,
     Number(account): Number,
     IfMatch(digests): IfMatch,
     MayTell(told): MayTell<DisconnectAsked>,
@@ -220,6 +222,7 @@ async fn disconnect_account(
         failures_max: api.failures_max,
         digest: first.or(told.digest),
         children: told.children.map(ChildrenAsked::read).transpose()?.unwrap_or_default(),
+        trace,
     };
     let mut answer = api.store.request(&request).await;
     // Any of those that are agreed to will do. What is refused wrote nothing.

@@ -1,10 +1,13 @@
 //! What happens to every request, whatever it asks for: it has an id, which its log lines and its answer bear; it is
-//! logged in one line; a panic in it is an answer; and no browser does more with the answer than show it.
+//! logged in one line, and measured where traces are on; a panic in it is an answer; and no browser does more with the
+//! answer than show it.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +15,8 @@ use futures_util::FutureExt;
 use tracing::{Instrument, field};
 
 use super::problem::{self, Problem, Told};
+use crate::domain::trace::TraceParent;
+use crate::traces;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,6 +30,18 @@ const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
+/// The trace of a request, where it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Traced(pub Option<TraceParent>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Traced {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self(None)))
+    }
+}
+
 /// The outermost layer.
 pub async fn follow(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -32,8 +49,14 @@ pub async fn follow(mut request: Request, next: Next) -> Response {
     let is_probe = PROBES.contains(&request.uri().path());
     // The path alone: a query may hold somebody's name.
     let (method, path) = (request.method().as_str(), request.uri().path());
-    let span = tracing::info_span!("request", id, method, path, owner = field::Empty);
+    let span = tracing::info_span!("request", id, method, path, owner = field::Empty, trace_id = field::Empty);
+    let mut measured = if is_probe { traces::Span::NONE } else { measured(&request) };
+    let trace = measured.context();
+    if let Some(trace) = trace {
+        span.record("trace_id", format!("{:032x}", trace.trace_id));
+    }
     request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(Traced(trace));
     async move {
         let response = caught(next.run(request)).await;
         let mut response = problem::written(response, &id);
@@ -42,6 +65,7 @@ pub async fn follow(mut request: Request, next: Next) -> Response {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
         let (status, ms) = (response.status().as_u16(), begun.elapsed().as_millis());
+        measured.answered(status);
         match response.extensions().get::<Told>() {
             // That a database is away is said once, elsewhere; that a probe hears of it is nothing new.
             _ if is_probe => tracing::debug!(status, ms, "answered"),
@@ -52,6 +76,11 @@ pub async fn follow(mut request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+fn measured(request: &Request) -> traces::Span {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    traces::Span::of_request(request.method(), route, request.headers())
 }
 
 /// Makes of a panic an answer. The process's own report of the panic has the place.

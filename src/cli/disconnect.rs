@@ -109,6 +109,7 @@ pub async fn run(args: DisconnectArgs, session: &Session) -> Result<Exit, CliErr
         failures_max: session.failures_max,
         digest: args.confirm.digest,
         children: args.confirm.children.dispositions(),
+        trace: session.trace,
     };
     if !args.confirm.yes {
         propose(session, &mut request).await?;
@@ -147,6 +148,7 @@ pub async fn schedule(args: ScheduleArgs, session: &Session) -> Result<Exit, Cli
         failures_max: session.failures_max,
         digest: args.confirm.digest,
         children: args.confirm.children.dispositions(),
+        trace: session.trace,
     };
     if !args.confirm.yes {
         propose(session, &mut request).await?;

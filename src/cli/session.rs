@@ -12,6 +12,7 @@ use crate::doctor::Probe;
 use crate::domain::actor::{Actor, Source};
 use crate::domain::event::EventId;
 use crate::domain::refusal::Refusal;
+use crate::domain::trace::TraceParent;
 use crate::import::ImportError;
 use crate::store::{Store, StoreError};
 
@@ -23,6 +24,8 @@ pub struct Session {
     /// How many failed executions end an event that this session makes.
     pub failures_max: i32,
     pub run_own: Arc<dyn RunOwn>,
+    /// Of this command, where it is measured.
+    pub trace: Option<TraceParent>,
     /// Where the console is, without a slash at the end.
     pub console_url: String,
     /// What `doctor` looks at besides the database: the configuration, the broker.

@@ -112,6 +112,7 @@ mod tests {
             actor: Actor::new("clerk", Source::Cli),
             failures_max: 8,
             run_own: Arc::new(Stuck),
+            trace: None,
             probes: Vec::new(),
             queue: Arc::new(|_| Ok(Arc::new(MemoryQueue::new()))),
         };

@@ -21,6 +21,7 @@ use super::plain::plain;
 use super::reader::Moment;
 use super::{Console, Shared, accounts, words};
 use crate::api::problem::{Answer, Problem};
+use crate::api::request_id::Traced;
 use crate::domain::account::AccountNumber;
 use crate::domain::calendar::When;
 use crate::domain::event::EventId;
@@ -179,6 +180,7 @@ fn show(facts: OverviewFacts, filled: Filled, errors: Errors, visitor: &Visitor)
 pub async fn confirm(
     State(console): State<Shared>,
     visitor: Visitor,
+    Traced(trace): Traced,
     place: Place,
     Path(number): Path<String>,
     Ours(form): Ours,
@@ -218,6 +220,7 @@ pub async fn confirm(
         failures_max: console.failures_max,
         digest: Some(digest.to_owned()),
         children,
+        trace,
     };
     let event = match console.store.request(&request).await {
         Ok(Requested::Created(event) | Requested::BroughtForward(event) | Requested::UnderWay(event)) => Some(event),

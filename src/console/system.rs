@@ -52,15 +52,15 @@ struct ServerRow {
 fn numbers(events: &EventCounts, depth: Option<Depth>, reader: Reader) -> Vec<Number> {
     let of = |name, count: i64, path| Number { name, shown: reader.count(count), path: Some(path) };
     let mut numbers = vec![
-        of("Scheduled", events.scheduled, "/events?state=scheduled"),
-        of("Queued", events.queued, "/events?state=queued"),
-        of("Failed", events.failed, "/events?state=failed"),
+        of("Scheduled", events.open.scheduled, "/events?state=scheduled"),
+        of("Queued", events.open.queued, "/events?state=queued"),
+        of("Failed", events.open.failed, "/events?state=failed"),
         of("Completed", events.completed, "/events?state=completed"),
         of("Cancelled", events.cancelled, "/events?state=cancelled"),
     ];
-    let lag = match events.overdue {
+    let lag = match events.open.overdue {
         0 => "none".into(),
-        overdue => format!("{}, the oldest for {}", reader.count(overdue), doctor::span(events.lag_seconds)),
+        overdue => format!("{}, the oldest for {}", reader.count(overdue), doctor::span(events.open.lag_seconds)),
     };
     numbers.push(Number { name: "Overdue", shown: lag, path: None });
     if let Some(Depth { single, campaign, dead }) = depth {

@@ -70,7 +70,7 @@ impl Summary {
             // Every customer had one.
             addresses_freed: customers.len() - accounts.iter().filter(|account| account.address.is_some()).count(),
             children_left_connected: left.len(),
-            failed: store.event_counts().await?.failed,
+            failed: store.open_counts().await?.failed,
             seconds: run.took.as_secs_f64(),
             disconnects_per_second,
             example: customers.iter().find(|customer| customer.leaves).map(|customer| customer.number.to_string()),

@@ -10,7 +10,7 @@ use crate::config::{Config, DatabaseUrl, QueueUrl, Secret};
 use crate::engines;
 use crate::queue::Connectivity;
 use crate::store::Store;
-use crate::store::postgres::checks_certificate;
+use crate::store::postgres::Proof;
 
 /// How long the broker may take to be reached. Less than the look may take in all, which would cut off why it is not.
 const QUEUE_WAIT: Duration = Duration::from_secs(3);
@@ -48,10 +48,12 @@ impl Probe for Configuration {
 }
 
 fn postgres(url: &Secret) -> &'static str {
-    if checks_certificate(url.expose()) {
-        "PostgreSQL, whose certificate is checked"
-    } else {
-        "PostgreSQL, whose certificate is not checked (sslmode=verify-full in its URL does that)"
+    match Proof::asked_by(url.expose()) {
+        Proof::Name => "PostgreSQL, whose certificate is checked",
+        Proof::Authority => {
+            "PostgreSQL, whose certificate is checked, but not that it is this server's (sslmode=verify-full does that)"
+        }
+        Proof::Nothing => "PostgreSQL, whose certificate is not checked (sslmode=verify-full in its URL does that)",
     }
 }
 

@@ -25,6 +25,7 @@ use super::invoice::InvoiceSummary;
 use super::refusal::Refusal;
 use super::review::ChildView;
 use super::settings::Settings;
+use super::trace::TraceParent;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
@@ -52,6 +53,8 @@ impl fmt::Display for Attempt {
 pub struct Order {
     pub event_id: EventId,
     pub attempt: Attempt,
+    /// Where it is measured: what had it in hand last. From the claim it is the request that made the event.
+    pub trace: Option<TraceParent>,
 }
 
 /// Where an event is in its life. Scheduled and queued are called open: something will look at them again.

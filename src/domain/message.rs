@@ -64,7 +64,7 @@ pub fn parse(installation: &str, bytes: &[u8]) -> Result<Order, MessageError> {
     if body.installation != installation {
         return Err(MessageError::OtherInstallation(body.installation.chars().take(64).collect()));
     }
-    Ok(Order { event_id: EventId(body.event_id), attempt: Attempt(body.attempt) })
+    Ok(Order { event_id: EventId(body.event_id), attempt: Attempt(body.attempt), trace: None })
 }
 
 /// Read before the rest, so that a newer message is called newer and not malformed.
@@ -77,7 +77,7 @@ struct Version {
 mod tests {
     use super::*;
 
-    const ORDER: Order = Order { event_id: EventId(7), attempt: Attempt(2) };
+    const ORDER: Order = Order { event_id: EventId(7), attempt: Attempt(2), trace: None };
 
     #[test]
     fn a_message_says_the_event_and_the_attempt_and_nothing_else() {

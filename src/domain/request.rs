@@ -16,6 +16,7 @@ use super::invoice::InvoiceSummary;
 use super::overview::OverviewFacts;
 use super::refusal::Refusal;
 use super::review::ChildView;
+use super::trace::TraceParent;
 
 /// What a person or a program asks for.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct DisconnectRequest {
     pub digest: Option<String>,
     /// What is to become of the children.
     pub children: Dispositions,
+    /// Kept with the events that it makes, where it is measured.
+    pub trace: Option<TraceParent>,
 }
 
 /// What the store has to write.
@@ -231,6 +234,7 @@ mod tests {
             failures_max: 5,
             digest: None,
             children: Dispositions::default(),
+            trace: None,
         }
     }
 

@@ -57,7 +57,7 @@ impl DeadLetter {
 
     #[must_use]
     pub fn order(&self) -> Option<Order> {
-        Some(Order { event_id: self.event_id?, attempt: self.attempt? })
+        Some(Order { event_id: self.event_id?, attempt: self.attempt?, trace: None })
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_letter_says_what_it_is() {
-        let order = Order { event_id: EventId(7), attempt: Attempt(2) };
+        let order = Order { event_id: EventId(7), attempt: Attempt(2), trace: None };
         let ours = DeadLetter::of("i1", &message::write("i1", order), Death::default());
         assert_eq!((ours.order(), ours.error.as_deref()), (Some(order), None));
         let foreign = DeadLetter::of("i1", b"hello\n\xff\x00world", Death::default());

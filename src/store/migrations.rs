@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -64,6 +64,12 @@ const STEPS: [Step; 8] = [
         name: "search",
         postgres: include_str!("../../migrations/postgres/0008_search.sql"),
         sqlite: include_str!("../../migrations/sqlite/0008_search.sql"),
+    },
+    Step {
+        version: 9,
+        name: "traces",
+        postgres: include_str!("../../migrations/postgres/0009_traces.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0009_traces.sql"),
     },
 ];
 

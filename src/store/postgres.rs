@@ -150,9 +150,8 @@ fn read_url(url: &str) -> StoreResult<PgConnectOptions> {
         }
     }
     let options = url.parse::<PgConnectOptions>().map_err(|error| unusable(error.to_string()))?;
-    let authority =
-        parsed.query_pairs().find(|(name, _)| ["sslrootcert", "ssl-root-cert", "ssl-ca"].contains(&&**name));
-    if let Some((name, value)) = authority {
+    let is_authority = |name: &str| ["sslrootcert", "ssl-root-cert", "ssl-ca"].contains(&name);
+    for (name, value) in parsed.query_pairs().filter(|(name, _)| is_authority(name)) {
         if !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull | PgSslMode::VerifyCa) {
             return Err(unusable(format!(
                 "it names a CA with {name}, but no server's certificate would be checked; add sslmode=verify-full"
@@ -189,10 +188,27 @@ const PARAMETERS: [&str; 18] = [
     "options",
 ];
 
-/// Whether the server has to prove who it is before anything is told to it.
-#[must_use]
-pub fn checks_certificate(url: &str) -> bool {
-    read_url(url).is_ok_and(|options| matches!(options.get_ssl_mode(), PgSslMode::VerifyFull))
+/// What the server has to prove before anything is told to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    Nothing,
+    /// That its certificate is from a CA that is trusted; it may be another server's.
+    Authority,
+    /// And that it is the server that the URL names.
+    Name,
+}
+
+impl Proof {
+    #[must_use]
+    pub fn asked_by(url: &str) -> Self {
+        match read_url(url).map(|options| options.get_ssl_mode()) {
+            Ok(PgSslMode::VerifyFull) => Self::Name,
+            Ok(PgSslMode::VerifyCa) => Self::Authority,
+            Ok(PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require) | Err(_) => {
+                Self::Nothing
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ async fn what_nobody_could_read_is_shown_and_dropped_and_orders_go_back() {
         program.run(&["queue", "dead", "list"]).exits(0);
         let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
-        let order = Order { event_id: EventId(7), attempt: Attempt(2) };
+        let order = Order { event_id: EventId(7), attempt: Attempt(2), trace: None };
         for body in [b"\x1b[31mhello".to_vec(), message::write(&installation, order)] {
             let sent = channel.basic_publish(
                 "".into(),

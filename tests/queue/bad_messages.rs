@@ -4,16 +4,21 @@ use disconnectd::domain::message;
 use disconnectd::queue::dead::{Settlement, Which};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::types::{AMQPValue, FieldTable};
 
 use super::*;
 
 async fn put(channel: &Channel, queue: &ShortString, body: &[u8]) {
+    put_with(channel, queue, body, FieldTable::default()).await;
+}
+
+async fn put_with(channel: &Channel, queue: &ShortString, body: &[u8], headers: FieldTable) {
     let sending = channel.basic_publish(
         "".into(),
         queue.clone(),
         BasicPublishOptions::default(),
         body,
-        BasicProperties::default().with_delivery_mode(2),
+        BasicProperties::default().with_delivery_mode(2).with_headers(headers),
     );
     sending.await.unwrap().await.unwrap();
 }
@@ -71,6 +76,36 @@ async fn what_is_not_ours_goes_to_the_dead_letter_queue_and_what_is_behind_it_is
     drain(&mut *consumer, &marker).await;
 }
 
+/// It is beside the message: whatever somebody writes there, the order is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_is_no_trace_is_none_and_one_that_is_goes_along() {
+    let installation = installation();
+    let queue = rabbit(&broker(), &installation).await;
+    let (_connection, channel) = side_channel().await;
+    channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+    let single = queue_name("single", &installation);
+    let text = |text: &[u8]| AMQPValue::LongString(text.into());
+    let headers = [
+        (AMQPValue::LongLongInt(7), None),
+        (AMQPValue::Void, None),
+        (AMQPValue::FieldTable(FieldTable::default()), None),
+        (text(b""), None),
+        (text(b"\xff\xfe"), None),
+        (text("0".repeat(100_000).as_bytes()), None),
+        (text(format!("{TRACE}-more").as_bytes()), None),
+        (text(TRACE.to_string().as_bytes()), Some(TRACE)),
+    ];
+    let mut sent = orders(headers.len());
+    for (order, (header, trace)) in sent.iter_mut().zip(headers) {
+        order.trace = trace;
+        let mut table = FieldTable::default();
+        table.insert("traceparent".into(), header);
+        put_with(&channel, &single, &message::write(&installation, *order), table).await;
+    }
+    drain(&mut *queue.deliveries(LaneKind::Single).await.unwrap(), &sent).await;
+    assert_eq!(queue.depth().await.unwrap().dead, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_always_comes_back_ends_in_the_dead_letter_queue() {
     let installation = installation();
@@ -103,7 +138,9 @@ async fn dead_letters_are_looked_at_dropped_and_put_back() {
     drain(&mut *consumer, &sent[..1]).await;
     until_dead(&queue, 1).await;
     // As if it had come back too often.
-    put(&channel, &queue_name("dead", &installation), &message::write(&installation, sent[1])).await;
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(TRACE.to_string().into()));
+    put_with(&channel, &queue_name("dead", &installation), &message::write(&installation, sent[1]), headers).await;
     until_dead(&queue, 2).await;
 
     for _ in 0..2 {
@@ -121,7 +158,8 @@ async fn dead_letters_are_looked_at_dropped_and_put_back() {
 
     let settled = queue.settle_dead(&Which::All, Settlement::Requeue).await.unwrap();
     assert_eq!((settled.done.len(), settled.left.len()), (1, 1), "what is no order stays: {settled:?}");
-    drain(&mut *queue.deliveries(LaneKind::Single).await.unwrap(), &sent[1..]).await;
+    let back = Order { trace: Some(TRACE), ..sent[1] };
+    drain(&mut *queue.deliveries(LaneKind::Single).await.unwrap(), &[back]).await;
     until_dead(&queue, 1).await;
 
     let none = queue.settle_dead(&Which::Ids(vec!["0000000000000000".into()]), Settlement::Drop).await.unwrap();

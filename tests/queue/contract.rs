@@ -42,6 +42,7 @@ async fn what_is_confirmed_is_delivered_once_and_unchanged(engine: Engine) {
     let queue = engine.open().await;
     let mut sent = orders(250);
     sent[0].attempt = Attempt(i32::MAX);
+    sent[1].trace = Some(TRACE);
     publish(&*queue, LaneKind::Campaign, &sent).await;
     let mut consumer = queue.deliveries(LaneKind::Campaign).await.unwrap();
     let mut came = Vec::new();

@@ -42,7 +42,7 @@ async fn a_claim_takes_what_is_due_and_nothing_else(db: &TestDatabase) {
     let cancelled = db.due("cancelled").await;
     db.store.change(cancelled, &Change::CANCEL, &clerk(), None).await.unwrap();
     let due = db.due("due").await;
-    assert_eq!(db.claim(500).await, [Order { event_id: due, attempt: Attempt(1) }]);
+    assert_eq!(db.claim(500).await, [Order { event_id: due, attempt: Attempt(1), trace: None }]);
     let event = db.event(due).await;
     assert_eq!((event.state, event.attempt, event.failures), (State::Queued, Attempt(1), 0));
     assert_eq!(db.claim(500).await, []);
@@ -106,7 +106,7 @@ async fn a_claim_leaves_other_lanes_alone(db: &TestDatabase) {
     let (single, other) = (db.due("single").await, db.due("campaign").await);
     db.sql(&format!("update disconnect_events set lane = 7 where id = {other}")).await;
     db.make_overdue(other, 100).await;
-    assert_eq!(db.claim(10).await, [Order { event_id: single, attempt: Attempt(1) }]);
+    assert_eq!(db.claim(10).await, [Order { event_id: single, attempt: Attempt(1), trace: None }]);
     assert_eq!(db.state(other).await, State::Scheduled);
     // Nor is it waited for: no lane but 0 may be claimed.
     assert!(db.store.next_due().await.unwrap().unwrap() > Duration::from_secs(5));
@@ -149,7 +149,7 @@ async fn one_event_is_claimed_if_it_is_open_and_due(db: &TestDatabase) {
     db.accounts(["A", "B", "C"].map(account)).await;
     let (one, other, future) = (db.due("A").await, db.due("B").await, db.scheduled("C").await);
     let order = db.store.claim_one(one, REDISPATCH).await.unwrap().unwrap();
-    assert_eq!(order, Order { event_id: one, attempt: Attempt(1) });
+    assert_eq!(order, Order { event_id: one, attempt: Attempt(1), trace: None });
     assert_eq!(db.state(other).await, State::Scheduled);
     assert_eq!(db.store.claim_one(one, REDISPATCH).await.unwrap(), None, "it was just claimed");
     assert_eq!(db.store.claim_one(future, REDISPATCH).await.unwrap(), None);

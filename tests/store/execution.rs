@@ -196,7 +196,7 @@ async fn rule_2_whichever_message_comes_the_state_alone_admits_it(db: &TestDatab
     // An event that is not queued does not run, and one that never was neither.
     let scheduled = db.due("A-2").await;
     let unknown = EventId(scheduled.0 + 1_000);
-    let orders = [scheduled, unknown].map(|event_id| Order { event_id, attempt: Attempt(1) });
+    let orders = [scheduled, unknown].map(|event_id| Order { event_id, attempt: Attempt(1), trace: None });
     let executed = db.disconnect(&orders).await;
     assert_eq!(executed, [scheduled, unknown].map(|event_id| Executed::Stale { event_id }));
     assert_eq!(db.state(scheduled).await, State::Scheduled);

@@ -27,6 +27,7 @@ both_engines!(
     a_sum_that_no_number_can_hold_does_not_fail_a_list,
     an_overview_is_read_in_one_view,
     events_are_counted_by_state_with_their_lag,
+    what_is_taken_up_again_and_again_is_known_by_its_due_date,
     a_calendar_counts_what_is_due_between_instants,
 );
 
@@ -302,8 +303,8 @@ async fn an_overview_is_read_in_one_view(db: &TestDatabase) {
 
 async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
     let counts = db.store.event_counts().await.unwrap();
-    assert_eq!((counts.scheduled, counts.completed, counts.overdue), (0, 0, 0));
-    assert!(counts.lag_seconds.abs() < f64::EPSILON);
+    assert_eq!((counts.open.scheduled, counts.completed, counts.open.overdue), (0, 0, 0));
+    assert!(counts.open.lag_seconds.abs() < f64::EPSILON && counts.open.oldest_due_seconds.abs() < f64::EPSILON);
     db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
     db.disconnected("A-1").await;
     db.scheduled("A-2").await;
@@ -311,9 +312,35 @@ async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
     let overdue = db.due("A-4").await;
     db.make_overdue(overdue, 90).await;
     let counts = db.store.event_counts().await.unwrap();
-    assert_eq!((counts.scheduled, counts.queued, counts.completed), (2, 1, 1));
-    assert_eq!((counts.failed, counts.cancelled, counts.overdue), (0, 0, 1));
-    assert!((89.0..150.0).contains(&counts.lag_seconds), "{}", counts.lag_seconds);
+    assert_eq!((counts.open.scheduled, counts.open.queued, counts.completed), (2, 1, 1));
+    assert_eq!((counts.open.failed, counts.cancelled, counts.open.overdue), (0, 0, 1));
+    let lag = counts.open.lag_seconds;
+    assert!((89.0..150.0).contains(&lag), "{lag}");
+    let open = db.store.open_counts().await.unwrap();
+    assert_eq!((open.scheduled, open.queued, open.failed, open.overdue), (2, 1, 0, 1));
+}
+
+/// DESIGN 3: `due_at` is the business instant. `next_at` begins anew with each try, so it hides what never ends.
+async fn what_is_taken_up_again_and_again_is_known_by_its_due_date(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
+    db.scheduled("A-1").await;
+    let (queued, failing, retried) = (db.queued("A-2").await.event_id, db.due("A-3").await, db.due("A-4").await);
+    let oldest = async || {
+        let counts = db.store.open_counts().await.unwrap();
+        (counts.oldest_due_seconds / 60.0).floor()
+    };
+    let came_due = async |event, minutes: i64, set: &str| {
+        let (due, next) = (db.instant(-minutes * 60), db.instant(290));
+        let change = format!("update disconnect_events set due_at = {due}, next_at = {next} {set} where id = {event}");
+        assert_eq!(db.sql(&change).await, 1);
+    };
+    came_due(queued, 20, "").await;
+    assert!((oldest().await - 20.0).abs() < f64::EPSILON, "it is queued, and comes again in five minutes");
+    // It waits for its retry, and is counted as failed.
+    came_due(failing, 40, ", failures = 1").await;
+    assert!((oldest().await - 20.0).abs() < f64::EPSILON);
+    came_due(retried, 60, "").await;
+    assert!((oldest().await - 60.0).abs() < f64::EPSILON, "the broker refuses it each time, say");
 }
 
 async fn a_calendar_counts_what_is_due_between_instants(db: &TestDatabase) {

@@ -43,7 +43,7 @@ async fn with_stale_statistics_the_workers_verbs_look_up_ids_and_walk_no_other_i
         let first = db.number("select min(id) from disconnect_events").await;
         let batch = |n: i64| -> Vec<Order> {
             (first + n * BATCH..first + (n + 1) * BATCH)
-                .map(|id| Order { event_id: EventId(id), attempt: Attempt(1) })
+                .map(|id| Order { event_id: EventId(id), attempt: Attempt(1), trace: None })
                 .collect()
         };
         let store = db.open().await;

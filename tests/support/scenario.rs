@@ -42,6 +42,7 @@ pub fn request(account: &str, when: &str) -> DisconnectRequest {
         failures_max: FAILURES_MAX,
         digest: None,
         children: Dispositions::all(Choice::Keep),
+        trace: None,
     }
 }
 

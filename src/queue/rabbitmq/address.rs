@@ -8,7 +8,7 @@ use lapin::ErrorKind;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use url::Url;
 
-use crate::tls;
+use crate::tls::Trouble;
 
 /// Seconds between heartbeats where the URL asks for no other: a peer that fell silent is noticed after twice as long.
 /// RabbitMQ's own default is 60.
@@ -88,8 +88,9 @@ impl Address {
                     _ => format!("RabbitMQ at {host} ended it: {said}"),
                 }
             }
-            ErrorKind::IOError(e) if self.uri.scheme == AMQPScheme::AMQPS => match tls::refusal(e, CA_SETTING) {
-                Some(why) => format!("RabbitMQ at {host} cannot be trusted: {why}"),
+            ErrorKind::IOError(e) if self.uri.scheme == AMQPScheme::AMQPS => match Trouble::of(e, CA_SETTING) {
+                Some(Trouble::Certificate(why)) => format!("RabbitMQ at {host} cannot be trusted: {why}"),
+                Some(Trouble::Handshake(why)) => format!("RabbitMQ at {host} cannot be reached over TLS: {why}"),
                 None => format!("RabbitMQ at {host} cannot be reached over TLS: {e}"),
             },
             ErrorKind::IOError(e) => format!("RabbitMQ at {host} cannot be reached: {e}"),

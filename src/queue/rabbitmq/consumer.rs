@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Shared;
 use super::connection::{Backoff, Wire, said};
 use super::ledger::{Ledger, Unsettled};
+use crate::domain::event::Order;
 use crate::domain::message;
+use crate::domain::trace::{TRACEPARENT, TraceParent};
 use crate::queue::{Batch, Deliveries, Delivery, LaneKind, QueueError};
 
 /// For opening a channel and subscribing.
@@ -194,6 +196,7 @@ impl Subscription {
         match message::parse(&self.shared.installation, &arrived.data) {
             Ok(order) => {
                 self.ledger.delivered(arrived.delivery_tag);
+                let order = Order { trace: trace_of(&arrived), ..order };
                 let returns = delivery_count(&arrived);
                 self.taken.push_back((arrived.delivery_tag, Delivery { order, returns }));
             }
@@ -226,6 +229,14 @@ impl Drop for Subscription {
         }
         drop(Unsettled::new(Arc::clone(&self.ledger), tags));
     }
+}
+
+/// Which trace the message belongs to. What is no `traceparent` is none: anybody may write a header.
+pub fn trace_of(arrived: &lapin::message::Delivery) -> Option<TraceParent> {
+    let headers = arrived.properties.headers().as_ref()?;
+    // RabbitMQ knows no other texts in headers.
+    let AMQPValue::LongString(text) = headers.inner().get(TRACEPARENT)? else { return None };
+    TraceParent::parse(std::str::from_utf8(text.as_bytes()).ok()?)
 }
 
 /// How often a quorum queue has had the message back. It says nothing the first time.

@@ -7,13 +7,23 @@ use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::connection::{Wire, close_quietly};
+use super::consumer::trace_of;
 use super::publisher;
 use super::topology::Queues;
+use crate::domain::event::Order;
+use crate::domain::trace::TraceParent;
 use crate::queue::dead::{DeadLetter, Death, Settled, Settlement, Which};
 use crate::queue::{LaneKind, Published};
 
 /// How many are taken at a time: each waits at the broker until it is settled.
 pub const TAKEN_MAX: usize = 10_000;
+
+struct Held {
+    tag: u64,
+    letter: DeadLetter,
+    /// It goes back with it.
+    trace: Option<TraceParent>,
+}
 
 /// Messages that are taken out, on a channel of their own. What is not settled goes back when that closes.
 pub struct Taken<'a> {
@@ -21,7 +31,7 @@ pub struct Taken<'a> {
     queues: &'a Queues,
     installation: &'a str,
     channel: Channel,
-    letters: Vec<(u64, DeadLetter)>,
+    letters: Vec<Held>,
 }
 
 impl<'a> Taken<'a> {
@@ -38,7 +48,8 @@ impl<'a> Taken<'a> {
             let got = channel.basic_get(queues.dead.clone(), BasicGetOptions { no_ack: false }).await;
             let Some(message) = got.map_err(|error| wire.address.explain(&error))? else { break };
             let letter = DeadLetter::of(installation, &message.delivery.data, death(&message.delivery, queues));
-            letters.push((message.delivery.delivery_tag, letter));
+            let (tag, trace) = (message.delivery.delivery_tag, trace_of(&message.delivery));
+            letters.push(Held { tag, letter, trace });
         }
         Ok(Self { wire, queues, installation, channel, letters })
     }
@@ -46,15 +57,22 @@ impl<'a> Taken<'a> {
     /// Puts all of them back.
     pub fn shown(self) -> Vec<DeadLetter> {
         close_quietly(&self.channel);
-        self.letters.into_iter().map(|(_, letter)| letter).collect()
+        self.letters.into_iter().map(|taken| taken.letter).collect()
     }
 
     pub async fn settled(self, which: &Which, settlement: Settlement) -> Result<Settled, String> {
         let mut settled = Settled::default();
-        for (tag, letter) in self.letters.iter().filter(|(_, letter)| which.has(&letter.id)) {
+        for Held { tag, letter, trace } in self.letters.iter().filter(|taken| which.has(&taken.letter.id)) {
             let may_go = match settlement {
                 Settlement::Drop => true,
-                Settlement::Requeue => requeued(self.wire, self.queues, self.installation, letter).await,
+                Settlement::Requeue => {
+                    // Where it is not said, either queue wakes a worker.
+                    let lane = letter.lane.unwrap_or(LaneKind::Single);
+                    match letter.order().map(|order| Order { trace: *trace, ..order }) {
+                        Some(order) => self.requeued(lane, order).await,
+                        None => false,
+                    }
+                }
             };
             if may_go {
                 let acked = self.channel.basic_ack(*tag, BasicAckOptions { multiple: false }).await;
@@ -68,13 +86,10 @@ impl<'a> Taken<'a> {
         self.channel.close(200, "OK".into()).await.map_err(|error| self.wire.address.explain(&error))?;
         Ok(settled)
     }
-}
 
-async fn requeued(wire: &Wire, queues: &Queues, installation: &str, letter: &DeadLetter) -> bool {
-    let Some(order) = letter.order() else { return false };
-    // Where it is not said, either queue wakes a worker.
-    let lane = letter.lane.unwrap_or(LaneKind::Single);
-    publisher::publish(wire, queues, installation, lane, &[order]).await == [Published::Confirmed]
+    async fn requeued(&self, lane: LaneKind, order: Order) -> bool {
+        publisher::publish(self.wire, self.queues, self.installation, lane, &[order]).await == [Published::Confirmed]
+    }
 }
 
 /// The latest of what the broker has written into the message.

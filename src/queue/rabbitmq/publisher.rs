@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::time::{sleep, timeout};
 
@@ -15,6 +15,7 @@ use super::connection::{Wire, locked};
 use super::topology::Queues;
 use crate::domain::event::Order;
 use crate::domain::message;
+use crate::domain::trace::TRACEPARENT;
 use crate::fault::{self, Step};
 use crate::queue::{LaneKind, Published};
 
@@ -138,7 +139,8 @@ impl Call<'_> {
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(PERSISTENT)
-            .with_message_id(message::message_id(order).into());
+            .with_message_id(message::message_id(order).into())
+            .with_headers(trace_headers(order));
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let publish = self.channel.basic_publish("".into(), self.queue.clone(), options, &body, properties);
         let confirm = timeout(PUBLISH_TIMEOUT, publish).await.ok()?.ok()?;
@@ -180,6 +182,15 @@ impl Call<'_> {
         }
         published
     }
+}
+
+/// Beside the body, which says nothing but the event. None where nothing is measured.
+fn trace_headers(order: Order) -> FieldTable {
+    let mut headers = FieldTable::default();
+    if let Some(trace) = order.trace {
+        headers.insert(TRACEPARENT.into(), AMQPValue::LongString(trace.to_string().into()));
+    }
+    headers
 }
 
 /// A queue was deleted under us: make it again, for whoever publishes next.

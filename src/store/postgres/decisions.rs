@@ -252,7 +252,7 @@ async fn decide_once(
     let members = members(&mut tx, &[event.0]).await?.remove(&event).unwrap_or_default();
     let facts = ReviewFacts::of(view, facts, members);
     let plans = facts.decide(choices)?;
-    let draft = Draft { reason, by, failures_max, agreed: None, parent_event: None, now: facts.dates.now };
+    let draft = Draft { reason, by, failures_max, agreed: None, parent_event: None, trace: None, now: facts.dates.now };
     carry_out(&mut tx, &Confirmation { account: &facts.account, event, draft }, &plans).await?;
     let view = events::view(&mut tx, event).await?;
     hints::notify(&mut tx).await?;

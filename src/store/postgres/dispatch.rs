@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::failure::Failure;
 use super::{PostgresStore, VERB_LIMIT, hints, within};
 use crate::domain::event::{Attempt, EventId, Order};
+use crate::domain::trace::TraceParent;
 use crate::store::{Dispatch, Redispatch, StoreResult};
 
 #[async_trait]
@@ -40,7 +41,7 @@ impl Dispatch for PostgresStore {
 async fn claim(store: &PostgresStore, limit: u32, redispatch: Redispatch) -> Result<Vec<Order>, Failure> {
     // The ids come as an array, read once from the index of open events; a join against them made the planner read the
     // whole table.
-    let claimed: Vec<(i64, i32)> = sqlx::query_as(
+    let claimed: Vec<Claimed> = sqlx::query_as(
         "/* claim: due events */
          update disconnect_events
             set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
@@ -52,7 +53,7 @@ async fn claim(store: &PostgresStore, limit: u32, redispatch: Redispatch) -> Res
                      order by next_at
                      limit $1
                        for update skip locked))
-         returning id, attempt",
+         returning id, attempt, traceparent",
     )
     .bind(i64::from(limit))
     .bind(redispatch.base.as_secs_f64())
@@ -63,14 +64,14 @@ async fn claim(store: &PostgresStore, limit: u32, redispatch: Redispatch) -> Res
 }
 
 async fn claim_one(store: &PostgresStore, event: EventId, redispatch: Redispatch) -> Result<Option<Order>, Failure> {
-    let claimed: Option<(i64, i32)> = sqlx::query_as(
+    let claimed: Option<Claimed> = sqlx::query_as(
         "/* claim: one event */
          update disconnect_events
             set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
                 next_at = clock_timestamp()
                         + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
           where id = $1 and state in ('scheduled', 'queued') and next_at <= statement_timestamp()
-         returning id, attempt",
+         returning id, attempt, traceparent",
     )
     .bind(event.0)
     .bind(redispatch.base.as_secs_f64())
@@ -120,6 +121,9 @@ async fn next_due(store: &PostgresStore) -> Result<Option<Duration>, Failure> {
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
 }
 
-fn order((event, attempt): (i64, i32)) -> Order {
-    Order { event_id: EventId(event), attempt: Attempt(attempt) }
+type Claimed = (i64, i32, Option<String>);
+
+fn order((event, attempt, trace): Claimed) -> Order {
+    let trace = trace.as_deref().and_then(TraceParent::parse);
+    Order { event_id: EventId(event), attempt: Attempt(attempt), trace }
 }

@@ -24,6 +24,7 @@ use crate::domain::plan::{Decide, Effect, Plan};
 use crate::domain::retry::{FailedAttempt, Verdict};
 use crate::fault::{self, Step};
 use crate::store::{Executed, Execution, StoreError, StoreResult};
+use crate::traces;
 
 #[async_trait]
 impl Execution for PostgresStore {
@@ -34,7 +35,7 @@ impl Execution for PostgresStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        within(VERB_LIMIT, disconnect(self, &ids, decide)).await
+        within(VERB_LIMIT, disconnect(self, orders, &ids, decide)).await
     }
 
     async fn record_failures(&self, failures: &[(FailedAttempt, Verdict)]) -> StoreResult<Vec<EventId>> {
@@ -53,7 +54,12 @@ impl Execution for PostgresStore {
     }
 }
 
-async fn disconnect(store: &PostgresStore, ids: &[i64], decide: Decide<'_>) -> Result<Vec<Executed>, Failure> {
+async fn disconnect(
+    store: &PostgresStore,
+    orders: &[Order],
+    ids: &[i64],
+    decide: Decide<'_>,
+) -> Result<Vec<Executed>, Failure> {
     let mut tx = store.begin().await?;
     let events = lock(&mut tx, ids).await?;
     let mut executed: Vec<Executed> = ids
@@ -70,8 +76,9 @@ async fn disconnect(store: &PostgresStore, ids: &[i64], decide: Decide<'_>) -> R
     let ended = match run(&mut tx, &events, decide).await {
         Ok(done) => {
             fault::behind(Step::Effect);
-            let begun = Instant::now();
+            let (begun, measured) = (Instant::now(), traces::Commit::begin(orders));
             let committed = tx.commit().await;
+            measured.ended(&committed);
             metrics::histogram!("disconnectd_commit_seconds").record(begun.elapsed());
             committed.map(|()| done)
         }

@@ -2,7 +2,7 @@
 
 use crate::domain::refusal::Refusal;
 use crate::store::StoreError;
-use crate::tls;
+use crate::tls::Trouble;
 
 /// Inside a verb: what the database answered, or what is to be answered.
 #[derive(Debug)]
@@ -62,8 +62,13 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
             StoreError::Unavailable(format!("no connection could be made, or came free, within {seconds} s"))
         }
         sqlx::Error::PoolClosed => StoreError::Unavailable("its connections are closed".into()),
-        sqlx::Error::Io(error) => match tls::refusal(&error, CA_SETTING) {
-            Some(why) => StoreError::Unusable(format!("the database's server cannot be trusted: {why}")),
+        sqlx::Error::Io(error) => match Trouble::of(&error, CA_SETTING) {
+            Some(Trouble::Certificate(why)) => {
+                StoreError::Unusable(format!("the database's server cannot be trusted: {why}"))
+            }
+            Some(Trouble::Handshake(why)) => {
+                StoreError::Unavailable(format!("the database can't be reached over TLS: {why}"))
+            }
             None => StoreError::Unavailable(sqlx::Error::Io(error).to_string()),
         },
         sqlx::Error::Tls(error) => StoreError::Unusable(format!(

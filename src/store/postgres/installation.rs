@@ -17,7 +17,7 @@ use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
 use crate::store::{
-    EventCounts, Installation, Installations, ServerSeen, Serving, StoreError, StoreResult, migrations,
+    EventCounts, Installation, Installations, OpenCounts, ServerSeen, Serving, StoreError, StoreResult, migrations,
 };
 
 #[async_trait]
@@ -97,6 +97,17 @@ impl Installations for PostgresStore {
 
     async fn event_counts(&self) -> StoreResult<EventCounts> {
         within(VERB_LIMIT, event_counts(self)).await
+    }
+
+    async fn open_counts(&self) -> StoreResult<OpenCounts> {
+        within(VERB_LIMIT, async {
+            let mut view = self.begin_view().await?;
+            whole_tables(&mut view).await?;
+            let counts = open_counts(&mut view).await?;
+            view.rollback().await;
+            Ok(counts)
+        })
+        .await
     }
 
     async fn close(&self) {
@@ -248,31 +259,48 @@ async fn add_status(store: &PostgresStore, status: &Status) -> Result<(), Failur
 async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
     let mut view = store.begin_view().await?;
     whole_tables(&mut view).await?;
-    let found = sqlx::query(
-        "/* event counts */
-         select s.*, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds
-           from (select count(*) filter (where state = 'scheduled') as scheduled,
-                        count(*) filter (where state = 'queued') as queued,
-                        count(*) filter (where state = 'completed') as completed,
-                        count(*) filter (where state = 'failed') as failed,
-                        count(*) filter (where state = 'cancelled') as cancelled
-                   from disconnect_events) s,
-                (select count(*) as overdue, min(next_at) as since
-                   from disconnect_events
-                  where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
-                    and next_at <= statement_timestamp()) o",
+    let open = open_counts(&mut view).await?;
+    let (completed, cancelled) = sqlx::query_as(
+        "/* event counts: of what is over */
+         select count(*) filter (where state = 'completed'), count(*) filter (where state = 'cancelled')
+           from disconnect_events where state in ('completed', 'cancelled')",
     )
     .fetch_one(&mut *view)
     .await?;
     view.rollback().await;
-    Ok(EventCounts {
+    Ok(EventCounts { open, completed, cancelled })
+}
+
+/// A single event that is due and waits for no retry is looked at again within minutes: so those that came due are found
+/// among the ones that come next, however many there are for later.
+async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
+    let found = sqlx::query(
+        "/* event counts: of what is open */
+         select s.*, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds,
+                coalesce(extract(epoch from clock_timestamp() - d.since), 0)::float8 as oldest_due_seconds
+           from (select count(*) filter (where state = 'scheduled') as scheduled,
+                        count(*) filter (where state = 'queued') as queued,
+                        count(*) filter (where state = 'failed') as failed
+                   from disconnect_events where state in ('scheduled', 'queued', 'failed')) s,
+                (select count(*) as overdue, min(next_at) as since
+                   from disconnect_events
+                  where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
+                    and next_at <= statement_timestamp()) o,
+                (select min(due_at) as since
+                   from disconnect_events
+                  where state in ('scheduled', 'queued') and lane = 0 and (failures = 0 or state = 'queued')
+                    and next_at <= statement_timestamp() + interval '10 minutes'
+                    and due_at <= statement_timestamp()) d",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(OpenCounts {
         scheduled: found.try_get("scheduled")?,
         queued: found.try_get("queued")?,
-        completed: found.try_get("completed")?,
         failed: found.try_get("failed")?,
-        cancelled: found.try_get("cancelled")?,
         overdue: found.try_get("overdue")?,
         lag_seconds: found.try_get("lag_seconds")?,
+        oldest_due_seconds: found.try_get("oldest_due_seconds")?,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::domain::digest::Shown;
 use crate::domain::event::EventId;
 use crate::domain::request::{Admission, Admitted, DisconnectRequest, admit};
 use crate::domain::story;
+use crate::domain::trace::TraceParent;
 use crate::store::{Requested, StoreError};
 
 pub(super) async fn ask(store: &PostgresStore, request: &DisconnectRequest) -> Result<Requested, Failure> {
@@ -36,6 +37,7 @@ async fn ask_once(store: &PostgresStore, request: &DisconnectRequest) -> Result<
         failures_max: request.failures_max,
         agreed: Some(&agreed),
         parent_event: None,
+        trace: request.trace,
         now: facts.now,
     };
     let (event, requested) = match own {
@@ -71,6 +73,7 @@ pub(super) struct Draft<'a> {
     pub(super) failures_max: i32,
     pub(super) agreed: Option<&'a Shown>,
     pub(super) parent_event: Option<EventId>,
+    pub(super) trace: Option<TraceParent>,
     /// "Now" of the decision: not before what was committed while the locks were waited for.
     pub(super) now: DateTime<Utc>,
 }
@@ -86,9 +89,10 @@ pub(super) async fn create(
     let id = sqlx::query_scalar(
         "/* request: create */
          insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at, failures_max, reason,
-                                        requested_by, requested_from, created_at, agreed, parent_event_id)
+                                        requested_by, requested_from, created_at, agreed, parent_event_id,
+                                        traceparent)
          -- Meant for long ago, it is overdue only from now on.
-         values ($1, 'scheduled', $2, $3, $4, greatest($2, $9), $5, $6, $7, $8, $9, $10, $11)
+         values ($1, 'scheduled', $2, $3, $4, greatest($2, $9), $5, $6, $7, $8, $9, $10, $11, $12)
          returning id",
     )
     .bind(account)
@@ -102,6 +106,7 @@ pub(super) async fn create(
     .bind(draft.now)
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
+    .bind(traceparent(draft))
     .fetch_one(db)
     .await?;
     Ok(EventId(id))
@@ -120,7 +125,7 @@ pub(super) async fn bring_forward(
          update disconnect_events
             set state = 'scheduled', lane = 0, due_at = $2, planned_for = null, zone = null,
                 next_at = clock_timestamp(), dispatches = 0, reason = $3, requested_by = $4, requested_from = $5,
-                agreed = $6, parent_event_id = $7
+                agreed = $6, parent_event_id = $7, traceparent = $8
           where id = $1 and state in ('scheduled', 'queued')",
     )
     .bind(event.0)
@@ -130,9 +135,15 @@ pub(super) async fn bring_forward(
     .bind(draft.by.source.as_str())
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
+    .bind(traceparent(draft))
     .execute(db)
     .await?;
     expect_rows("events to bring forward", 1, brought.rows_affected())
+}
+
+/// What is not sampled is not looked for, and stays out of the row.
+fn traceparent(draft: &Draft<'_>) -> Option<String> {
+    draft.trace.filter(|trace| trace.sampled).map(|trace| trace.to_string())
 }
 
 pub(super) async fn log(

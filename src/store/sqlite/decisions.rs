@@ -134,7 +134,8 @@ impl SqliteStore {
         let members = members(&mut tx, &[event.0]).await?.remove(&event).unwrap_or_default();
         let facts = ReviewFacts::of(found, facts, members);
         let plans = facts.decide(choices)?;
-        let draft = Draft { reason, by, failures_max, agreed: None, parent_event: None, now: facts.dates.now };
+        let draft =
+            Draft { reason, by, failures_max, agreed: None, parent_event: None, trace: None, now: facts.dates.now };
         let confirmation = Confirmation { id: account, account: &facts.account, event, draft };
         self.carry_out(&mut tx, &confirmation, &plans).await?;
         let decided = view(&mut tx, event).await?;

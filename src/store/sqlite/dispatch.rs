@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::failure::failure;
 use super::rows::{after, at, get, json};
 use crate::domain::event::{Attempt, EventId, Order};
+use crate::domain::trace::TraceParent;
 use crate::store::{Dispatch, Redispatch, StoreResult};
 
 #[async_trait]
@@ -25,7 +27,7 @@ impl Dispatch for SqliteStore {
               where id in (select id from disconnect_events
                             where lane = 0 and state in ('scheduled', 'queued') and next_at <= ?1
                             order by next_at limit ?2)
-             returning id, attempt",
+             returning id, attempt, traceparent",
         )
         .bind(at(now))
         .bind(limit)
@@ -35,7 +37,6 @@ impl Dispatch for SqliteStore {
         .await
         .map_err(failure)?;
         tx.commit().await.map_err(failure)?;
-        let order = |row| Ok(Order { event_id: EventId(get(row, "id")?), attempt: Attempt(get(row, "attempt")?) });
         claimed.iter().map(order).collect()
     }
 
@@ -44,12 +45,12 @@ impl Dispatch for SqliteStore {
         // Once the lock is held: it may have been waited for, and what passes meanwhile must not count.
         let now = self.now();
         let steps = steps(now, redispatch);
-        let attempt: Option<i32> = sqlx::query_scalar(
+        let claimed = sqlx::query(
             "/* claim one */ update disconnect_events
                 set state = 'queued', attempt = attempt + 1, dispatches = dispatches + 1,
                     next_at = ?3 ->> min(dispatches, ?4)
               where id = ?2 and state in ('scheduled', 'queued') and next_at <= ?1
-             returning attempt",
+             returning id, attempt, traceparent",
         )
         .bind(at(now))
         .bind(event.0)
@@ -59,7 +60,7 @@ impl Dispatch for SqliteStore {
         .await
         .map_err(failure)?;
         tx.commit().await.map_err(failure)?;
-        Ok(attempt.map(|attempt| Order { event_id: event, attempt: Attempt(attempt) }))
+        claimed.as_ref().map(order).transpose()
     }
 
     async fn release(&self, orders: &[Order], delay: Duration) -> StoreResult<()> {
@@ -93,6 +94,12 @@ impl Dispatch for SqliteStore {
         .map_err(failure)?;
         Ok(next_at.map(|next_at| (next_at - self.now()).to_std().unwrap_or(Duration::ZERO)))
     }
+}
+
+fn order(row: &SqliteRow) -> StoreResult<Order> {
+    let trace: Option<String> = get(row, "traceparent")?;
+    let trace = trace.as_deref().and_then(TraceParent::parse);
+    Ok(Order { event_id: EventId(get(row, "id")?), attempt: Attempt(get(row, "attempt")?), trace })
 }
 
 /// When to look again after the first dispatch, the second and so on; after the last as after that one.

@@ -23,6 +23,7 @@ use crate::domain::retry::{FailedAttempt, Verdict};
 use crate::domain::story;
 use crate::fault::{self, Step};
 use crate::store::{Executed, Execution, StoreError, StoreResult};
+use crate::traces;
 
 #[async_trait]
 impl Execution for SqliteStore {
@@ -42,8 +43,9 @@ impl Execution for SqliteStore {
         let written = match run(&mut tx, &rows, decide, now).await {
             Ok(written) => {
                 fault::behind(Step::Effect);
-                let begun = Instant::now();
+                let (begun, measured) = (Instant::now(), traces::Commit::begin(orders));
                 let committed = tx.commit().await;
+                measured.ended(&committed);
                 metrics::histogram!("disconnectd_commit_seconds").record(begun.elapsed());
                 committed.map_err(failure).map(|()| written)
             }

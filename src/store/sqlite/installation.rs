@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
 use crate::store::{
-    EventCounts, Installation, Installations, ServerSeen, Serving, StoreError, StoreResult, migrations,
+    EventCounts, Installation, Installations, OpenCounts, ServerSeen, Serving, StoreError, StoreResult, migrations,
 };
 
 /// Where sqlx notes which migrations were applied.
@@ -146,41 +146,77 @@ impl Installations for SqliteStore {
 
     async fn event_counts(&self) -> StoreResult<EventCounts> {
         let mut tx = self.read().await?;
-        let now = self.now();
-        let states: Vec<(String, i64)> =
-            sqlx::query_as("/* events: count */ select state, count(*) from disconnect_events group by state")
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(failure)?;
-        let overdue = sqlx::query(
-            "/* events: overdue */ select count(*) as events, min(next_at) as oldest
-               from (select next_at from disconnect_events indexed by disconnect_events_lane
-                      where lane = 0 and state in ('scheduled', 'queued') and next_at < ?1
-                      union all
-                     select next_at from disconnect_events indexed by disconnect_events_in_flight
-                      where campaign_id is not null and lane <> 0 and state = 'queued' and next_at < ?1)",
+        let open = open_counts(&mut tx, self.now()).await?;
+        let (completed, cancelled) = sqlx::query_as(
+            "/* event counts: of what is over */
+             select count(*) filter (where state = 'completed'), count(*) filter (where state = 'cancelled')
+               from disconnect_events where state in ('completed', 'cancelled')",
         )
-        .bind(at(now))
         .fetch_one(&mut *tx)
         .await
         .map_err(failure)?;
-        let count = |state: &str| states.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count);
-        let oldest: Option<DateTime<Utc>> = get(&overdue, "oldest")?;
-        Ok(EventCounts {
-            scheduled: count("scheduled"),
-            queued: count("queued"),
-            completed: count("completed"),
-            failed: count("failed"),
-            cancelled: count("cancelled"),
-            overdue: get(&overdue, "events")?,
-            lag_seconds: oldest.and_then(|at| (now - at).to_std().ok()).map_or(0.0, |lag| lag.as_secs_f64()),
-        })
+        Ok(EventCounts { open, completed, cancelled })
+    }
+
+    async fn open_counts(&self) -> StoreResult<OpenCounts> {
+        let mut tx = self.read().await?;
+        open_counts(&mut tx, self.now()).await
     }
 
     async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
     }
+}
+
+/// A single event that is due and waits for no retry is looked at again within minutes: so those that came due are found
+/// among the ones that come next, however many there are for later.
+const LOOKED_AT_WITHIN: TimeDelta = TimeDelta::minutes(10);
+
+async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResult<OpenCounts> {
+    let states = sqlx::query(
+        "/* event counts: of what is open */
+         select count(*) filter (where state = 'scheduled') as scheduled, count(*) filter (where state = 'queued') as queued,
+                count(*) filter (where state = 'failed') as failed
+           from disconnect_events where state in ('scheduled', 'queued', 'failed')",
+    )
+    .fetch_one(&mut *db)
+    .await
+    .map_err(failure)?;
+    let waiting = sqlx::query(
+        "/* event counts: overdue */ select count(*) as events, min(next_at) as oldest
+           from (select next_at from disconnect_events indexed by disconnect_events_lane
+                  where lane = 0 and state in ('scheduled', 'queued') and next_at < ?1
+                  union all
+                 select next_at from disconnect_events indexed by disconnect_events_in_flight
+                  where campaign_id is not null and lane <> 0 and state = 'queued' and next_at < ?1)",
+    )
+    .bind(at(now))
+    .fetch_one(&mut *db)
+    .await
+    .map_err(failure)?;
+    let oldest_due: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "/* event counts: the oldest that is due */
+         select min(due_at) from disconnect_events indexed by disconnect_events_lane
+          where lane = 0 and state in ('scheduled', 'queued') and (failures = 0 or state = 'queued')
+            and next_at < ?2 and due_at < ?1",
+    )
+    .bind(at(now))
+    .bind(at(now + LOOKED_AT_WITHIN))
+    .fetch_one(db)
+    .await
+    .map_err(failure)?;
+    let seconds_since = |since: Option<DateTime<Utc>>| {
+        since.and_then(|since| (now - since).to_std().ok()).map_or(0.0, |lag| lag.as_secs_f64())
+    };
+    Ok(OpenCounts {
+        scheduled: get(&states, "scheduled")?,
+        queued: get(&states, "queued")?,
+        failed: get(&states, "failed")?,
+        overdue: get(&waiting, "events")?,
+        lag_seconds: seconds_since(get(&waiting, "oldest")?),
+        oldest_due_seconds: seconds_since(oldest_due),
+    })
 }
 
 async fn applied(connection: &mut SqliteConnection) -> StoreResult<Vec<AppliedMigration>> {

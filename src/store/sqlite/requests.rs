@@ -16,6 +16,7 @@ use crate::domain::digest::Shown;
 use crate::domain::event::EventId;
 use crate::domain::request::{Admission, Admitted, DisconnectRequest, admit};
 use crate::domain::story;
+use crate::domain::trace::TraceParent;
 use crate::store::{Requested, StoreResult};
 
 /// What an event is made with besides its dates.
@@ -26,6 +27,7 @@ pub struct Draft<'a> {
     pub failures_max: i32,
     pub agreed: Option<&'a Shown>,
     pub parent_event: Option<EventId>,
+    pub trace: Option<TraceParent>,
     pub now: DateTime<Utc>,
 }
 
@@ -41,6 +43,7 @@ impl SqliteStore {
             failures_max: request.failures_max,
             agreed: Some(&agreed),
             parent_event: None,
+            trace: request.trace,
             now: facts.now,
         };
         let (event, told, requested) = match own {
@@ -84,9 +87,9 @@ pub async fn create(
     cancel_leftovers(connection, &[account.0], draft.by, draft.reason, draft.now).await?;
     sqlx::query_scalar(
         "/* request: create */ insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at,
-                failures_max, reason, requested_by, requested_from, created_at, agreed, parent_event_id)
+                failures_max, reason, requested_by, requested_from, created_at, agreed, parent_event_id, traceparent)
          -- Meant for long ago, it is overdue only from now on.
-         values (?1, 'scheduled', ?2, ?3, ?4, max(?2, ?9), ?5, ?6, ?7, ?8, ?9, ?10, ?11) returning id",
+         values (?1, 'scheduled', ?2, ?3, ?4, max(?2, ?9), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) returning id",
     )
     .bind(account.0)
     .bind(at(due_at))
@@ -99,6 +102,7 @@ pub async fn create(
     .bind(at(draft.now))
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
+    .bind(traceparent(draft))
     .fetch_one(connection)
     .await
     .map(EventId)
@@ -116,7 +120,7 @@ pub async fn bring_forward(
         "/* request: bring forward */ update disconnect_events
             set state = 'scheduled', lane = 0, due_at = ?2, next_at = ?3, dispatches = 0,
                 planned_for = null, zone = null, reason = ?4, requested_by = ?5, requested_from = ?6,
-                agreed = ?7, parent_event_id = ?8
+                agreed = ?7, parent_event_id = ?8, traceparent = ?9
           where id = ?1 and state in ('scheduled', 'queued')",
     )
     .bind(event.0)
@@ -127,10 +131,16 @@ pub async fn bring_forward(
     .bind(draft.by.source.as_str())
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
+    .bind(traceparent(draft))
     .execute(connection)
     .await
     .map_err(failure)?;
     expect_rows(&written, 1, "request: bring forward")
+}
+
+/// What is not sampled is not looked for, and stays out of the row.
+fn traceparent(draft: &Draft<'_>) -> Option<String> {
+    draft.trace.filter(|trace| trace.sampled).map(|trace| trace.to_string())
 }
 
 async fn disconnected_by(connection: &mut SqliteConnection, account: AccountId) -> StoreResult<Option<EventId>> {

@@ -139,6 +139,7 @@ fn request(text: &str, when: &str) -> DisconnectRequest {
         failures_max: 3,
         digest: None,
         children: crate::domain::dispositions::Dispositions::default(),
+        trace: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The disconnect window, without JavaScript.
 
 use disconnectd::domain::token::Role;
+use disconnectd::domain::trace::TraceParent;
 
 use super::{Browser, form, hidden, text_of, with_users};
 use crate::behaviour::both_pairs;
+use crate::support::collector::{Collector, Look};
 use crate::support::database::TestDatabase;
 
 both_pairs!(
@@ -18,6 +20,7 @@ both_pairs!(
     what_is_shown_anew_says_what_moved,
     htmx_gets_a_part_and_is_led_on,
     what_stands_in_the_way_is_told_to_a_person,
+    its_trace_begins_with_the_form,
 );
 
 async fn an_account_is_disconnected_now(db: &TestDatabase) {
@@ -50,6 +53,27 @@ async fn an_account_is_disconnected_now(db: &TestDatabase) {
     let again = browser.post("/accounts/1002/disconnect", &fields).is(303).header("location").unwrap().to_owned();
     assert_eq!(again, to);
     assert_eq!(db.count("disconnect_events").await, 1);
+}
+
+async fn its_trace_begins_with_the_form(db: &TestDatabase) {
+    let collector = Collector::start().await;
+    let (program, served) = with_users(db).await;
+    drop(served);
+    let served = collector.traces(program).serve(&[]);
+    served.until_ready_is(200);
+    let mut browser = Browser::of(&served, Role::Operator);
+    let digest = hidden(&browser.page("/accounts/1002/disconnect"), "digest").unwrap();
+    let fields = [("when", "now"), ("reason", "moved"), ("step", "confirm"), ("digest", digest.as_str())];
+    browser.post("/accounts/1002/disconnect", &fields).is(303);
+    let kept = db.texts("select traceparent from disconnect_events").await;
+    let asked = TraceParent::parse(&kept[0]).unwrap();
+    let spans = collector.until(asked.trace_id, 4).await;
+    let form = spans.iter().find(|span| span.name == "POST /accounts/{number}/disconnect").unwrap();
+    assert_eq!(form.context(), asked);
+    let disconnect = spans.iter().find(|span| span.name == "disconnect").unwrap();
+    let publish = spans.iter().find(|span| disconnect.is_child_of(span)).unwrap();
+    assert_eq!((publish.name.as_str(), &publish.parent_span_id[..]), ("publish", &asked.span_id.to_be_bytes()[..]));
+    collector.holds_none_of(&["1002", "Miller", "operator", "moved", &digest]);
 }
 
 async fn an_account_is_disconnected_at_a_date(db: &TestDatabase) {

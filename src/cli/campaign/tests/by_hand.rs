@@ -153,6 +153,7 @@ impl Installation {
             actor: Actor::new(who, Source::Cli),
             failures_max: 8,
             run_own: Arc::new(Idle),
+            trace: None,
             probes: Vec::new(),
             queue: Arc::new(|_| Ok(Arc::new(MemoryQueue::new()))),
         };

@@ -134,7 +134,7 @@ async fn dispatch_again(
 }
 
 fn order((event, attempt): (i64, i32)) -> Order {
-    Order { event_id: EventId(event), attempt: Attempt(attempt) }
+    Order { event_id: EventId(event), attempt: Attempt(attempt), trace: None }
 }
 
 struct Claim<'a> {

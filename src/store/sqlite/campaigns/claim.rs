@@ -116,7 +116,8 @@ impl Claim {
 
     fn take(&mut self, rows: &[SqliteRow]) -> StoreResult<()> {
         for row in rows {
-            let order = Order { event_id: EventId(get(row, "id")?), attempt: Attempt(get(row, "attempt")?) };
+            let order =
+                Order { event_id: EventId(get(row, "id")?), attempt: Attempt(get(row, "attempt")?), trace: None };
             self.claimed.orders.push(order);
         }
         Ok(())

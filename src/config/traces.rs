@@ -1,0 +1,133 @@
+//! Where traces go, and how many of them.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::Environment;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TracesConfig {
+    /// Where they are posted, in whole.
+    pub endpoint: Url,
+    /// The share of the traces begun here that is kept, from 0 to 1.
+    pub ratio: f64,
+    /// What this process is called in them.
+    pub service_name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TracesFile {
+    endpoint: Option<String>,
+    ratio: f64,
+}
+
+impl Default for TracesFile {
+    fn default() -> Self {
+        Self { endpoint: None, ratio: 1.0 }
+    }
+}
+
+/// What is wrong, with the key or the variable that it is wrong at.
+pub(super) struct Wrong {
+    pub(super) place: &'static str,
+    pub(super) in_file: bool,
+    pub(super) error: String,
+}
+
+/// What OTLP adds to a collector's address.
+const PATH: &str = "v1/traces";
+
+/// `None`: they are off.
+pub(super) fn resolve(file: &TracesFile, environment: &Environment) -> Result<Option<TracesConfig>, Wrong> {
+    if !(0.0..=1.0).contains(&file.ratio) {
+        let error = format!("{} is no share; it goes from 0 (none) to 1 (all)", file.ratio);
+        return Err(Wrong { place: "traces.ratio", in_file: true, error });
+    }
+    // Ours before the standard's, and the environment before the file. Of the standard's, one is for traces alone and is
+    // not added to.
+    let given = [
+        (environment.traces_endpoint.as_deref(), "DISCONNECTD_TRACES_ENDPOINT", false, false),
+        (environment.otlp_traces_endpoint.as_deref(), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", false, true),
+        (environment.otlp_endpoint.as_deref(), "OTEL_EXPORTER_OTLP_ENDPOINT", false, false),
+        (file.endpoint.as_deref(), "traces.endpoint", true, false),
+    ];
+    let Some((text, place, in_file, is_whole)) =
+        given.into_iter().find_map(|(text, place, in_file, is_whole)| Some((text?, place, in_file, is_whole)))
+    else {
+        return Ok(None);
+    };
+    let endpoint = parse(text, is_whole).map_err(|error| Wrong { place, in_file, error })?;
+    let service_name = environment.service_name.clone().unwrap_or_else(|| "disconnectd".into());
+    Ok(Some(TracesConfig { endpoint, ratio: file.ratio, service_name }))
+}
+
+/// Nothing of it is repeated: it may hold a password.
+fn parse(text: &str, is_whole: bool) -> Result<Url, String> {
+    const LIKE: &str = "write it like http://127.0.0.1:4318";
+    let mut url = Url::parse(text.trim()).map_err(|error| format!("it is no URL ({error}); {LIKE}"))?;
+    if url.scheme() != "http" || !url.has_host() {
+        return Err(format!(
+            "traces are sent over plain http, to a collector on this machine or network which passes them on; {LIKE}"
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user and a password have no place in it; OTEL_EXPORTER_OTLP_HEADERS takes what proves it".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("nothing stands behind its path; {LIKE}"));
+    }
+    if !is_whole {
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{PATH}"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(environment: &Environment, file: &str) -> Result<Option<String>, String> {
+        let file: TracesFile = toml::from_str(file).unwrap();
+        match resolve(&file, environment) {
+            Ok(config) => Ok(config.map(|config| config.endpoint.to_string())),
+            Err(Wrong { place, error, .. }) => Err(format!("{place}: {error}")),
+        }
+    }
+
+    #[test]
+    fn ours_comes_before_the_standards_and_the_environment_before_the_file() {
+        let file = "endpoint = \"http://file:4318/\"";
+        let mut environment = Environment::default();
+        let to = |environment: &Environment, file| endpoint(environment, file).unwrap();
+        assert_eq!(to(&environment, ""), None);
+        assert_eq!(to(&environment, file).as_deref(), Some("http://file:4318/v1/traces"));
+        environment.otlp_endpoint = Some("http://all:4318/otlp".into());
+        assert_eq!(to(&environment, file).as_deref(), Some("http://all:4318/otlp/v1/traces"));
+        environment.otlp_traces_endpoint = Some("http://traces:4318/as/it/is".into());
+        assert_eq!(to(&environment, file).as_deref(), Some("http://traces:4318/as/it/is"));
+        environment.traces_endpoint = Some("http://ours:4318".into());
+        assert_eq!(to(&environment, file).as_deref(), Some("http://ours:4318/v1/traces"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_what_may_be_secret() {
+        for (text, part) in [
+            ("secret:4318", "plain http"),
+            ("https://secret:4318", "plain http"),
+            ("secret", "it is no URL"),
+            ("http://me:secret@host:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
+            ("http://host:4318/?key=secret", "behind its path"),
+        ] {
+            let environment = Environment { otlp_endpoint: Some(text.into()), ..Environment::default() };
+            let error = endpoint(&environment, "").unwrap_err();
+            assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ") && error.contains(part), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for ratio in ["1.01", "-0.1", "nan"] {
+            let error = endpoint(&Environment::default(), &format!("ratio = {ratio}")).unwrap_err();
+            assert!(error.starts_with("traces.ratio: "), "{error}");
+        }
+    }
+}
