@@ -16,7 +16,7 @@ mod disconnect;
 mod doctor;
 mod document;
 mod events;
-mod extract;
+pub(crate) mod extract;
 mod health;
 mod if_match;
 mod imports;

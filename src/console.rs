@@ -79,10 +79,10 @@ pub struct Console {
 
 type Shared = Arc<Console>;
 
-/// One route, with the role that it asks for.
+/// One route, with the role that it asks for; none where anybody may come.
 struct Route {
     path: &'static str,
-    role: Role,
+    role: Option<Role>,
     handler: MethodRouter<Shared>,
     work: Work,
 }
@@ -98,12 +98,18 @@ impl Route {
     }
 }
 
+/// All of them: nothing of the console is routed elsewhere.
 fn routes() -> Vec<Route> {
-    let viewer = |path, handler| Route { path, role: Role::Viewer, handler, work: Work::Usual };
-    let operator = |path, handler| Route { path, role: Role::Operator, handler, work: Work::Usual };
-    let approver = |path, handler| Route { path, role: Role::Approver, handler, work: Work::Usual };
-    let admin = |path, handler| Route { path, role: Role::Admin, handler, work: Work::Usual };
+    let of = |role, path, handler| Route { path, role, handler, work: Work::Usual };
+    let anybody = |path, handler| of(None, path, handler);
+    let viewer = |path, handler| of(Some(Role::Viewer), path, handler);
+    let operator = |path, handler| of(Some(Role::Operator), path, handler);
+    let approver = |path, handler| of(Some(Role::Approver), path, handler);
+    let admin = |path, handler| of(Some(Role::Admin), path, handler);
     vec![
+        anybody("/sign-in", get(sign_in::show).post(sign_in::by_password)),
+        anybody("/sign-in/link", get(sign_in::show_link).post(sign_in::by_link)),
+        anybody("/assets/{file}", get(assets::show)),
         viewer("/", get(async || Redirect::to("/accounts"))),
         viewer("/accounts", get(accounts::list)),
         viewer("/accounts/{number}", get(accounts::overview::show)),
@@ -143,19 +149,28 @@ fn routes() -> Vec<Route> {
     ]
 }
 
+/// Each path of the console, with the role that it asks for.
+#[must_use]
+pub fn paths() -> Vec<(&'static str, Option<Role>)> {
+    routes().into_iter().map(|route| (route.path, route.role)).collect()
+}
+
 impl Console {
     /// All pages, and what they are made of.
     pub fn pages(self) -> Router {
         let console = Arc::new(self);
         let mut all = Router::new();
         for Route { path, role, handler, work } in routes() {
-            let gate = Gate { console: console.clone(), role, work };
-            all = all.route(path, handler.route_layer(from_fn_with_state(gate, gate::admit)));
+            let handler = match role {
+                Some(role) => {
+                    let gate = Gate { console: console.clone(), role, work };
+                    handler.route_layer(from_fn_with_state(gate, gate::admit))
+                }
+                None => handler,
+            };
+            all = all.route(path, handler);
         }
-        all.route("/sign-in", get(sign_in::show).post(sign_in::by_password))
-            .route("/sign-in/link", get(sign_in::show_link).post(sign_in::by_link))
-            .route("/assets/{file}", get(assets::show))
-            .with_state(console)
+        all.with_state(console)
     }
 
     /// Whether browsers come over https alone.

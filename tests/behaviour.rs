@@ -11,11 +11,13 @@ pub mod console;
 mod dead_letters;
 mod demo;
 mod families;
+mod matrix;
 mod outages;
 mod poison;
 mod roles;
 mod secrets;
 mod serving;
+mod sizes;
 mod slow;
 mod tls;
 mod tokens;
@@ -90,4 +92,9 @@ async fn with_a_family(db: &TestDatabase) -> Program {
     program.run(&["import", "accounts", "accounts.csv"]).exits(0);
     program.run(&["import", "debits", "debits.csv"]).exits(0);
     program
+}
+
+/// The first line of a file.
+fn header(file: &str) -> String {
+    file.split_inclusive('\n').next().unwrap_or_default().to_owned()
 }

@@ -86,7 +86,7 @@ impl Request {
 }
 
 impl Answer {
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).ok()?;
         let mut lines = head.split("\r\n");
@@ -97,7 +97,7 @@ impl Answer {
     }
 
     /// Whether as much has come as it says. One that does not say ends with the connection.
-    fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         let length = self.header("content-length").and_then(|length| length.parse().ok());
         length.is_some_and(|length: usize| self.body.len() >= length)
     }

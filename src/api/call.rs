@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::auth::Place;
-use super::extract::content_type;
+use super::extract::{content_type, require_unpacked};
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
 use super::{Shared, once};
@@ -157,6 +157,7 @@ struct Received {
 
 async fn received(request: Request, brings: Brings) -> Answer<Received> {
     let (mut parts, body) = request.into_parts();
+    require_unpacked(&parts.headers)?;
     let mut hash = Sha256::new();
     let matches = parts.headers.get_all(header::IF_MATCH);
     // How many parts there are, is a part as well.

@@ -35,6 +35,10 @@ impl Limits {
     pub const USUAL: Self = Self { open: 512, head: Duration::from_secs(75), answer: Duration::from_secs(30) };
 }
 
+/// How much of a request is held before its head is whole, in bytes: no more for each of those that are open. A browser's
+/// cookies and the longest link of a page are a fraction of it.
+const HEAD_MAX: usize = 64 * 1024;
+
 /// Where the system gives no connection (it has no files left), it is asked again after that long.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -73,7 +77,7 @@ pub async fn serve(router: Router, listener: TcpListener, limits: Limits, end: S
         let stream = Timed { stream, stalled: None, limit: limits.answer };
         let service = TowerToHyperService::new(router.clone());
         let mut builder = http1::Builder::new();
-        let connection = builder.timer(TokioTimer::new()).header_read_timeout(limits.head);
+        let connection = builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_MAX);
         let connection = graceful.watch(connection.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -177,7 +177,7 @@ enum When {
 
 const RETRY_AFTER: Option<(&str, &str)> = Some(("Retry-After", "Seconds."));
 
-const COMMON: [Common; 11] = [
+const COMMON: [Common; 12] = [
     Common {
         status: "401",
         name: "Unauthorized",
@@ -218,7 +218,7 @@ const COMMON: [Common; 11] = [
         status: "415",
         name: "UnsupportedMediaType",
         when: When::Written,
-        description: "The body is of another type than this takes.",
+        description: "The body is of another type than this takes, or packed (Content-Encoding).",
         header: None,
     },
     Common {
@@ -229,6 +229,13 @@ const COMMON: [Common; 11] = [
         header: None,
     },
     Common { status: "500", name: "Bug", when: When::Always, description: "This is a bug.", header: None },
+    Common {
+        status: "501",
+        name: "UnknownTransferCoding",
+        when: When::Written,
+        description: "The body comes in another transfer coding than chunked.",
+        header: None,
+    },
     Common {
         status: "503",
         name: "Unavailable",

@@ -8,7 +8,7 @@ use axum::RequestPartsExt;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -158,6 +158,28 @@ pub fn require_type(headers: &HeaderMap, wanted: &str) -> Answer<()> {
         return Ok(());
     }
     Err(unsupported(format!("the body must be {wanted}; send it with `Content-Type: {wanted}`")))
+}
+
+/// # Errors
+/// The body is packed. As it is, it would be read as something else than what was sent; and what it unpacks to may be a
+/// thousand times as long.
+pub fn require_unpacked(headers: &HeaderMap) -> Answer<()> {
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        let packed = unsupported("the body is packed, which is not understood here; send it without Content-Encoding");
+        return Err(packed.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    match *codings.as_slice() {
+        [] => Ok(()),
+        [coding] if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => {
+            let detail = "of all transfer codings, chunked alone is understood here; send it so, or with its length";
+            let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "unknown_transfer_coding", detail);
+            // Whoever passed it on may see its end elsewhere: nothing behind it is read.
+            Err(problem.header(header::CONNECTION, HeaderValue::from_static("close")))
+        }
+    }
 }
 
 /// Without its parameters.

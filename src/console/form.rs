@@ -1,8 +1,11 @@
 //! Forms as they come: taken in whole and within bounds, and only from our own pages.
 
+mod unread;
+
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
@@ -17,19 +20,42 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use url::{Url, form_urlencoded};
 
+use self::unread::Unread;
 use super::sent::SentForm;
 use super::sign_in::no_random;
+use crate::api::extract::require_unpacked;
 use crate::api::problem::{Answer, Problem};
 use crate::random;
 
 /// The longest form, in bytes: a choice for each of some thousands of children fits.
 const FORM_MAX: usize = 512 * 1024;
 
+/// The same of one that signs in: anybody may send it. The longest is about where to go on to.
+const SIGN_IN_MAX: usize = 128 * 1024;
+
+/// How many fields a form has at most. Each takes far more memory than the two bytes that it may come as.
+const FIELDS_MAX: usize = 20_000;
+
 /// The longest form with a file, in bytes: a million accounts are some 20 MB.
 const UPLOAD_MAX: usize = 256 * 1024 * 1024;
 
 /// How many parts of a file wait for the disk.
 const PARTS_AHEAD: usize = 4;
+
+/// What may come as a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    SignIn,
+    Fields,
+    /// With a file among them, or without.
+    FieldsAndFile,
+}
+
+impl Takes {
+    fn length_max(self) -> usize {
+        if self == Self::SignIn { SIGN_IN_MAX } else { FORM_MAX }
+    }
+}
 
 /// The field of each form that shows whose it is.
 pub const KEY_FIELD: &str = "form_key";
@@ -58,22 +84,27 @@ pub struct Form {
 
 impl Form {
     /// # Errors
-    /// Too long, broken off, or of another type.
-    pub async fn received(headers: &HeaderMap, body: Body, takes_file: bool) -> Answer<Self> {
+    /// Too long, packed, broken off, or of another type.
+    pub async fn received(headers: &HeaderMap, body: Body, takes: Takes) -> Answer<Self> {
+        require_unpacked(headers)?;
         let whole = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = whole.split(';').next().unwrap_or_default().trim();
-        if takes_file && kind.eq_ignore_ascii_case("multipart/form-data") {
+        if takes == Takes::FieldsAndFile && kind.eq_ignore_ascii_case("multipart/form-data") {
             return Self::in_parts(whole, body).await;
         }
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             let detail = "This takes a form as a browser sends it.";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
-        if body.size_hint().lower() > FORM_MAX as u64 {
-            return Err(too_long(FORM_MAX));
+        let length_max = takes.length_max();
+        if body.size_hint().lower() > length_max as u64 {
+            return Err(too_long(length_max));
         }
-        let bytes = Limited::new(body, FORM_MAX).collect().await.map_err(|_| too_long(FORM_MAX))?.to_bytes();
-        let fields = form_urlencoded::parse(&bytes).into_owned().collect();
+        let bytes = Limited::new(body, length_max).collect().await.map_err(|_| too_long(length_max))?.to_bytes();
+        let fields: Vec<_> = form_urlencoded::parse(&bytes).into_owned().take(FIELDS_MAX + 1).collect();
+        if fields.len() > FIELDS_MAX {
+            return Err(too_many());
+        }
         Ok(Self { fields, ..Self::default() })
     }
 
@@ -82,23 +113,28 @@ impl Form {
         if body.size_hint().lower() > UPLOAD_MAX as u64 {
             return Err(too_long(UPLOAD_MAX));
         }
+        let unread = Unread::default();
+        let body = unread.one_by_one(Limited::new(body, UPLOAD_MAX));
         let request = Request::builder().header(header::CONTENT_TYPE, kind);
-        let mut request = request.body(Body::new(Limited::new(body, UPLOAD_MAX))).map_err(|_| Problem::bug())?;
+        let mut request = request.body(body).map_err(|_| Problem::bug())?;
         // Its own limit stands around the body already.
         DefaultBodyLimit::disable().apply(&mut request);
         let mut parts = Multipart::from_request(request, &()).await.map_err(|_| broken())?;
-        let (mut form, mut left) = (Self::default(), FORM_MAX);
+        let (mut form, mut left, mut fields_left) = (Self::default(), FORM_MAX, FIELDS_MAX);
         while let Some(mut part) = parts.next_field().await.map_err(|error| unreadable(&error))? {
+            unread.is_read();
+            fields_left = fields_left.checked_sub(1).ok_or_else(too_many)?;
             let name = part.name().unwrap_or_default().to_owned();
             if part.file_name().is_some() {
                 // A file that was not chosen comes as an empty one.
-                if let (None, Some((file, hash))) = (&form.file, spooled(part).await?) {
+                if let (None, Some((file, hash))) = (&form.file, spooled(part, &unread).await?) {
                     (form.file, form.file_hash) = (Some(Arc::new(file)), Some(hash));
                 }
                 continue;
             }
             let mut text = Vec::new();
             while let Some(bytes) = part.chunk().await.map_err(|error| unreadable(&error))? {
+                unread.is_read();
                 left = left.checked_sub(bytes.len()).ok_or_else(|| too_long(FORM_MAX))?;
                 text.extend_from_slice(&bytes);
             }
@@ -162,7 +198,7 @@ impl Form {
 
 /// Writes a part to a file without a name, in a thread that may wait for the disk, with the SHA-256 of it. Nothing where
 /// it is empty.
-async fn spooled(mut part: Field<'_>) -> Answer<Option<(File, [u8; 32])>> {
+async fn spooled(mut part: Field<'_>, unread: &Unread) -> Answer<Option<(File, [u8; 32])>> {
     let (sender, mut pieces) = mpsc::channel::<Bytes>(PARTS_AHEAD);
     let writing = spawn_blocking(move || {
         let (mut file, mut length, mut hash) = (tempfile::tempfile()?, 0, Sha256::new());
@@ -175,6 +211,7 @@ async fn spooled(mut part: Field<'_>) -> Answer<Option<(File, [u8; 32])>> {
         Ok::<_, std::io::Error>((length > 0).then(|| (file, hash.finalize().into())))
     });
     while let Some(piece) = part.chunk().await.map_err(|error| unreadable(&error))? {
+        unread.is_read();
         if sender.send(piece).await.is_err() {
             break; // it can't be written; why, is told below
         }
@@ -193,6 +230,18 @@ async fn spooled(mut part: Field<'_>) -> Answer<Option<(File, [u8; 32])>> {
 fn too_long(limit: usize) -> Problem {
     let detail = format!("The form is longer than {limit} bytes; nothing was done.");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+fn too_many() -> Problem {
+    let detail = format!("The form has more than {FIELDS_MAX} fields; nothing was done.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+/// It did not come in its time.
+pub fn too_slow(limit: Duration) -> Problem {
+    let detail =
+        format!("The form was not there in whole after {} s; nothing was done. Send it again.", limit.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_too_slow", detail)
 }
 
 fn broken() -> Problem {

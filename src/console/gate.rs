@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Span;
 
-use super::form::{self, Form};
+use super::form::{self, Form, Takes};
 use super::page::Asked;
 use super::{Shared, sign_in};
 use crate::api::Taken;
@@ -132,9 +132,10 @@ impl Gate {
         let mut sent = None;
         if is_write {
             let (mut parts, body) = request.into_parts();
-            let (limit, takes_file) = (self.work.time_max(), self.work == Work::File);
-            let received = tokio::time::timeout(limit, Form::received(&parts.headers, body, takes_file)).await;
-            let form = received.map_err(|_| too_slow(limit))??;
+            let limit = self.work.time_max();
+            let takes = if self.work == Work::File { Takes::FieldsAndFile } else { Takes::Fields };
+            let received = tokio::time::timeout(limit, Form::received(&parts.headers, body, takes)).await;
+            let form = received.map_err(|_| form::too_slow(limit))??;
             form.check_key(&secret.form_key())?;
             sent = form.sent_to(parts.uri.path());
             parts.extensions.insert(Ours(form));
@@ -167,7 +168,7 @@ impl Gate {
     }
 }
 
-pub fn too_slow(limit: Duration) -> Problem {
+fn too_slow(limit: Duration) -> Problem {
     let detail = format!("It took longer than {} s. Look whether it happened before you do it again.", limit.as_secs());
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "out_of_time", detail)
 }

@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use super::form::{self, Form, KEY_FIELD};
-use super::gate::{self, Ours, Visitor};
+use super::form::{self, Form, KEY_FIELD, Takes};
+use super::gate::{Ours, Visitor};
 use super::page::{self, Asked, Theme};
 use super::{Console, Shared};
 use crate::api::problem::{Answer, Problem};
@@ -165,8 +165,8 @@ pub fn no_random(error: String) -> Problem {
 /// A form from before any session.
 async fn form_before(console: &Console, headers: &HeaderMap, body: Body) -> Answer<Form> {
     form::check_site(headers, console.public_url.as_ref())?;
-    let received = tokio::time::timeout(FORM_TIME_MAX, Form::received(headers, body, false)).await;
-    let form = received.map_err(|_| gate::too_slow(FORM_TIME_MAX))??;
+    let received = tokio::time::timeout(FORM_TIME_MAX, Form::received(headers, body, Takes::SignIn)).await;
+    let form = received.map_err(|_| form::too_slow(FORM_TIME_MAX))??;
     form.check_key(cookie(headers, BEFORE).unwrap_or_default())?;
     Ok(form)
 }

@@ -46,3 +46,19 @@ async fn a_head_without_an_end_is_cut_off() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_a_stranger_is_waited_for_no_longer_than_it_takes_to_send_one() {
+    TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
+        let served = installed(db).await.serve(&[]);
+        served.until_ready_is(200);
+        let head = "POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nContent-Type: \
+                    application/x-www-form-urlencoded\r\nConnection: close\r\n\r\nname=";
+        let mut stream = connect(&served, head);
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("nothing was done"), "{answer}");
+    })
+    .await;
+}

@@ -88,7 +88,7 @@ struct TemplateAsked {
     #[schema(min_length = 1, max_length = 4096, example = "debit_age > 90")]
     filter: String,
     /// When a campaign is made: minute, hour, day of the month, month and weekday.
-    #[schema(example = "0 2 1 * *")]
+    #[schema(max_length = 1000, example = "0 2 1 * *")]
     cron: String,
     /// The IANA zone that it is read in; the company's, unless said.
     #[schema(example = "America/Denver")]

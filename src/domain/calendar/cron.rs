@@ -16,11 +16,15 @@ pub struct Cron {
 }
 
 impl Cron {
+    /// In bytes. One that names each minute and each hour is a quarter of it.
+    pub const LENGTH_MAX: usize = 1_000;
+
     /// An expression of six or seven fields, seconds first.
     ///
     /// # Errors
     /// A sentence: it can't be read, or it never fires.
     pub fn parse(text: &str) -> Result<Self, String> {
+        check_length(text)?;
         let schedule = Schedule::from_str(text).map_err(|error| {
             format!(
                 "`{text}` is not a cron expression with seconds, such as `*/30 * * * * *`: {}",
@@ -46,6 +50,7 @@ impl Cron {
     /// # Errors
     /// A sentence: which field can't be read.
     pub fn parse_user(text: &str) -> Result<Self, String> {
+        check_length(text)?;
         let text = text.trim();
         let fields: Vec<&str> = text.split_whitespace().collect();
         let (second, [minute, hour, day, month, weekday], year) = match *fields.as_slice() {
@@ -115,6 +120,13 @@ impl Cron {
         let before = self.schedule.after(&local).rev();
         before.map(|local| first_instant(local.naive_utc(), zone)).find(|fires_at| *fires_at <= until)
     }
+}
+
+fn check_length(text: &str) -> Result<(), String> {
+    if text.len() > Cron::LENGTH_MAX {
+        return Err(format!("a cron expression has at most {} letters", Cron::LENGTH_MAX));
+    }
+    Ok(())
 }
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{encoded, get, later, post, send};
-use crate::behaviour::{ACCOUNTS, DEBITS, both_pairs, installed, with_a_family};
+use crate::behaviour::{ACCOUNTS, DEBITS, both_pairs, header, installed, with_a_family};
 use crate::http::Request;
 use crate::program::{DEADLINE, Program};
 use crate::support::database::{Engine, PROBE_TOKEN, TestDatabase};
@@ -366,8 +366,4 @@ async fn the_token_may_come_as_a_password() {
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("disconnectd_"));
     })
     .await;
-}
-
-fn header(file: &str) -> String {
-    file.split_inclusive('\n').next().unwrap_or_default().to_owned()
 }
