@@ -89,6 +89,8 @@ pub struct Config {
     pub log: LogConfig,
     /// None: they are off.
     pub traces: Option<TracesConfig>,
+    /// A sentence for each thing that all programs of the machine are told of traces and this one can't follow.
+    pub traces_passed_over: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -245,6 +247,8 @@ pub struct Environment {
     pub otlp_endpoint: Option<String>,
     /// `OTEL_SERVICE_NAME`
     pub service_name: Option<String>,
+    /// `OTEL_SDK_DISABLED`
+    pub otel_disabled: Option<String>,
 }
 
 impl Environment {
@@ -282,6 +286,7 @@ impl Environment {
             otlp_traces_endpoint: variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")?,
             otlp_endpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT")?,
             service_name: variable("OTEL_SERVICE_NAME")?,
+            otel_disabled: variable("OTEL_SDK_DISABLED")?,
         })
     }
 }
@@ -389,7 +394,7 @@ impl Config {
             "json" => true,
             other => return Err(invalid(in_file("log.format"), format!("`{other}` is neither `text` nor `json`"))),
         };
-        let traces =
+        let (traces, traces_passed_over) =
             traces::resolve(&file.traces, environment).map_err(|traces::Wrong { place, in_file: is, error }| {
                 invalid(if is { in_file(place) } else { Place { name: place.to_owned(), in_file: false } }, error)
             })?;
@@ -428,6 +433,7 @@ impl Config {
             grace: seconds("shutdown.grace_seconds", file.shutdown.grace_seconds)?,
             log: LogConfig { json, filter: file.log.filter },
             traces,
+            traces_passed_over,
         })
     }
 }

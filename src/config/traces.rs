@@ -38,28 +38,51 @@ pub(super) struct Wrong {
 /// What OTLP adds to a collector's address.
 const PATH: &str = "v1/traces";
 
-/// `None`: they are off.
-pub(super) fn resolve(file: &TracesFile, environment: &Environment) -> Result<Option<TracesConfig>, Wrong> {
+/// `None`: they are off. What is wrong in a variable of the standard's, which is meant for every program there, stops nobody:
+/// it is passed over, with a sentence.
+pub(super) fn resolve(
+    file: &TracesFile,
+    environment: &Environment,
+) -> Result<(Option<TracesConfig>, Vec<String>), Wrong> {
     if !(0.0..=1.0).contains(&file.ratio) {
         let error = format!("{} is no share; it goes from 0 (none) to 1 (all)", file.ratio);
         return Err(Wrong { place: "traces.ratio", in_file: true, error });
     }
+    if environment.otel_disabled.as_ref().is_some_and(|disabled| disabled.trim().eq_ignore_ascii_case("true")) {
+        return Ok((None, Vec::new()));
+    }
     // Ours before the standard's, and the environment before the file. Of the standard's, one is for traces alone and is
     // not added to.
     let given = [
-        (environment.traces_endpoint.as_deref(), "DISCONNECTD_TRACES_ENDPOINT", false, false),
-        (environment.otlp_traces_endpoint.as_deref(), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", false, true),
-        (environment.otlp_endpoint.as_deref(), "OTEL_EXPORTER_OTLP_ENDPOINT", false, false),
-        (file.endpoint.as_deref(), "traces.endpoint", true, false),
+        (environment.traces_endpoint.as_deref(), "DISCONNECTD_TRACES_ENDPOINT", Whose::Ours { in_file: false }),
+        (
+            environment.otlp_traces_endpoint.as_deref(),
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            Whose::Everybodys { is_whole: true },
+        ),
+        (environment.otlp_endpoint.as_deref(), "OTEL_EXPORTER_OTLP_ENDPOINT", Whose::Everybodys { is_whole: false }),
+        (file.endpoint.as_deref(), "traces.endpoint", Whose::Ours { in_file: true }),
     ];
-    let Some((text, place, in_file, is_whole)) =
-        given.into_iter().find_map(|(text, place, in_file, is_whole)| Some((text?, place, in_file, is_whole)))
-    else {
-        return Ok(None);
-    };
-    let endpoint = parse(text, is_whole).map_err(|error| Wrong { place, in_file, error })?;
-    let service_name = environment.service_name.clone().unwrap_or_else(|| "disconnectd".into());
-    Ok(Some(TracesConfig { endpoint, ratio: file.ratio, service_name }))
+    let mut passed_over = Vec::new();
+    for (text, place, whose) in given {
+        let Some(text) = text else { continue };
+        match (parse(text, matches!(whose, Whose::Everybodys { is_whole: true })), whose) {
+            (Ok(endpoint), _) => {
+                let service_name = environment.service_name.clone().unwrap_or_else(|| "disconnectd".into());
+                return Ok((Some(TracesConfig { endpoint, ratio: file.ratio, service_name }), passed_over));
+            }
+            (Err(error), Whose::Ours { in_file }) => return Err(Wrong { place, in_file, error }),
+            (Err(error), Whose::Everybodys { .. }) => passed_over.push(format!("{place} is passed over: {error}")),
+        }
+    }
+    Ok((None, passed_over))
+}
+
+/// Whose word an address is.
+#[derive(Clone, Copy)]
+enum Whose {
+    Ours { in_file: bool },
+    Everybodys { is_whole: bool },
 }
 
 /// Nothing of it is repeated: it may hold a password.
@@ -91,7 +114,7 @@ mod tests {
     fn endpoint(environment: &Environment, file: &str) -> Result<Option<String>, String> {
         let file: TracesFile = toml::from_str(file).unwrap();
         match resolve(&file, environment) {
-            Ok(config) => Ok(config.map(|config| config.endpoint.to_string())),
+            Ok((config, _)) => Ok(config.map(|config| config.endpoint.to_string())),
             Err(Wrong { place, error, .. }) => Err(format!("{place}: {error}")),
         }
     }
@@ -120,14 +143,33 @@ mod tests {
             ("http://me:secret@host:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
             ("http://host:4318/?key=secret", "behind its path"),
         ] {
-            let environment = Environment { otlp_endpoint: Some(text.into()), ..Environment::default() };
+            let environment = Environment { traces_endpoint: Some(text.into()), ..Environment::default() };
             let error = endpoint(&environment, "").unwrap_err();
-            assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ") && error.contains(part), "{error}");
+            assert!(error.starts_with("DISCONNECTD_TRACES_ENDPOINT: ") && error.contains(part), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
         for ratio in ["1.01", "-0.1", "nan"] {
             let error = endpoint(&Environment::default(), &format!("ratio = {ratio}")).unwrap_err();
             assert!(error.starts_with("traces.ratio: "), "{error}");
         }
+    }
+
+    /// Set for a whole machine, it must not keep a clerk from a disconnect.
+    #[test]
+    fn what_all_programs_are_told_stops_none_of_ours() {
+        let mut environment =
+            Environment { otlp_endpoint: Some("https://secret:4318".into()), ..Environment::default() };
+        let file = TracesFile::default();
+        let Ok((None, passed_over)) = resolve(&file, &environment) else { panic!("it is refused, or taken") };
+        let [sentence] = passed_over.as_slice() else { panic!("{passed_over:?}") };
+        assert!(
+            sentence.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT is passed over: traces are sent over plain"),
+            "{sentence}"
+        );
+        assert!(!sentence.contains("secret"), "{sentence}");
+        let to = |environment: &Environment| endpoint(environment, "endpoint = \"http://file:4318\"").unwrap();
+        assert_eq!(to(&environment).as_deref(), Some("http://file:4318/v1/traces"));
+        environment.otel_disabled = Some("true".into());
+        assert_eq!(to(&environment), None);
     }
 }

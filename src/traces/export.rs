@@ -45,6 +45,9 @@ impl Traces {
     /// # Errors
     /// A sentence.
     pub fn start(config: &Config) -> Result<Option<Self>, String> {
+        for sentence in &config.traces_passed_over {
+            tracing::warn!("{sentence}");
+        }
         let Some(TracesConfig { endpoint, ratio, service_name }) = &config.traces else { return Ok(None) };
         let is_away = Arc::new(AtomicBool::new(false));
         let collector = Collector {
