@@ -245,10 +245,10 @@ pub struct Environment {
     pub otlp_traces_endpoint: Option<String>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`
     pub otlp_endpoint: Option<String>,
-    /// `OTEL_SERVICE_NAME`
-    pub service_name: Option<String>,
     /// `OTEL_SDK_DISABLED`
     pub otel_disabled: Option<String>,
+    /// `OTEL_TRACES_EXPORTER`
+    pub otel_traces_exporter: Option<String>,
 }
 
 impl Environment {
@@ -264,6 +264,8 @@ impl Environment {
                 Err(ConfigError::Invalid { place: name.to_owned(), error: "it is not UTF-8".into(), in_file: false })
             }
         };
+        // Those that are meant for every program of a machine are not for us to complain about.
+        let everybodys = |name: &str| variable(name).ok().flatten();
         // What may be secret can be given by a file, too, as containers are.
         let secret = |name: &str| {
             let place = format!("{name}_FILE");
@@ -283,10 +285,10 @@ impl Environment {
             public_url: variable("DISCONNECTD_PUBLIC_URL")?,
             token: secret("DISCONNECTD_TOKEN")?.map(Secret),
             traces_endpoint: variable("DISCONNECTD_TRACES_ENDPOINT")?,
-            otlp_traces_endpoint: variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")?,
-            otlp_endpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT")?,
-            service_name: variable("OTEL_SERVICE_NAME")?,
-            otel_disabled: variable("OTEL_SDK_DISABLED")?,
+            otlp_traces_endpoint: everybodys("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+            otlp_endpoint: everybodys("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            otel_disabled: everybodys("OTEL_SDK_DISABLED"),
+            otel_traces_exporter: everybodys("OTEL_TRACES_EXPORTER"),
         })
     }
 }
@@ -417,7 +419,12 @@ impl Config {
                 in_flight_max: file.scheduler.in_flight_max,
                 redispatch: Redispatch {
                     base: seconds("scheduler.redispatch_seconds", file.scheduler.redispatch_seconds)?,
-                    max: seconds("scheduler.redispatch_max_seconds", file.scheduler.redispatch_max_seconds)?,
+                    max: within(
+                        "scheduler.redispatch_max_seconds",
+                        file.scheduler.redispatch_max_seconds,
+                        REDISPATCH_MAX_SECONDS,
+                    )
+                    .map(Duration::from_secs)?,
                 },
             },
             worker: WorkerConfig {
@@ -464,6 +471,8 @@ const BATCH_MAX: u64 = 1_000;
 const FAILURES_MAX: u64 = 1_000;
 const LOOPS_MAX: u64 = 256;
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// What is queued and is not done should not be out of sight for longer; the gauge of what came due looks so far ahead.
+const REDISPATCH_MAX_SECONDS: u64 = 3600;
 const LINGER_MAX_MS: u64 = 1_000;
 
 /// What is wrong and in which line, without the line itself: it may hold a password.
@@ -590,6 +599,7 @@ mod tests {
             ("[worker]\nbatch_max = -1", "line 2"),
             ("[scheduler]\nin_flight_max = 0", "x.toml: scheduler.in_flight_max: it must be at least 1"),
             ("[scheduler]\nin_flight_max = 100001", "at most 100000"),
+            ("[scheduler]\nredispatch_max_seconds = 3601", "x.toml: scheduler.redispatch_max_seconds"),
             ("[traces]\nratio = 2", "x.toml: traces.ratio"),
             ("[traces]\nendpoint = \"grpc://secret:4317\"", "x.toml: traces.endpoint"),
         ] {

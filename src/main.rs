@@ -64,10 +64,10 @@ async fn command(config: &Config, verb: Verb, screen: &Screen) -> Exit {
     // What a command itself logs belongs to its answer; these are for someone who asks for more.
     let logs = LogConfig { json: false, filter: "off".into() };
     let begun = telemetry::init_logs(&logs).map_err(CliError::Usage);
-    let begun = begun.and_then(|()| match verb.asks_for_a_disconnect() {
+    let begun = begun.map(|()| match verb.asks_for_a_disconnect() {
         // That they can't be sent is for `serve` to say, and no reason not to do what is asked.
-        Some(name) => Ok((Traces::start(config).unwrap_or_default(), traces::Span::of_command(name))),
-        None => Ok((None, traces::Span::NONE)),
+        Some(name) => (Traces::start(config).unwrap_or_default(), traces::Span::of_command(name)),
+        None => (None, traces::Span::NONE),
     });
     let (traces, measured) = match begun {
         Ok(begun) => begun,

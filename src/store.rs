@@ -235,7 +235,8 @@ pub trait Installations: Send + Sync {
     /// How many events are in each state, how many are overdue, and since when the oldest of them is.
     async fn event_counts(&self) -> StoreResult<EventCounts>;
 
-    /// Of [`Installations::event_counts`] what is not over: the cost does not grow with history.
+    /// Of [`Installations::event_counts`] what is not over. It grows with what is scheduled, queued and failed, and not with
+    /// what was completed or cancelled.
     async fn open_counts(&self) -> StoreResult<OpenCounts>;
 
     /// Closes the connections, after what is under way.

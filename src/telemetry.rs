@@ -151,6 +151,11 @@ fn all() -> Vec<Metric> {
         Metric::histogram("disconnectd_batch_seconds", Unit::Seconds, "From the first lock of a batch to its commit."),
         Metric::histogram("disconnectd_commit_seconds", Unit::Seconds, "The commit of a batch alone."),
         Metric::histogram("disconnectd_batch_events", Unit::Count, "Events in a batch."),
+        Metric::counter(
+            "disconnectd_spans_total",
+            "Spans of traces: begun, taken by the collector, or lost at it; the others wait, or found no room.",
+        )
+        .by("result", ["begun", "exported", "lost"]),
         Metric::gauge("disconnectd_in_flight_events", "Events that this worker has in hand."),
         Metric::gauge("disconnectd_database_up", "1 while the database answers this process, else 0."),
         Metric::gauge("disconnectd_queue_up", "1 while the queue takes and delivers messages here, else 0."),

@@ -58,7 +58,11 @@ impl Span {
             .with_links(links.into_iter().map(|link| Link::with_context(context(link))).collect())
             .with_attributes(attributes(tracer))
             .start_with_context(&tracer.sdk, &parent);
-        Self(span.is_recording().then(|| Box::new(span)))
+        if !span.is_recording() {
+            return Self::NONE;
+        }
+        metrics::counter!("disconnectd_spans_total", "result" => "begun").increment(1);
+        Self(Some(Box::new(span)))
     }
 
     /// Of a request to this process. Its path may hold an account's number, so the route stands for it.
@@ -189,11 +193,11 @@ impl<'a> InHand<'a> {
             LaneKind::Single => {
                 let mut spans = BTreeMap::new();
                 for (position, order) in orders.iter().enumerate().filter(|(_, order)| order.trace.is_some()) {
-                    let span = work.single(lane, order);
+                    // A message may come twice in one batch.
+                    let span = spans.entry(order.event_id).or_insert_with(|| work.single(lane, order));
                     if let Some(context) = span.context() {
                         in_hand.orders.to_mut()[position].trace = Some(context);
                     }
-                    spans.insert(order.event_id, span);
                 }
                 in_hand.spans = Spans::Each(spans);
             }

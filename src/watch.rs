@@ -21,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// At most one part in so many of the time is spent reading: events are counted, and an installation may have millions.
 const SHARE: u32 = 20;
 
+/// However long a look takes, the next one comes after this time.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(600);
+
 /// How long the broker may take to say how much waits.
 const DEPTH_MAX: Duration = Duration::from_secs(2);
 
@@ -81,7 +84,7 @@ impl Watch {
             if let Ok(Ok(depth)) = tokio::time::timeout(DEPTH_MAX, self.queue.depth()).await {
                 show_depth(depth);
             }
-            tokio::time::sleep(LOOK_EVERY.max(begun.elapsed() * SHARE)).await;
+            tokio::time::sleep(LOOK_EVERY.max(begun.elapsed() * SHARE).min(LOOK_AGAIN_MAX)).await;
         }
     }
 

@@ -169,6 +169,12 @@ pub fn require_unpacked(headers: &HeaderMap) -> Answer<()> {
         let packed = unsupported("the body is packed, which is not understood here; send it without Content-Encoding");
         return Err(packed.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
+    Ok(())
+}
+
+/// # Errors
+/// It is not certain that whoever passed the request on sees its end where we do.
+pub fn require_known_coding(headers: &HeaderMap) -> Answer<()> {
     let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
     match *codings.as_slice() {
         [] => Ok(()),
@@ -176,7 +182,7 @@ pub fn require_unpacked(headers: &HeaderMap) -> Answer<()> {
         _ => {
             let detail = "of all transfer codings, chunked alone is understood here; send it so, or with its length";
             let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "unknown_transfer_coding", detail);
-            // Whoever passed it on may see its end elsewhere: nothing behind it is read.
+            // Nothing behind it is read.
             Err(problem.header(header::CONNECTION, HeaderValue::from_static("close")))
         }
     }

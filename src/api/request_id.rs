@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tracing::{Instrument, field};
 
+use super::extract::require_known_coding;
 use super::problem::{self, Problem, Told};
 use crate::domain::trace::TraceParent;
 use crate::traces;
@@ -58,7 +59,10 @@ pub async fn follow(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(Traced(trace));
     async move {
-        let response = caught(next.run(request)).await;
+        let response = match require_known_coding(request.headers()) {
+            Ok(()) => caught(next.run(request)).await,
+            Err(problem) => problem.into_response(),
+        };
         let mut response = problem::written(response, &id);
         harden(&mut response);
         if let Ok(id) = HeaderValue::from_str(&id) {

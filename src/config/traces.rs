@@ -11,8 +11,6 @@ pub struct TracesConfig {
     pub endpoint: Url,
     /// The share of the traces begun here that is kept, from 0 to 1.
     pub ratio: f64,
-    /// What this process is called in them.
-    pub service_name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,7 +46,9 @@ pub(super) fn resolve(
         let error = format!("{} is no share; it goes from 0 (none) to 1 (all)", file.ratio);
         return Err(Wrong { place: "traces.ratio", in_file: true, error });
     }
-    if environment.otel_disabled.as_ref().is_some_and(|disabled| disabled.trim().eq_ignore_ascii_case("true")) {
+    let says =
+        |said: &Option<String>, word: &str| said.as_ref().is_some_and(|said| said.trim().eq_ignore_ascii_case(word));
+    if says(&environment.otel_disabled, "true") || says(&environment.otel_traces_exporter, "none") {
         return Ok((None, Vec::new()));
     }
     // Ours before the standard's, and the environment before the file. Of the standard's, one is for traces alone and is
@@ -68,8 +68,7 @@ pub(super) fn resolve(
         let Some(text) = text else { continue };
         match (parse(text, matches!(whose, Whose::Everybodys { is_whole: true })), whose) {
             (Ok(endpoint), _) => {
-                let service_name = environment.service_name.clone().unwrap_or_else(|| "disconnectd".into());
-                return Ok((Some(TracesConfig { endpoint, ratio: file.ratio, service_name }), passed_over));
+                return Ok((Some(TracesConfig { endpoint, ratio: file.ratio }), passed_over));
             }
             (Err(error), Whose::Ours { in_file }) => return Err(Wrong { place, in_file, error }),
             (Err(error), Whose::Everybodys { .. }) => passed_over.push(format!("{place} is passed over: {error}")),
@@ -171,5 +170,7 @@ mod tests {
         assert_eq!(to(&environment).as_deref(), Some("http://file:4318/v1/traces"));
         environment.otel_disabled = Some("true".into());
         assert_eq!(to(&environment), None);
+        let none = Environment { otel_traces_exporter: Some("none".into()), ..Environment::default() };
+        assert_eq!(to(&none), None);
     }
 }

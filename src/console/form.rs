@@ -36,6 +36,9 @@ const SIGN_IN_MAX: usize = 128 * 1024;
 /// How many fields a form has at most. Each takes far more memory than the two bytes that it may come as.
 const FIELDS_MAX: usize = 20_000;
 
+/// And one that signs in: it has about four.
+const SIGN_IN_FIELDS_MAX: usize = 32;
+
 /// The longest form with a file, in bytes: a million accounts are some 20 MB.
 const UPLOAD_MAX: usize = 256 * 1024 * 1024;
 
@@ -54,6 +57,10 @@ pub enum Takes {
 impl Takes {
     fn length_max(self) -> usize {
         if self == Self::SignIn { SIGN_IN_MAX } else { FORM_MAX }
+    }
+
+    fn fields_max(self) -> usize {
+        if self == Self::SignIn { SIGN_IN_FIELDS_MAX } else { FIELDS_MAX }
     }
 }
 
@@ -101,9 +108,9 @@ impl Form {
             return Err(too_long(length_max));
         }
         let bytes = Limited::new(body, length_max).collect().await.map_err(|_| too_long(length_max))?.to_bytes();
-        let fields: Vec<_> = form_urlencoded::parse(&bytes).into_owned().take(FIELDS_MAX + 1).collect();
-        if fields.len() > FIELDS_MAX {
-            return Err(too_many());
+        let fields: Vec<_> = form_urlencoded::parse(&bytes).into_owned().take(takes.fields_max() + 1).collect();
+        if fields.len() > takes.fields_max() {
+            return Err(too_many(takes.fields_max()));
         }
         Ok(Self { fields, ..Self::default() })
     }
@@ -123,7 +130,7 @@ impl Form {
         let (mut form, mut left, mut fields_left) = (Self::default(), FORM_MAX, FIELDS_MAX);
         while let Some(mut part) = parts.next_field().await.map_err(|error| unreadable(&error))? {
             unread.is_read();
-            fields_left = fields_left.checked_sub(1).ok_or_else(too_many)?;
+            fields_left = fields_left.checked_sub(1).ok_or_else(|| too_many(FIELDS_MAX))?;
             let name = part.name().unwrap_or_default().to_owned();
             if part.file_name().is_some() {
                 // A file that was not chosen comes as an empty one.
@@ -232,8 +239,8 @@ fn too_long(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
-fn too_many() -> Problem {
-    let detail = format!("The form has more than {FIELDS_MAX} fields; nothing was done.");
+fn too_many(most: usize) -> Problem {
+    let detail = format!("The form has more than {most} fields; nothing was done.");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 

@@ -13,11 +13,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry::trace::{Link, SpanKind, TraceId, TracerProvider};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::resource::EnvResourceDetector;
+use opentelemetry_sdk::trace::{self, Sampler, SamplingResult, SdkTracerProvider, ShouldSample, SpanData};
 use tokio::runtime::Handle;
 
 use super::{ProcessTracer, TRACER};
@@ -48,7 +50,7 @@ impl Traces {
         for sentence in &config.traces_passed_over {
             tracing::warn!("{sentence}");
         }
-        let Some(TracesConfig { endpoint, ratio, service_name }) = &config.traces else { return Ok(None) };
+        let Some(TracesConfig { endpoint, ratio }) = &config.traces else { return Ok(None) };
         let is_away = Arc::new(AtomicBool::new(false));
         let collector = Collector {
             http: Client::builder(TokioExecutor::new()).build_http(),
@@ -66,14 +68,9 @@ impl Traces {
             .build()
             .map_err(|error| format!("traces can't be sent: {error}"))?;
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
+            .with_batch_exporter(Counted(exporter))
             .with_sampler(Sampler::ParentBased(Box::new(Share(*ratio))))
-            .with_resource(
-                Resource::builder()
-                    .with_service_name(service_name.clone())
-                    .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-                    .build(),
-            )
+            .with_resource(this_process())
             .build();
         let tracer = ProcessTracer {
             sdk: provider.tracer("disconnectd"),
@@ -119,6 +116,46 @@ impl ShouldSample for Share {
         let follows = links.iter().any(|link| link.span_context.is_sampled());
         let sampler = if follows { Sampler::AlwaysOn } else { Sampler::TraceIdRatioBased(self.0) };
         sampler.should_sample(parent, trace, name, kind, attributes, links)
+    }
+}
+
+/// What the environment says of this process (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), and which one it is.
+fn this_process() -> Resource {
+    let told = Resource::builder_empty().with_detector(Box::new(EnvResourceDetector::new())).build();
+    let name = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.trim().is_empty());
+    let name = name.or_else(|| told.get(&Key::new("service.name")).map(|name| name.to_string()));
+    let instance = told.get(&Key::new("service.instance.id")).map(|instance| instance.to_string());
+    let this_one = || format!("{}:{}", whoami::hostname().unwrap_or_default(), std::process::id());
+    Resource::builder()
+        .with_service_name(name.unwrap_or_else(|| "disconnectd".to_owned()))
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.instance.id", instance.unwrap_or_else(this_one)))
+        .build()
+}
+
+/// So that holes in traces have a reason: what was begun and was neither taken nor lost here waits, or found no room.
+#[derive(Debug)]
+struct Counted(SpanExporter);
+
+impl trace::SpanExporter for Counted {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = batch.len() as u64;
+        let exported = self.0.export(batch).await;
+        let result = if exported.is_ok() { "exported" } else { "lost" };
+        metrics::counter!("disconnectd_spans_total", "result" => result).increment(count);
+        exported
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
     }
 }
 

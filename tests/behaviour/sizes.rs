@@ -175,7 +175,12 @@ async fn heads_that_have_no_end_take_little_memory() {
                 stream
             })
             .collect();
-        // They are taken in their order: when this one is answered, so is what came before.
+        for mut stream in &streams {
+            stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
+            let ended = stream.read(&mut [0; 1]);
+            let is_late = |error: &Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            assert!(!ended.is_err_and(|error| is_late(&error)), "a head without an end is read on and on");
+        }
         served.request("GET", "/api/v1/accounts").answer().is(200);
         let grown = peak(&served).saturating_sub(floor);
         assert!(grown < MEMORY_MAX, "the process took {grown} KiB for {} heads", streams.len());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{both_pairs, with_a_family};
 use crate::program::{DEADLINE, Served};
 use crate::support::collector::{Collector, Look};
-use crate::support::database::{Engine, TestDatabase};
+use crate::support::database::{Engine, PROBE_TOKEN, TestDatabase};
 use crate::support::wait_until;
 
 both_pairs!(
@@ -20,6 +20,7 @@ both_pairs!(
     a_failure_and_its_retry_are_in_the_same_trace,
     a_batch_of_a_campaign_is_linked_to_who_sent_it,
     what_is_no_trace_or_is_not_sampled_does_no_harm,
+    nothing_that_is_asked_is_in_a_trace,
     a_collector_that_takes_nothing_costs_a_line,
     without_a_collector_nothing_is_kept,
 );
@@ -271,6 +272,37 @@ async fn a_collector_that_takes_nothing_costs_a_line(db: &TestDatabase) {
         assert_eq!(code, Some(0), "{log}");
         assert!(begun.elapsed() < STOP_MAX, "it took {:?}: {log}", begun.elapsed());
     }
+}
+
+/// What may hold something of a customer or of a user: paths, queries, forms, bodies, headers, methods.
+async fn nothing_that_is_asked_is_in_a_trace(db: &TestDatabase) {
+    let collector = Collector::start().await;
+    let served = collector.traces(with_a_family(db).await).serve(&[]);
+    served.until_ready_is(200);
+    let asked: [(&str, &str, &str, &[u8]); 7] = [
+        ("GET", "/api/v1/accounts?search=Miller", "text/plain", b""),
+        ("GET", "/api/v1/accounts/1001", "text/plain", b""),
+        ("GET", "/nowhere/1002", "text/plain", b""),
+        ("MILLER", "/api/v1/accounts/1003", "text/plain", b""),
+        ("GET", "/sign-in?to=/accounts/1001", "text/plain", b""),
+        ("POST", "/sign-in", "application/x-www-form-urlencoded", b"name=clerk&password=hunter2hunter2"),
+        (
+            "POST",
+            "/api/v1/imports/debits",
+            "text/csv",
+            b"account_number,reference,description,amount,tax,charged_on\n1001,r-77,Miller,1234.56,,2026-11-12\n",
+        ),
+    ];
+    let count = asked.len();
+    for (method, path, kind, body) in asked {
+        let request = served.request(method, path).header("traceparent", &TRACE.to_string());
+        request.header("Cookie", "disconnectd_session=a-session").body(kind, body).answer();
+    }
+    collector.until(TRACE.trace_id, count).await;
+    collector.holds_none_of(&PERSONAL);
+    collector.holds_none_of(&["hunter2", "a-session", PROBE_TOKEN, "1234.56", "r-77", "search=", "nowhere"]);
+    let begun = served.ask("/metrics").expect("it answers").1;
+    assert!(begun.contains(&format!("disconnectd_spans_total{{result=\"begun\"}} {count}")), "{begun}");
 }
 
 async fn without_a_collector_nothing_is_kept(db: &TestDatabase) {

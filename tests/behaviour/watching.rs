@@ -27,12 +27,13 @@ const OF_THE_MOMENT: [&str; 4] = [
     "disconnectd_looked_at_timestamp_seconds",
 ];
 
-const ALERTS: [&str; 6] = [
+const ALERTS: [&str; 7] = [
     "DisconnectdEventsWait",
     "DisconnectdNotServing",
     "DisconnectdEventsFail",
     "DisconnectdDeadLetters",
     "DisconnectdCampaignPausedItself",
+    "DisconnectdGivenUp",
     "DisconnectdSeesNothing",
 ];
 

@@ -51,7 +51,9 @@ impl Collector {
 
     /// The program with its traces sent here, soon, so that tests wait for nothing.
     pub fn traces(&self, program: Program) -> Program {
-        program.with("OTEL_EXPORTER_OTLP_ENDPOINT", self.url()).with("OTEL_BSP_SCHEDULE_DELAY", "50")
+        let program = program.with("OTEL_EXPORTER_OTLP_ENDPOINT", self.url()).with("OTEL_BSP_SCHEDULE_DELAY", "50");
+        // The process's number may be one that is looked for.
+        program.with("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=one")
     }
 
     /// From now on it takes nothing, or does again.

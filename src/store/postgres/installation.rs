@@ -271,8 +271,8 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
     Ok(EventCounts { open, completed, cancelled })
 }
 
-/// A single event that is due and waits for no retry is looked at again within minutes: so those that came due are found
-/// among the ones that come next, however many there are for later.
+/// A single event that is due and waits for no retry is looked at again within an hour (`redispatch_max_seconds`): so those
+/// that came due are found among the ones that come next, however many there are for later.
 async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
     let found = sqlx::query(
         "/* event counts: of what is open */
@@ -289,7 +289,7 @@ async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
                 (select min(due_at) as since
                    from disconnect_events
                   where state in ('scheduled', 'queued') and lane = 0 and (failures = 0 or state = 'queued')
-                    and next_at <= statement_timestamp() + interval '10 minutes'
+                    and next_at <= statement_timestamp() + interval '61 minutes'
                     and due_at <= statement_timestamp()) d",
     )
     .fetch_one(db)

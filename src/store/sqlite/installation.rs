@@ -169,9 +169,9 @@ impl Installations for SqliteStore {
     }
 }
 
-/// A single event that is due and waits for no retry is looked at again within minutes: so those that came due are found
-/// among the ones that come next, however many there are for later.
-const LOOKED_AT_WITHIN: TimeDelta = TimeDelta::minutes(10);
+/// A single event that is due and waits for no retry is looked at again within an hour (`redispatch_max_seconds`): so those
+/// that came due are found among the ones that come next, however many there are for later.
+const LOOKED_AT_WITHIN: TimeDelta = TimeDelta::minutes(61);
 
 async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResult<OpenCounts> {
     let states = sqlx::query(

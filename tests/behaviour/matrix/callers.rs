@@ -12,6 +12,7 @@ use crate::behaviour::{ACCOUNTS, header, with_a_family};
 use crate::http::Request;
 use crate::program::Served;
 use crate::support::database::TestDatabase;
+use crate::support::rows::debit;
 use crate::support::scenario::clerk;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,9 @@ impl Callers {
             assert_eq!(scheduled(&program, number, "2099-12-01"), event);
         }
         assert_eq!(failed(db, &program, "2004").await, "3");
+        // Invoice 1.
+        db.debits([debit("2008", "november", "10.00")]).await;
+        db.disconnected("2008").await;
         for number in ["2003", "2005"] {
             program.write("list.csv", format!("account_number\n{number}\n"));
             let arguments = ["campaign", "create", "--name", number, "--accounts", "list.csv", "--children", "keep"];

@@ -157,8 +157,16 @@ fn framings() -> Vec<Case> {
             vec![(hidden.clone().into_bytes(), 1)],
             &[Some(404)],
         ),
+        // The chunks decide, and the connection ends.
         chunked_and("behind both lengths", &length(5), unknown),
         behind("behind both, the other way round", &(CHUNKED.to_owned() + &length(5)), "0\r\n\r\n", unknown),
+        behind("behind both, of somebody known", &(with(CHUNKED) + &length(5)), "2\r\n[]\r\n0\r\n\r\n", &[Some(422)]),
+        case(
+            "another coding, of nobody",
+            head("GET", "/api/v1/nowhere", "Transfer-Encoding: gzip, chunked\r\n"),
+            vec![(format!("0\r\n\r\n{hidden}").into_bytes(), 1)],
+            &[Some(501)],
+        ),
         behind("two lengths", &with("Content-Length: 2\r\nContent-Length: 200\r\n"), "{}", MALFORMED),
         behind("two in one", &with("Content-Length: 2, 200\r\n"), "{}", MALFORMED),
         behind("a length with a sign", &with("Content-Length: +2\r\n"), "{}", MALFORMED),
@@ -309,6 +317,7 @@ fn forms(session: &str, form_key: &str) -> Vec<Case> {
     let packed = |head: &str| head.to_owned() + "Content-Encoding: gzip\r\n";
     vec![
         sign_in("100,000 fields of a stranger", fields(100_000)),
+        sign_in("33 fields of a stranger", fields(33)),
         sign_in("a stranger's form of 1 MB", "x".repeat(MB)),
         new("100,000 fields", FORM, format!("form_key={form_key}&{}", fields(100_000)), TOO_LARGE),
         new("a form of 1 MB", FORM, "x".repeat(MB), TOO_LARGE),
