@@ -131,7 +131,7 @@ fn all() -> Vec<Metric> {
         )
         .by("next", Verdict::NAMES),
         Metric::counter("disconnectd_stale_deliveries_total", "Deliveries of events that were not queued any more."),
-        Metric::counter("disconnectd_batches_split_total", "Batches that failed and ran one by one."),
+        Metric::counter("disconnectd_batches_split_total", "Batches that failed and ran again in smaller ones."),
         Metric::counter("disconnectd_worker_panics_total", "Worker loops that ended by themselves."),
         Metric::counter(
             "disconnectd_queue_rejected_total",
@@ -191,7 +191,7 @@ fn all() -> Vec<Metric> {
 /// A sentence, where they are installed already.
 pub fn init_metrics() -> Result<PrometheusHandle, String> {
     const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-    const EVENTS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+    const EVENTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_events".into()), &EVENTS))

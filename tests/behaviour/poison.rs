@@ -58,7 +58,7 @@ async fn a_panic_fails_its_own_event_and_no_other() {
     .await;
 }
 
-/// DESIGN 3, worker 3: a batch that fails runs one by one, so that one account's trouble stays its own.
+/// DESIGN 3, worker 3: a batch that fails runs again in smaller ones, so that one account's trouble stays its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_read_holds_up_nobody_of_its_batch() {
     TestDatabase::run(Engine::Sqlite, async |db: &TestDatabase| {
