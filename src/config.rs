@@ -186,7 +186,7 @@ impl Default for SchedulerFile {
 #[serde(deny_unknown_fields, default)]
 struct WorkerFile {
     loops: Option<usize>,
-    batch_max: usize,
+    batch_max: Option<usize>,
     linger_ms: u64,
     failures_max: i32,
     retry_seconds: u64,
@@ -195,7 +195,7 @@ struct WorkerFile {
 
 impl Default for WorkerFile {
     fn default() -> Self {
-        Self { loops: None, batch_max: 64, linger_ms: 2, failures_max: 8, retry_seconds: 5, retry_max_seconds: 3600 }
+        Self { loops: None, batch_max: None, linger_ms: 2, failures_max: 8, retry_seconds: 5, retry_max_seconds: 3600 }
     }
 }
 
@@ -387,7 +387,7 @@ impl Config {
         within("database.max_connections", file.database.max_connections.into(), CONNECTIONS_MAX)?;
         within("scheduler.claim_max", file.scheduler.claim_max.into(), CLAIM_MAX)?;
         within("scheduler.in_flight_max", file.scheduler.in_flight_max.into(), IN_FLIGHT_MAX)?;
-        within("worker.batch_max", file.worker.batch_max as u64, BATCH_MAX)?;
+        within("worker.batch_max", file.worker.batch_max.unwrap_or(1) as u64, BATCH_MAX)?;
         within("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0), FAILURES_MAX)?;
         within("worker.loops", file.worker.loops.unwrap_or(1) as u64, LOOPS_MAX)?;
         let seconds = |key: &str, value: u64| within(key, value, SECONDS_MAX).map(Duration::from_secs);
@@ -400,8 +400,9 @@ impl Config {
             traces::resolve(&file.traces, environment).map_err(|traces::Wrong { place, in_file: is, error }| {
                 invalid(if is { in_file(place) } else { Place { name: place.to_owned(), in_file: false } }, error)
             })?;
-        // SQLite has one writer, so that more loops would only wait for each other.
-        let loops = file.worker.loops.unwrap_or(if matches!(database, DatabaseUrl::Sqlite(_)) { 1 } else { 3 });
+        // SQLite has one writer, so that more loops would only wait for each other, and all of them for the disk at each
+        // commit.
+        let (loops, batch_max) = if matches!(database, DatabaseUrl::Sqlite(_)) { (1, 256) } else { (3, 64) };
         Ok(Self {
             database,
             database_is_given,
@@ -428,8 +429,8 @@ impl Config {
                 },
             },
             worker: WorkerConfig {
-                loops,
-                batch_max: file.worker.batch_max,
+                loops: file.worker.loops.unwrap_or(loops),
+                batch_max: file.worker.batch_max.unwrap_or(batch_max),
                 linger: Duration::from_millis(file.worker.linger_ms.min(LINGER_MAX_MS)),
                 retry: RetryPolicy {
                     base: seconds("worker.retry_seconds", file.worker.retry_seconds)?,
@@ -543,6 +544,7 @@ mod tests {
         assert_eq!(config.queue, QueueUrl::Memory);
         assert!(config.http_listen.ip().is_loopback());
         assert!(!config.database_is_given);
+        assert_eq!((config.worker.loops, config.worker.batch_max), (1, 256));
     }
 
     #[test]
@@ -622,7 +624,7 @@ mod tests {
         };
         let config = Config::resolve(File::default(), "", &environment).unwrap();
         assert_eq!(config.http_listen.port(), 0);
-        assert_eq!(config.worker.loops, 3);
+        assert_eq!((config.worker.loops, config.worker.batch_max), (3, 64));
         assert!(config.token.is_some());
         assert!(!format!("{config:?}").contains("secret"));
     }

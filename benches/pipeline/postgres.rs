@@ -12,7 +12,7 @@ use sqlx::{Connection, PgPool};
 use tokio::task::JoinSet;
 use url::Url;
 
-use crate::{BATCH, run_pipeline};
+use crate::{BATCH, Trouble, run_pipeline};
 
 /// As many as the worker has loops.
 const WRITERS: usize = 3;
@@ -85,12 +85,19 @@ impl Server {
         Ok(self.database(ROUND))
     }
 
-    pub async fn pipeline(&self, events: usize) -> Result<f64> {
+    pub async fn pipeline(&self, events: usize, trouble: Trouble) -> Result<f64> {
         let url = self.fresh().await?;
+        if trouble != Trouble::None {
+            let mut connection = PgConnection::connect(&url).await?;
+            for statement in Trouble::STATEMENTS {
+                sqlx::raw_sql(statement).execute(&mut connection).await?;
+            }
+            connection.close().await?;
+        }
         let store = Arc::new(PostgresStore::connect(&url, 10)?);
         let installation = store.installation().await?;
         let queue = Arc::new(RabbitQueue::new(&self.amqp, &installation.id)?);
-        let took = run_pipeline(store.clone(), queue, &url, events).await?;
+        let took = run_pipeline(store.clone(), queue, &url, events, trouble).await?;
         store.close().await;
         Ok(took)
     }

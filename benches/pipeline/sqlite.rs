@@ -12,7 +12,7 @@ use disconnectd::store::sqlite::SqliteStore;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::{BATCH, run_pipeline};
+use crate::{Trouble, run_pipeline};
 
 /// A folder with the file that each round starts from. Removed in the end.
 pub struct File {
@@ -81,22 +81,29 @@ impl File {
         Ok(())
     }
 
-    pub async fn pipeline(&self, events: usize) -> Result<f64> {
+    pub async fn pipeline(&self, events: usize, trouble: Trouble) -> Result<f64> {
         self.fresh()?;
         let url = self.url("round");
+        if trouble != Trouble::None {
+            let mut connection = self.connect("round").await?;
+            for statement in Trouble::STATEMENTS {
+                sqlx::raw_sql(statement).execute(&mut connection).await?;
+            }
+            connection.close().await?;
+        }
         let store = Arc::new(SqliteStore::open(&url, Clock::system()).await?);
-        let took = run_pipeline(store.clone(), Arc::new(MemoryQueue::new()), &url, events).await?;
+        let took = run_pipeline(store.clone(), Arc::new(MemoryQueue::new()), &url, events, trouble).await?;
         store.close().await;
         Ok(took)
     }
 
     /// The rows of the same disconnects, and nothing else: no claim, nothing read.
-    pub async fn bare_rows(&self, events: usize) -> Result<f64> {
+    pub async fn bare_rows(&self, events: usize, batch: usize) -> Result<f64> {
         self.fresh()?;
         let mut connection = self.connect("round").await?;
         let ids: Vec<i64> = (1..=i64::try_from(events)?).collect();
         let begun = Instant::now();
-        for batch in ids.chunks(BATCH) {
+        for batch in ids.chunks(batch) {
             write(&mut connection, batch).await?;
         }
         let took = begun.elapsed().as_secs_f64();
