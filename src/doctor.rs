@@ -150,7 +150,7 @@ const LAG_MAX_S: f64 = 60.0;
 const DUE_MAX_S: f64 = 600.0;
 
 fn backlog(counts: &OpenCounts) -> (Finding, String) {
-    let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds } = counts;
+    let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds, .. } = counts;
     let mut message = format!("{scheduled} scheduled, {queued} queued, {failed} failed");
     let mut finding = Finding::Ok;
     if *failed > 0 {

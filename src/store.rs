@@ -290,6 +290,8 @@ pub struct OpenCounts {
     pub lag_seconds: f64,
     /// How long ago the oldest single disconnect came due that is open and waits for no retry, in seconds; 0 without any.
     pub oldest_due_seconds: f64,
+    /// How often the queued event was handed to the queue that was most often, since it was last scheduled; 0 without any.
+    pub dispatches_max: i32,
 }
 
 /// Accounts and what hangs on them.

@@ -170,6 +170,10 @@ fn all() -> Vec<Metric> {
             "How long ago the oldest single disconnect came due that is open and waits for no retry, however often it was tried.",
         )
         .in_seconds(),
+        Metric::gauge(
+            "disconnectd_dispatches_max",
+            "How often the queued event was handed to the queue that was most often, since it was last scheduled.",
+        ),
         Metric::gauge("disconnectd_events", "Events that are open or have failed, by state.")
             .by("state", watch::STATES.map(State::as_str)),
         Metric::gauge("disconnectd_queue_messages", "Messages ready in each queue.").by("queue", watch::QUEUES),

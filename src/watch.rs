@@ -102,13 +102,14 @@ impl Watch {
 
 #[expect(clippy::cast_precision_loss, reason = "nobody has so many events that it matters")]
 fn show_events(counts: &OpenCounts) {
-    let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds } = counts;
+    let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds, dispatches_max } = counts;
     for (state, count) in STATES.into_iter().zip([scheduled, queued, failed]) {
         metrics::gauge!("disconnectd_events", "state" => state.as_str()).set(*count as f64);
     }
     metrics::gauge!("disconnectd_overdue_events").set(*overdue as f64);
     metrics::gauge!("disconnectd_due_lag_seconds").set(*lag_seconds);
     metrics::gauge!("disconnectd_oldest_due_seconds").set(*oldest_due_seconds);
+    metrics::gauge!("disconnectd_dispatches_max").set(*dispatches_max);
 }
 
 fn show_servers(servers: &[ServerSeen]) {

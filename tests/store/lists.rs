@@ -341,6 +341,11 @@ async fn what_is_taken_up_again_and_again_is_known_by_its_due_date(db: &TestData
     assert!((oldest().await - 20.0).abs() < f64::EPSILON);
     came_due(retried, 60, "").await;
     assert!((oldest().await - 60.0).abs() < f64::EPSILON, "the broker refuses it each time, say");
+    // And how often it was tried, whoever asked for it: of a campaign's events none has a due date of its own.
+    assert_eq!(db.store.open_counts().await.unwrap().dispatches_max, 1);
+    db.sql(&format!("update disconnect_events set lane = 7, dispatches = 9 where id = {queued}")).await;
+    db.sql(&format!("update disconnect_events set dispatches = 12 where id = {retried}")).await;
+    assert_eq!(db.store.open_counts().await.unwrap().dispatches_max, 9, "of those that are queued");
 }
 
 async fn a_calendar_counts_what_is_due_between_instants(db: &TestDatabase) {

@@ -276,12 +276,14 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
 async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
     let found = sqlx::query(
         "/* event counts: of what is open */
-         select s.*, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds,
+         select s.*, q.dispatches_max, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds,
                 coalesce(extract(epoch from clock_timestamp() - d.since), 0)::float8 as oldest_due_seconds
            from (select count(*) filter (where state = 'scheduled') as scheduled,
                         count(*) filter (where state = 'queued') as queued,
                         count(*) filter (where state = 'failed') as failed
                    from disconnect_events where state in ('scheduled', 'queued', 'failed')) s,
+                (select coalesce(max(dispatches), 0) as dispatches_max
+                   from disconnect_events where state = 'queued') q,
                 (select count(*) as overdue, min(next_at) as since
                    from disconnect_events
                   where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
@@ -301,6 +303,7 @@ async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
         overdue: found.try_get("overdue")?,
         lag_seconds: found.try_get("lag_seconds")?,
         oldest_due_seconds: found.try_get("oldest_due_seconds")?,
+        dispatches_max: found.try_get("dispatches_max")?,
     })
 }
 

@@ -203,7 +203,14 @@ async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResu
     )
     .bind(at(now))
     .bind(at(now + LOOKED_AT_WITHIN))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
+    .await
+    .map_err(failure)?;
+    let dispatches_max = sqlx::query_scalar(
+        "/* event counts: the most dispatches */
+         select coalesce(max(dispatches), 0) from disconnect_events where state = 'queued'",
+    )
+    .fetch_one(&mut *db)
     .await
     .map_err(failure)?;
     let seconds_since = |since: Option<DateTime<Utc>>| {
@@ -216,6 +223,7 @@ async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResu
         overdue: get(&waiting, "events")?,
         lag_seconds: seconds_since(get(&waiting, "oldest")?),
         oldest_due_seconds: seconds_since(oldest_due),
+        dispatches_max,
     })
 }
 
