@@ -15,7 +15,6 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use super::row::{FAILURES_MAX, Row};
-use crate::program::DEADLINE;
 use crate::support::both_engines;
 use crate::support::database::TestDatabase;
 use crate::support::rows::{account, debit};
@@ -29,6 +28,12 @@ const HISTORIES: u32 = 40;
 const STEPS_MAX: usize = 25;
 
 const ACCOUNTS: usize = 2;
+
+/// How long a command that was refused may hold what it had locked.
+const LETS_GO_MAX: Duration = Duration::from_secs(2);
+
+/// A history that goes wrong is made shorter so often; each try may take that long.
+const SHRINKS_MAX: u32 = 16;
 
 /// Nothing comes again by itself while a history runs.
 const LATER: Redispatch = Redispatch { base: Duration::from_secs(3_600), max: Duration::from_secs(3_600) };
@@ -241,7 +246,7 @@ impl<'a> History<'a> {
         let mut expected: Vec<_> = rows.filter_map(|(id, row)| Some(order(*id, row.claim()?))).collect();
         expected.sort_unstable();
         // What is locked is passed over, and a command that was refused lets go of it a moment after its answer.
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + LETS_GO_MAX;
         let mut claimed = Vec::new();
         loop {
             let more = self.db.store.claim(10_000, LATER).await.map_err(|error| error.to_string())?;
@@ -344,7 +349,8 @@ fn ended(executed: &Executed) -> Option<Outcome> {
 }
 
 async fn whatever_is_asked_in_whatever_order_the_store_does_as_the_model(db: &TestDatabase) {
-    let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
+    let config =
+        Config { cases: HISTORIES, failure_persistence: None, max_shrink_iters: SHRINKS_MAX, ..Config::default() };
     let begun = std::cell::Cell::new(0);
     let tried = block_in_place(|| {
         TestRunner::new(config).run(&proptest::collection::vec(step(), 1..=STEPS_MAX), |steps| {
