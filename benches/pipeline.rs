@@ -10,6 +10,7 @@
 mod messages;
 #[path = "pipeline/postgres.rs"]
 mod postgres;
+mod serving;
 #[path = "pipeline/sqlite.rs"]
 mod sqlite;
 
@@ -17,14 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use disconnectd::clock::Clock;
-use disconnectd::config::{Config, Environment};
-use disconnectd::health::Health;
-use disconnectd::queue::{Connectivity, Queue};
-use disconnectd::scheduler::Scheduler;
-use disconnectd::shutdown::Shutdown;
+use disconnectd::queue::Queue;
 use disconnectd::store::Store;
-use disconnectd::worker::Worker;
+
+use self::serving::Serving;
 
 const BATCH: usize = 64;
 
@@ -152,36 +149,14 @@ async fn run_pipeline(
     events: usize,
     trouble: Trouble,
 ) -> Result<f64> {
-    let environment = Environment { database_url: Some(database.to_owned()), ..Environment::default() };
-    let config = Config::load(None, &environment)?;
-    let serving = store.serve("bench").await?;
-    let mut connectivity = queue.connectivity();
-    tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
-
-    let (stop_handle, stop) = Shutdown::new();
-    let health = Arc::new(Health::default());
-    let scheduler = Scheduler {
-        store: store.clone(),
-        queue: queue.clone(),
-        health: health.clone(),
-        clock: Clock::system(),
-        config: config.scheduler,
-        failures_max: config.failures_max,
-    };
-    let worker = Worker::new(store.clone(), health, config.worker);
+    let serving = Serving::begin(store.clone(), queue, database).await?;
     let begun = Instant::now();
-    let tasks = [tokio::spawn(scheduler.run(stop.clone())), tokio::spawn(worker.run(queue.clone(), stop))];
     // Cheap to ask: the index of open events answers it, and it is empty in the end.
     while store.next_due().await?.is_some() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = begun.elapsed().as_secs_f64();
-    stop_handle.stop();
-    for task in tasks {
-        task.await?;
-    }
-    queue.close().await;
-    drop(serving);
+    serving.end().await?;
     let counts = store.event_counts().await?;
     let failing = trouble.failing(events);
     ensure!(usize::try_from(counts.completed)? == events - failing, "not all events completed: {counts:?}");

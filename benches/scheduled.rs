@@ -4,6 +4,7 @@
 mod growth;
 #[path = "scheduled/latency.rs"]
 mod latency;
+mod serving;
 #[path = "scheduled/side.rs"]
 mod side;
 

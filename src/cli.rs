@@ -104,9 +104,11 @@ Environment:
   DISCONNECTD_QUEUE_CA_FILE  whose CAs (PEM) vouch for RabbitMQ, with amqps://
   DISCONNECTD_HTTP_LISTEN    127.0.0.1:8080 (the default), for `serve`
   DISCONNECTD_PUBLIC_URL     where people find the console, if that is behind a proxy
-  DISCONNECTD_TOKEN          a token (see `tokens create`): commands bear its owner's name and may do
-                             what its role allows; without one it is the system's user, who may do
-                             everything
+  DISCONNECTD_TRACES_ENDPOINT
+                             a collector of traces, such as http://127.0.0.1:4318
+  DISCONNECTD_TOKEN          a token (see `tokens create`): commands bear its owner's name and may
+                             do what its role allows; without one it is the system's user, who may
+                             do everything
   DISCONNECTD_DATABASE_URL_FILE, DISCONNECTD_QUEUE_URL_FILE, DISCONNECTD_TOKEN_FILE
                              a file that holds the value, in place of the variable itself
 

@@ -473,6 +473,12 @@ pub struct Redispatch {
     pub max: Duration,
 }
 
+impl Redispatch {
+    /// The longest that `max` may be. What came due and waits for no retry is looked at again within it, and so is found
+    /// among what comes next, however much there is for later: [`Installations::open_counts`] goes by that.
+    pub const LONGEST: Duration = Duration::from_secs(3_600);
+}
+
 /// The scheduler's verbs for lane 0, the single disconnects. For those of campaigns see [`CampaignDispatch`].
 #[async_trait]
 pub trait Dispatch: Send + Sync {

@@ -97,7 +97,7 @@ impl Span {
         Self::begin(name, SpanKind::Internal, parent, BTreeSet::new(), |_| [])
     }
 
-    /// For what follows from it.
+    /// For what follows from it; always sampled, since what is not is not recorded.
     #[must_use]
     pub fn context(&self) -> Option<TraceParent> {
         let context = self.0.as_ref()?.span_context();

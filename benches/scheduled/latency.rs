@@ -12,18 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use chrono::TimeDelta;
 use disconnectd::clock::Clock;
-use disconnectd::config::{Config, Environment};
 use disconnectd::domain::event::{EventId, State};
-use disconnectd::health::Health;
+use disconnectd::queue::Queue;
 use disconnectd::queue::memory::MemoryQueue;
 use disconnectd::queue::rabbitmq::RabbitQueue;
-use disconnectd::queue::{Connectivity, Queue};
-use disconnectd::scheduler::Scheduler;
-use disconnectd::shutdown::Shutdown;
 use disconnectd::store::{Requested, Store};
-use disconnectd::worker::Worker;
 use url::Url;
 
+use crate::serving::Serving;
 use crate::side::Side;
 
 /// Of each kind.
@@ -53,35 +49,11 @@ pub async fn run() -> Result<()> {
 }
 
 async fn measure(engine: &str, mut side: Side, queue: Arc<dyn Queue>) -> Result<()> {
-    let environment = Environment { database_url: Some(side.url.clone()), ..Environment::default() };
-    let config = Config::load(None, &environment)?;
-    let store = side.store.clone();
-    let serving = store.serve("bench").await?;
-    let mut connectivity = queue.connectivity();
-    tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
-    let (stop_handle, stop) = Shutdown::new();
-    let health = Arc::new(Health::default());
-    let scheduler = Scheduler {
-        store: store.clone(),
-        queue: queue.clone(),
-        health: health.clone(),
-        clock: Clock::system(),
-        config: config.scheduler,
-        failures_max: config.failures_max,
-    };
-    let worker = Worker::new(store.clone(), health, config.worker);
-    let tasks = [tokio::spawn(scheduler.run(stop.clone())), tokio::spawn(worker.run(queue.clone(), stop))];
-
+    let serving = Serving::begin(side.store.clone(), queue, &side.url).await?;
     report(&format!("{engine}: an immediate one"), immediate(&mut side).await?);
     report(&format!("{engine}: one at its instant"), dated(&mut side).await?);
 
-    stop_handle.stop();
-    for task in tasks {
-        task.await?;
-    }
-    queue.close().await;
-    drop(serving);
-    drop(store);
+    serving.end().await?;
     side.end().await
 }
 

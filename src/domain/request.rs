@@ -35,7 +35,7 @@ pub struct DisconnectRequest {
     pub digest: Option<String>,
     /// What is to become of the children.
     pub children: Dispositions,
-    /// Kept with the events that it makes, where it is measured.
+    /// Kept with the events that it makes. None where it is not measured, or not sampled.
     pub trace: Option<TraceParent>,
 }
 

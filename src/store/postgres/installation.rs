@@ -17,7 +17,8 @@ use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
 use crate::store::{
-    EventCounts, Installation, Installations, OpenCounts, ServerSeen, Serving, StoreError, StoreResult, migrations,
+    EventCounts, Installation, Installations, OpenCounts, Redispatch, ServerSeen, Serving, StoreError, StoreResult,
+    migrations,
 };
 
 #[async_trait]
@@ -271,8 +272,6 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
     Ok(EventCounts { open, completed, cancelled })
 }
 
-/// A single event that is due and waits for no retry is looked at again within an hour (`redispatch_max_seconds`): so those
-/// that came due are found among the ones that come next, however many there are for later.
 async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
     let found = sqlx::query(
         "/* event counts: of what is open */
@@ -291,9 +290,10 @@ async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
                 (select min(due_at) as since
                    from disconnect_events
                   where state in ('scheduled', 'queued') and lane = 0 and (failures = 0 or state = 'queued')
-                    and next_at <= statement_timestamp() + interval '61 minutes'
+                    and next_at <= statement_timestamp() + $1 * interval '1 second'
                     and due_at <= statement_timestamp()) d",
     )
+    .bind(Redispatch::LONGEST.as_secs_f64())
     .fetch_one(db)
     .await?;
     Ok(OpenCounts {

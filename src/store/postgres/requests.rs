@@ -106,7 +106,7 @@ pub(super) async fn create(
     .bind(draft.now)
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
-    .bind(traceparent(draft))
+    .bind(draft.trace.map(|trace| trace.to_string()))
     .fetch_one(db)
     .await?;
     Ok(EventId(id))
@@ -135,15 +135,10 @@ pub(super) async fn bring_forward(
     .bind(draft.by.source.as_str())
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
-    .bind(traceparent(draft))
+    .bind(draft.trace.map(|trace| trace.to_string()))
     .execute(db)
     .await?;
     expect_rows("events to bring forward", 1, brought.rows_affected())
-}
-
-/// What is not sampled is not looked for, and stays out of the row.
-fn traceparent(draft: &Draft<'_>) -> Option<String> {
-    draft.trace.filter(|trace| trace.sampled).map(|trace| trace.to_string())
 }
 
 pub(super) async fn log(

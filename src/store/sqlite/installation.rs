@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::watch;
 
 use super::SqliteStore;
 use super::failure::failure;
-use super::rows::{at, get};
+use super::rows::{after, at, get};
 use super::{folding, inspection, settings};
 use crate::domain::account::Status;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
 use crate::store::{
-    EventCounts, Installation, Installations, OpenCounts, ServerSeen, Serving, StoreError, StoreResult, migrations,
+    EventCounts, Installation, Installations, OpenCounts, Redispatch, ServerSeen, Serving, StoreError, StoreResult,
+    migrations,
 };
 
 /// Where sqlx notes which migrations were applied.
@@ -169,10 +170,6 @@ impl Installations for SqliteStore {
     }
 }
 
-/// A single event that is due and waits for no retry is looked at again within an hour (`redispatch_max_seconds`): so those
-/// that came due are found among the ones that come next, however many there are for later.
-const LOOKED_AT_WITHIN: TimeDelta = TimeDelta::minutes(61);
-
 async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResult<OpenCounts> {
     let states = sqlx::query(
         "/* event counts: of what is open */
@@ -199,10 +196,10 @@ async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResu
         "/* event counts: the oldest that is due */
          select min(due_at) from disconnect_events indexed by disconnect_events_lane
           where lane = 0 and state in ('scheduled', 'queued') and (failures = 0 or state = 'queued')
-            and next_at < ?2 and due_at < ?1",
+            and next_at <= ?2 and due_at < ?1",
     )
     .bind(at(now))
-    .bind(at(now + LOOKED_AT_WITHIN))
+    .bind(after(now, Redispatch::LONGEST))
     .fetch_one(&mut *db)
     .await
     .map_err(failure)?;

@@ -102,7 +102,7 @@ pub async fn create(
     .bind(at(draft.now))
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
-    .bind(traceparent(draft))
+    .bind(draft.trace.map(|trace| trace.to_string()))
     .fetch_one(connection)
     .await
     .map(EventId)
@@ -131,16 +131,11 @@ pub async fn bring_forward(
     .bind(draft.by.source.as_str())
     .bind(draft.agreed.map(Shown::digest))
     .bind(draft.parent_event.map(|event| event.0))
-    .bind(traceparent(draft))
+    .bind(draft.trace.map(|trace| trace.to_string()))
     .execute(connection)
     .await
     .map_err(failure)?;
     expect_rows(&written, 1, "request: bring forward")
-}
-
-/// What is not sampled is not looked for, and stays out of the row.
-fn traceparent(draft: &Draft<'_>) -> Option<String> {
-    draft.trace.filter(|trace| trace.sampled).map(|trace| trace.to_string())
 }
 
 async fn disconnected_by(connection: &mut SqliteConnection, account: AccountId) -> StoreResult<Option<EventId>> {

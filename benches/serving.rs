@@ -1,0 +1,55 @@
+//! A scheduler and a worker, as `serve` runs them, with the configuration that is there by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use disconnectd::clock::Clock;
+use disconnectd::config::{Config, Environment};
+use disconnectd::health::Health;
+use disconnectd::queue::{Connectivity, Queue};
+use disconnectd::scheduler::Scheduler;
+use disconnectd::shutdown::{Shutdown, StopHandle};
+use disconnectd::store::{Serving as Served, Store};
+use disconnectd::worker::Worker;
+use tokio::task::JoinHandle;
+
+pub struct Serving {
+    tasks: [JoinHandle<()>; 2],
+    stop: StopHandle,
+    queue: Arc<dyn Queue>,
+    _served: Served,
+}
+
+impl Serving {
+    /// Once the queue is there.
+    pub async fn begin(store: Arc<dyn Store>, queue: Arc<dyn Queue>, database: &str) -> Result<Self> {
+        let environment = Environment { database_url: Some(database.to_owned()), ..Environment::default() };
+        let config = Config::load(None, &environment)?;
+        let served = store.serve("bench").await?;
+        let mut connectivity = queue.connectivity();
+        tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
+        let (handle, stop) = Shutdown::new();
+        let health = Arc::new(Health::default());
+        let scheduler = Scheduler {
+            store: store.clone(),
+            queue: queue.clone(),
+            health: health.clone(),
+            clock: Clock::system(),
+            config: config.scheduler,
+            failures_max: config.failures_max,
+        };
+        let worker = Worker::new(store, health, config.worker);
+        let tasks = [tokio::spawn(scheduler.run(stop.clone())), tokio::spawn(worker.run(queue.clone(), stop))];
+        Ok(Self { tasks, stop: handle, queue, _served: served })
+    }
+
+    pub async fn end(self) -> Result<()> {
+        self.stop.stop();
+        for task in self.tasks {
+            task.await?;
+        }
+        self.queue.close().await;
+        Ok(())
+    }
+}
