@@ -504,8 +504,8 @@ pub enum Executed {
     Completed { event_id: EventId, outcome: Outcome, final_invoice: Option<InvoiceSummary> },
     /// The event is not queued any more, or unknown: cancelled, rescheduled, done by another. Nothing to do.
     Stale { event_id: EventId },
-    /// The plan was to fail, or (in a call with this one order alone) what it is decided from can't be read, or the
-    /// database refused its effects. Nothing was written: [`Execution::record_failures`] comes next.
+    /// The plan was to fail, or its account can't be read, or (in a call with this one order alone) the database refused
+    /// its effects. Nothing of it was written: [`Execution::record_failures`] comes next.
     Failed(FailedAttempt),
 }
 
@@ -516,10 +516,12 @@ pub trait Execution: Send + Sync {
     /// events; in the next statements loads what is decided from; asks `decide` for each; writes the effects set by
     /// set. Only an event that is `queued` runs, whichever of its messages came; an order given twice runs once.
     ///
-    /// Answers one [`Executed`] for each distinct event, in any order. A plan that fails leaves the others untouched.
+    /// Answers one [`Executed`] for each distinct event, in any order. A plan that fails leaves the others untouched, and
+    /// so does an account that can't be read.
     ///
     /// # Errors
-    /// [`StoreError::Rejected`] where something of more than one order can't be read or is refused, and
+    /// [`StoreError::Rejected`] where the database refused what was written for more than one order, or an event can't
+    /// be read, and
     /// [`StoreError::Conflict`] where somebody holds one of their accounts for long: nothing was written, run them one
     /// by one. Transient errors otherwise.
     async fn disconnect(&self, orders: &[Order], decide: Decide<'_>) -> StoreResult<Vec<Executed>>;

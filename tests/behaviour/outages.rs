@@ -2,8 +2,17 @@
 //! counts nothing against the events, and goes on by itself.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use disconnectd::config::{Config, Environment};
+use disconnectd::domain::event::{Attempt, EventId, Order};
+use disconnectd::health::{Condition, Health};
+use disconnectd::queue::memory::MemoryQueue;
+use disconnectd::queue::{LaneKind, Queue};
+use disconnectd::shutdown::Shutdown;
+use disconnectd::store::postgres::PostgresStore;
+use disconnectd::worker::Worker;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Connection, ConnectionProperties};
@@ -204,6 +213,27 @@ async fn a_worker_that_ends_while_the_database_is_away_gives_back_what_it_has() 
         stopped(next);
     })
     .await;
+}
+
+/// DESIGN 3, worker 7: what was not committed is given back at the stop, never acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_holds_at_its_stop_is_given_back_and_not_acknowledged() {
+    let nobody_listens = Reserved::new();
+    let url = format!("postgres://someone@{}/nothing", nobody_listens.at);
+    let store = Arc::new(PostgresStore::connect(&url, 1).unwrap());
+    let (queue, health) = (Arc::new(MemoryQueue::new()), Arc::new(Health::default()));
+    let orders = [1, 2, 3].map(|id| Order { event_id: EventId(id), attempt: Attempt(1), trace: None });
+    queue.publish(LaneKind::Single, &orders).await;
+    let config = Config::load(None, &Environment::default()).unwrap().worker;
+    let (stop, stopped) = Shutdown::new();
+    let running = tokio::spawn(Worker::new(store, health.clone(), config).run(queue.clone(), stopped));
+    let waiting = async || queue.depth().await.unwrap().single;
+    wait_until(DEADLINE, "it has them", async || waiting().await == 0).await;
+    let is_away = async || matches!(health.database(), Condition::Down(_));
+    wait_until(DEADLINE, "it knows that the database is away", is_away).await;
+    stop.stop();
+    running.await.unwrap();
+    assert_eq!(waiting().await, 3, "they wait for another worker");
 }
 
 /// Refused is not lost: what the broker did not take goes again after a moment, not after its redispatch time.

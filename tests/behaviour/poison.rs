@@ -60,19 +60,19 @@ async fn a_panic_fails_its_own_event_and_no_other() {
 
 /// DESIGN 3, worker 3: a batch that fails runs again in smaller ones, so that one account's trouble stays its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_read_holds_up_nobody_of_its_batch() {
+async fn what_the_database_refuses_holds_up_nobody_of_its_batch() {
     TestDatabase::run(Engine::Sqlite, async |db: &TestDatabase| {
-        db.accounts(["first", "unreadable", "last"].map(account)).await;
-        let (first, unreadable) = (db.queued("first").await, db.queued("unreadable").await);
-        let orders = [first, unreadable, db.queued("last").await];
-        db.sql("update accounts set currency = 'ZZZ' where number = 'unreadable'").await;
+        db.accounts(["first", "refused", "last"].map(account)).await;
+        let (first, refused) = (db.queued("first").await, db.queued("refused").await);
+        let orders = [first, refused, db.queued("last").await];
+        db.sabotage("accounts", "refused").await;
         let queue = MemoryQueue::new();
         queue.publish(LaneKind::Single, &orders).await;
         let mut running = Running::start(db, queue, plan_disconnect, Schedule::No);
         for order in [orders[0], orders[2]] {
             wait_until(SOON, "it completes", async || db.state(order.event_id).await == State::Completed).await;
         }
-        let is_written = async || db.event(unreadable.event_id).await.failures == 1;
+        let is_written = async || db.event(refused.event_id).await.failures == 1;
         wait_until(SOON, "its own failure is written", is_written).await;
         running.stop().await;
     })

@@ -211,8 +211,11 @@ async fn shown(
     }
     let (snapshots, _) = snapshot::load(db, &made, &made).await?;
     let leaving = leaving(plans);
-    let shown = snapshots.into_values().map(|found| (found.number.clone(), Shown::without_children(&found, &leaving)));
-    Ok(shown.collect())
+    let shown = snapshots.into_values().map(|found| {
+        let found = found?;
+        Ok((found.number.clone(), Shown::without_children(&found, &leaving)))
+    });
+    shown.collect()
 }
 
 pub(super) async fn decide(

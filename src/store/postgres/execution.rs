@@ -193,7 +193,7 @@ async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Res
         events.iter().filter(|event| event.eligibility.is_some()).map(|event| event.account_id.0).collect();
     if !asked.is_empty() {
         for (account, standing) in campaigns::standings(db, &asked, now).await? {
-            if let Some(snapshot) = snapshots.get_mut(&account) {
+            if let Some(Ok(snapshot)) = snapshots.get_mut(&account) {
                 snapshot.standing = Some(standing);
             }
         }
@@ -202,9 +202,14 @@ async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Res
     let mut effects = Effects::default();
     for event in events {
         // A foreign key ties each event to an account, and no account is ever deleted.
-        let snapshot = snapshots
-            .get(&event.account_id)
-            .ok_or_else(|| StoreError::Rejected(format!("event {} has no account", event.id)))?;
+        let snapshot = match snapshots.get(&event.account_id) {
+            Some(Ok(snapshot)) => snapshot,
+            Some(Err(error)) => {
+                executed.push(Executed::Failed(FailedAttempt::of(event, error.to_string())));
+                continue;
+            }
+            None => return Err(StoreError::Rejected(format!("event {} has no account", event.id)).into()),
+        };
         match decide(snapshot, event) {
             Plan::Apply(plan) if plan.iter().any(|effect| matches!(effect, Effect::Complete(_))) => {
                 effects.add(event, plan);

@@ -20,7 +20,7 @@ pub(super) async fn glance(store: &PostgresStore, number: &AccountNumber) -> Res
     let account = accounts::view(&mut tx, number).await?;
     let id = id(&mut tx, number).await?;
     let (mut snapshots, _) = snapshot::load(&mut tx, &[id], &[]).await?;
-    let mut snapshot = snapshots.remove(&AccountId(id)).ok_or_else(|| accounts::unknown(number))?;
+    let mut snapshot = snapshots.remove(&AccountId(id)).ok_or_else(|| accounts::unknown(number))??;
     let (parent, open_event) = family::around(&mut tx, id).await?;
     snapshot.family.parent = parent;
     let children = family::child_counts(&mut tx, id).await?;
@@ -42,7 +42,7 @@ pub(super) async fn load(db: &mut PgConnection, number: &AccountNumber) -> Resul
     let id = id(db, number).await?;
     let (mut snapshots, now) = snapshot::load(db, &[id], &[id]).await?;
     // Seen by the same view, or under the same lock, as the account a moment ago.
-    let mut snapshot = snapshots.remove(&AccountId(id)).ok_or_else(|| accounts::unknown(number))?;
+    let mut snapshot = snapshots.remove(&AccountId(id)).ok_or_else(|| accounts::unknown(number))??;
     if !snapshot.family.children.is_empty() {
         snapshot.family.descendants = family::descendants(db, id).await?;
     }

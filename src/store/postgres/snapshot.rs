@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::Failure;
 use super::{family, rows};
@@ -15,14 +15,19 @@ use crate::domain::invoice::{Debit, DebitId};
 use crate::domain::plan::Snapshot;
 use crate::domain::refusal::Refusal;
 use crate::domain::settings::{SettingKey, Settings};
+use crate::store::StoreError;
 
-/// The snapshots of `accounts`, with their parents and children for `with_family`, and the database's now. The worker holds the accounts' locks before it asks, in an
-/// earlier statement: what was committed while it waited for them must be in here.
+/// An account's snapshot, or what of it can't be read: that is its own trouble, and keeps nobody from the others.
+type Loaded = Result<Snapshot, StoreError>;
+
+/// The snapshots of `accounts`, with their parents and children for `with_family`, and the database's now. The worker
+/// holds the accounts' locks before it asks, in an earlier statement: what was committed while it waited for them must be
+/// in here.
 pub(super) async fn load(
     db: &mut PgConnection,
     accounts: &[i64],
     with_family: &[i64],
-) -> Result<(HashMap<AccountId, Snapshot>, DateTime<Utc>), Failure> {
+) -> Result<(HashMap<AccountId, Loaded>, DateTime<Utc>), Failure> {
     let (target, now) = target(db).await?;
     let mut snapshots = HashMap::with_capacity(accounts.len());
     let found = sqlx::query(
@@ -39,33 +44,12 @@ pub(super) async fn load(
     .fetch_all(&mut *db)
     .await?;
     for row in &found {
-        let assignment = match row.try_get::<Option<i64>, _>("assignment_id")? {
-            None => None,
-            Some(id) => Some(Assignment {
-                id: AssignmentId(id),
-                address: row.try_get("address")?,
-                from: row.try_get("assigned_from")?,
-            }),
-        };
-        let snapshot = Snapshot {
-            number: AccountNumber::from_stored(row.try_get("number")?),
-            name: row.try_get("name")?,
-            contact: rows::contact(row)?,
-            family: Family::default(),
-            status: rows::status(row)?,
-            disconnected_at: row.try_get("disconnected_at")?,
-            currency: rows::currency(row.try_get("currency")?)?,
-            debits: Vec::new(),
-            assignment,
-            standing: None,
-            target: target.clone(),
-        };
-        snapshots.insert(AccountId(row.try_get("id")?), snapshot);
+        snapshots.insert(AccountId(row.try_get("id")?), snapshot(row, &target).map_err(StoreError::from));
     }
     load_debits(db, accounts, &mut snapshots).await?;
     if !with_family.is_empty() {
         for (account, family) in family::relatives(db, with_family).await? {
-            if let Some(snapshot) = snapshots.get_mut(&account) {
+            if let Some(Ok(snapshot)) = snapshots.get_mut(&account) {
                 snapshot.family = family;
             }
         }
@@ -73,10 +57,34 @@ pub(super) async fn load(
     Ok((snapshots, now))
 }
 
+fn snapshot(row: &PgRow, target: &Result<Status, Refusal>) -> Result<Snapshot, Failure> {
+    let assignment = match row.try_get::<Option<i64>, _>("assignment_id")? {
+        None => None,
+        Some(id) => Some(Assignment {
+            id: AssignmentId(id),
+            address: row.try_get("address")?,
+            from: row.try_get("assigned_from")?,
+        }),
+    };
+    Ok(Snapshot {
+        number: AccountNumber::from_stored(row.try_get("number")?),
+        name: row.try_get("name")?,
+        contact: rows::contact(row)?,
+        family: Family::default(),
+        status: rows::status(row)?,
+        disconnected_at: row.try_get("disconnected_at")?,
+        currency: rows::currency(row.try_get("currency")?)?,
+        debits: Vec::new(),
+        assignment,
+        standing: None,
+        target: target.clone(),
+    })
+}
+
 async fn load_debits(
     db: &mut PgConnection,
     accounts: &[i64],
-    snapshots: &mut HashMap<AccountId, Snapshot>,
+    snapshots: &mut HashMap<AccountId, Loaded>,
 ) -> Result<(), Failure> {
     let debits = sqlx::query(
         "/* snapshot: uninvoiced debits */
@@ -88,18 +96,25 @@ async fn load_debits(
     .fetch_all(db)
     .await?;
     for row in &debits {
-        let debit = Debit {
-            id: DebitId(row.try_get("id")?),
-            description: row.try_get("description")?,
-            amount: row.try_get("amount")?,
-            tax: row.try_get("tax")?,
-            charged_on: row.try_get("charged_on")?,
-        };
-        if let Some(snapshot) = snapshots.get_mut(&AccountId(row.try_get("account_id")?)) {
-            snapshot.debits.push(debit);
+        let Some(account) = snapshots.get_mut(&AccountId(row.try_get("account_id")?)) else { continue };
+        if let Ok(snapshot) = account {
+            match debit(row) {
+                Ok(debit) => snapshot.debits.push(debit),
+                Err(failure) => *account = Err(failure.into()),
+            }
         }
     }
     Ok(())
+}
+
+fn debit(row: &PgRow) -> Result<Debit, Failure> {
+    Ok(Debit {
+        id: DebitId(row.try_get("id")?),
+        description: row.try_get("description")?,
+        amount: row.try_get("amount")?,
+        tax: row.try_get("tax")?,
+        charged_on: row.try_get("charged_on")?,
+    })
 }
 
 /// The status that a disconnect leads to, or why there is none; and the database's now.

@@ -231,8 +231,11 @@ async fn shown(connection: &mut SqliteConnection, plans: &[ChildPlan]) -> StoreR
     }
     let leaving = leaving(plans);
     let snapshots = snapshots(connection, &made, &made).await?;
-    let shown = snapshots.into_values().map(|found| (found.number.clone(), Shown::without_children(&found, &leaving)));
-    Ok(shown.collect())
+    let shown = snapshots.into_values().map(|found| {
+        let found = found?;
+        Ok((found.number.clone(), Shown::without_children(&found, &leaving)))
+    });
+    shown.collect()
 }
 
 /// Adds to events what was decided about their families, and what there is to decide.

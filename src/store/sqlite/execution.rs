@@ -211,7 +211,7 @@ async fn run(
     let asked: Vec<AccountId> = events.iter().filter(|it| it.eligibility.is_some()).map(|it| it.account_id).collect();
     if !asked.is_empty() {
         for (account, standing) in standings(connection, &asked, now).await? {
-            if let Some(snapshot) = snapshots.get_mut(&account) {
+            if let Some(Ok(snapshot)) = snapshots.get_mut(&account) {
                 snapshot.standing = Some(standing);
             }
         }
@@ -219,9 +219,14 @@ async fn run(
     let mut executed = Vec::with_capacity(events.len());
     let mut effects = Effects::default();
     for event in &events {
-        let snapshot = snapshots
-            .get(&event.account_id)
-            .ok_or_else(|| unreadable(&format!("event {} has no account", event.id)))?;
+        let snapshot = match snapshots.get(&event.account_id) {
+            Some(Ok(snapshot)) => snapshot,
+            Some(Err(error)) => {
+                executed.push(Executed::Failed(FailedAttempt::of(event, error.to_string())));
+                continue;
+            }
+            None => return Err(unreadable(&format!("event {} has no account", event.id))),
+        };
         match decide(snapshot, event) {
             Plan::Apply(plan) if plan.iter().any(|effect| matches!(effect, Effect::Complete(_))) => {
                 effects.add(event, plan);

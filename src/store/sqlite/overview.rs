@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
+use serde_json::Value;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::accounts::{id, view};
@@ -18,6 +20,7 @@ use crate::domain::glance::GlanceFacts;
 use crate::domain::invoice::{Debit, DebitId};
 use crate::domain::overview::OverviewFacts;
 use crate::domain::plan::Snapshot;
+use crate::domain::refusal::Refusal;
 use crate::store::{StoreError, StoreResult};
 
 impl SqliteStore {
@@ -32,7 +35,7 @@ impl SqliteStore {
         let id = id(&mut tx, number).await?;
         let account = view(&mut tx, id).await?;
         let snapshot = snapshots(&mut tx, &[id], &[]).await?.remove(&id);
-        let mut snapshot = snapshot.ok_or_else(vanished)?;
+        let mut snapshot = snapshot.ok_or_else(vanished)??;
         let (parent, open_event) = family::around(&mut tx, id).await?;
         snapshot.family.parent = parent;
         let children = family::child_counts(&mut tx, id).await?;
@@ -48,7 +51,7 @@ impl SqliteStore {
     ) -> StoreResult<OverviewFacts> {
         let account = view(connection, account_id).await?;
         let snapshot = snapshots(connection, &[account_id], &[account_id]).await?.remove(&account_id);
-        let mut snapshot = snapshot.ok_or_else(vanished)?;
+        let mut snapshot = snapshot.ok_or_else(vanished)??;
         if !snapshot.family.children.is_empty() {
             snapshot.family.descendants = family::descendants(connection, account_id).await?;
         }
@@ -71,12 +74,13 @@ fn vanished() -> StoreError {
     StoreError::Rejected("an account vanished while it was read".into())
 }
 
-/// With their parents and children for `with_family`. In a transaction, so that all of it is true at one moment.
+/// With their parents and children for `with_family`. In a transaction, so that all of it is true at one moment. What
+/// can't be read of one account is that one's error, and keeps nobody from the others.
 pub async fn snapshots(
     connection: &mut SqliteConnection,
     accounts: &[AccountId],
     with_family: &[AccountId],
-) -> StoreResult<HashMap<AccountId, Snapshot>> {
+) -> StoreResult<HashMap<AccountId, StoreResult<Snapshot>>> {
     let ids: Vec<i64> = accounts.iter().map(|account| account.0).collect();
     let ids = json(&ids)?;
     let target = settings::target(connection).await?;
@@ -94,52 +98,75 @@ pub async fn snapshots(
     .map_err(failure)?;
     let mut snapshots = HashMap::with_capacity(rows.len());
     for row in &rows {
-        let assignment = match get::<Option<i64>, _>(row, "assignment_id")? {
-            None => None,
-            Some(id) => Some(Assignment {
-                id: AssignmentId(id),
-                address: get(row, "address")?,
-                from: get(row, "assigned_from")?,
-            }),
-        };
-        let snapshot = Snapshot {
-            number: number(row, "number")?,
-            name: get(row, "name")?,
-            contact: Contact { email: get(row, "email")?, mailing_address: get(row, "mailing_address")? },
-            family: Family::default(),
-            status: Status { name: get(row, "status")?, activates_account: get(row, "activates_account")? },
-            disconnected_at: get(row, "disconnected_at")?,
-            currency: currency(row, "currency")?,
-            debits: Vec::new(),
-            assignment,
-            standing: None,
-            target: target.clone(),
-        };
-        snapshots.insert(AccountId(get(row, "id")?), snapshot);
+        snapshots.insert(AccountId(get(row, "id")?), snapshot(row, &target));
     }
-    // As one value: of a batch there are hundreds, and a row each took longer than all else that is read.
-    let debits: String = sqlx::query_scalar(
-        "/* snapshot: debits */ select json_group_array(json_array(d.account_id, d.id, d.description, d.amount, d.tax,
-                d.charged_on))
-           from json_each(?1) as asked cross join debits d on d.account_id = asked.value and d.invoice_id is null",
-    )
-    .bind(&ids)
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(failure)?;
-    let debits: Vec<(i64, i64, String, i64, i64, NaiveDate)> =
-        serde_json::from_str(&debits).map_err(|error| unreadable(&format!("a debit: {error}")))?;
-    for (account, id, description, amount, tax, charged_on) in debits {
-        if let Some(snapshot) = snapshots.get_mut(&AccountId(account)) {
-            snapshot.debits.push(Debit { id: DebitId(id), description, amount, tax, charged_on });
+    for (account, debit) in debits(connection, &ids).await? {
+        match (snapshots.get_mut(&account), debit) {
+            (Some(Ok(snapshot)), Ok(debit)) => snapshot.debits.push(debit),
+            (Some(snapshot @ Ok(_)), Err(error)) => *snapshot = Err(error),
+            (Some(Err(_)) | None, _) => {}
         }
     }
     if !with_family.is_empty() {
         for (account, family) in family::relatives(connection, with_family).await? {
-            if let Some(snapshot) = snapshots.get_mut(&account) {
+            if let Some(Ok(snapshot)) = snapshots.get_mut(&account) {
                 snapshot.family = family;
             }
         }
     }
     Ok(snapshots)
+}
+
+fn snapshot(row: &SqliteRow, target: &Result<Status, Refusal>) -> StoreResult<Snapshot> {
+    let assignment = match get::<Option<i64>, _>(row, "assignment_id")? {
+        None => None,
+        Some(id) => {
+            Some(Assignment { id: AssignmentId(id), address: get(row, "address")?, from: get(row, "assigned_from")? })
+        }
+    };
+    Ok(Snapshot {
+        number: number(row, "number")?,
+        name: get(row, "name")?,
+        contact: Contact { email: get(row, "email")?, mailing_address: get(row, "mailing_address")? },
+        family: Family::default(),
+        status: Status { name: get(row, "status")?, activates_account: get(row, "activates_account")? },
+        disconnected_at: get(row, "disconnected_at")?,
+        currency: currency(row, "currency")?,
+        debits: Vec::new(),
+        assignment,
+        standing: None,
+        target: target.clone(),
+    })
+}
+
+/// The uninvoiced debits of accounts, given as JSON. As one value: of a batch there are hundreds, and a row each took
+/// longer than all else that is read.
+async fn debits(
+    connection: &mut SqliteConnection,
+    accounts: &str,
+) -> StoreResult<Vec<(AccountId, StoreResult<Debit>)>> {
+    let found: String = sqlx::query_scalar(
+        "/* snapshot: debits */ select json_group_array(json_array(d.account_id, d.id, d.description, d.amount, d.tax,
+                d.charged_on))
+           from json_each(?1) as asked cross join debits d on d.account_id = asked.value and d.invoice_id is null",
+    )
+    .bind(accounts)
+    .fetch_one(connection)
+    .await
+    .map_err(failure)?;
+    type Found = (i64, i64, String, i64, i64, NaiveDate);
+    let debit = |(account, id, description, amount, tax, charged_on): Found| {
+        (AccountId(account), Ok(Debit { id: DebitId(id), description, amount, tax, charged_on }))
+    };
+    if let Ok(found) = serde_json::from_str::<Vec<Found>>(&found) {
+        return Ok(found.into_iter().map(debit).collect());
+    }
+    // One of them can't be read: they are looked at one by one.
+    let unreadable = |error| unreadable(&format!("a debit: {error}"));
+    let found: Vec<(i64, Value, Value, Value, Value, Value)> = serde_json::from_str(&found).map_err(unreadable)?;
+    let read = |(account, id, description, amount, tax, charged_on)| {
+        let row = serde_json::json!([account, id, description, amount, tax, charged_on]);
+        serde_json::from_value::<Found>(row).map_or_else(|error| (AccountId(account), Err(unreadable(error))), debit)
+    };
+    Ok(found.into_iter().map(read).collect())
 }
