@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::dead::{DeadLetter, Settled, Settlement, Which};
-use super::{Batch, Connectivity, Deliveries, Delivery, Depth, LaneKind, Published, Queue, QueueError, Receipt};
+use super::{ALONE, Batch, Connectivity, Deliveries, Delivery, Depth, LaneKind, Published, Queue, QueueError, Receipt};
 use crate::domain::event::Order;
 
 /// A handle; its clones are the same queue.
@@ -152,8 +152,12 @@ impl Deliveries for Consumer {
         let lane = self.shared.lane(self.lane);
         loop {
             lane.holds(1).await?;
-            if let Ok(Err(closed)) = timeout(linger, lane.holds(max)).await {
-                return Err(closed);
+            for (count, linger) in [(max.min(2), linger / ALONE), (max, linger)] {
+                match timeout(linger, lane.holds(count)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(closed)) => return Err(closed),
+                    Err(_) => break,
+                }
             }
             let mut waiting = lane.lock();
             let count = waiting.deliveries.len().min(max);

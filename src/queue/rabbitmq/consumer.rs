@@ -17,7 +17,7 @@ use super::ledger::{Ledger, Unsettled};
 use crate::domain::event::Order;
 use crate::domain::message;
 use crate::domain::trace::{TRACEPARENT, TraceParent};
-use crate::queue::{Batch, Deliveries, Delivery, LaneKind, QueueError};
+use crate::queue::{ALONE, Batch, Deliveries, Delivery, LaneKind, QueueError};
 
 /// For opening a channel and subscribing.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -153,7 +153,7 @@ impl Subscription {
         })
     }
 
-    /// Waits for at least one delivery, then for `max` while `linger` lasts.
+    /// Waits for at least one delivery, then for a second, then for `max`.
     async fn fill(&mut self, max: usize, linger: Duration) -> Result<(), End> {
         while self.taken.is_empty() {
             let item = tokio::select! {
@@ -170,7 +170,13 @@ impl Subscription {
             };
             self.take(item)?;
         }
-        timeout(linger, self.fill_up(max)).await.unwrap_or(Ok(()))
+        for (count, linger) in [(max.min(2), linger / ALONE), (max, linger)] {
+            match timeout(linger, self.fill_up(count)).await {
+                Ok(filled) => filled?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
     }
 
     async fn fill_up(&mut self, max: usize) -> Result<(), End> {
