@@ -26,7 +26,7 @@ use self::serving::Serving;
 const BATCH: usize = 64;
 
 /// What the program takes for a batch on SQLite, where nothing else is configured.
-const SQLITE_BATCH: usize = 256;
+const SQLITE_BATCH: usize = 500;
 
 /// In trouble, one account of so many fails.
 const TROUBLE: usize = 100;
@@ -58,34 +58,45 @@ async fn main() -> Result<()> {
     let rounds: usize = variable("BENCH_ROUNDS").unwrap_or(5);
     println!("{events} due events, 3 debits each, batches of {BATCH}, {rounds} rounds in turn\n");
 
-    let mut at_scale = Vec::new();
-    let mut embedded = Vec::new();
-    let server = postgres::Server::from_environment()?;
-    server.prepare(events).await?;
-    let file = sqlite::File::prepare(events).await?;
+    let only = std::env::var("BENCH_ONLY").ok();
+    ensure!(only.as_deref().is_none_or(|only| ["postgres", "sqlite"].contains(&only)), "BENCH_ONLY: postgres or sqlite");
+    let is_asked = |engine| only.as_deref().is_none_or(|only| only == engine);
+    let server = if is_asked("postgres") { Some(postgres::Server::prepare(events).await?) } else { None };
+    let file = if is_asked("sqlite") { Some(sqlite::File::prepare(events).await?) } else { None };
+    let (mut at_scale, mut embedded) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        let scale = Round {
-            pipeline: server.pipeline(events, Trouble::None).await?,
-            trouble: server.pipeline(events, Trouble::OneInMany).await?,
-            rows: server.bare_rows(events).await?,
-            large_rows: None,
-            messages: messages::bare(events).await?,
-        };
-        let sqlite = Round {
-            pipeline: file.pipeline(events, Trouble::None).await?,
-            trouble: file.pipeline(events, Trouble::OneInMany).await?,
-            rows: file.bare_rows(events, BATCH).await?,
-            large_rows: Some(file.bare_rows(events, SQLITE_BATCH).await?),
-            messages: 0.0,
-        };
-        println!("round {round}: PostgreSQL + RabbitMQ {scale:.2?}, SQLite {sqlite:.2?}");
-        at_scale.push(scale);
-        embedded.push(sqlite);
+        if let Some(server) = &server {
+            let scale = Round {
+                pipeline: server.pipeline(events, Trouble::None).await?,
+                trouble: server.pipeline(events, Trouble::OneInMany).await?,
+                rows: server.bare_rows(events).await?,
+                large_rows: None,
+                messages: messages::bare(events).await?,
+            };
+            println!("round {round}: PostgreSQL + RabbitMQ {scale:.2?}");
+            at_scale.push(scale);
+        }
+        if let Some(file) = &file {
+            let sqlite = Round {
+                pipeline: file.pipeline(events, Trouble::None).await?,
+                trouble: file.pipeline(events, Trouble::OneInMany).await?,
+                rows: file.bare_rows(events, BATCH).await?,
+                large_rows: Some(file.bare_rows(events, SQLITE_BATCH).await?),
+                messages: 0.0,
+            };
+            println!("round {round}: SQLite {sqlite:.2?}");
+            embedded.push(sqlite);
+        }
     }
     println!();
-    report("PostgreSQL + RabbitMQ", events, &at_scale);
-    report("SQLite (WAL, synchronous=FULL)", events, &embedded);
-    server.clean_up().await
+    if let Some(server) = server {
+        report("PostgreSQL + RabbitMQ", events, &at_scale);
+        server.clean_up().await?;
+    }
+    if file.is_some() {
+        report("SQLite (WAL, synchronous=FULL)", events, &embedded);
+    }
+    Ok(())
 }
 
 fn report(name: &str, events: usize, rounds: &[Round]) {

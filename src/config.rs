@@ -323,7 +323,7 @@ impl Config {
             })?;
         // SQLite has one writer, so that more loops would only wait for each other, and all of them for the disk at each
         // commit.
-        let (loops, batch_max) = if matches!(database, DatabaseUrl::Sqlite(_)) { (1, 256) } else { (3, 64) };
+        let (loops, batch_max) = if matches!(database, DatabaseUrl::Sqlite(_)) { (1, 500) } else { (3, 64) };
         Ok(Self {
             database,
             database_is_given,
@@ -463,7 +463,7 @@ mod tests {
         assert_eq!(config.queue, QueueUrl::Memory);
         assert!(config.http_listen.ip().is_loopback());
         assert!(!config.database_is_given);
-        assert_eq!((config.worker.loops, config.worker.batch_max), (1, 256));
+        assert_eq!((config.worker.loops, config.worker.batch_max), (1, 500));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn from_environment() -> Result<Self> {
+    fn from_environment() -> Result<Self> {
         let started = "run benches/run, which starts the servers";
         Ok(Self {
             url: Url::parse(&std::env::var("DISCONNECTD_TEST_POSTGRES_URL").context(started)?)?,
@@ -39,12 +39,13 @@ impl Server {
         url.into()
     }
 
-    /// Makes the database that each round starts from.
-    pub async fn prepare(&self, events: usize) -> Result<()> {
-        let mut admin = PgConnection::connect(self.url.as_str()).await?;
+    /// With the database that each round starts from.
+    pub async fn prepare(events: usize) -> Result<Self> {
+        let server = Self::from_environment()?;
+        let mut admin = PgConnection::connect(server.url.as_str()).await?;
         sqlx::raw_sql("drop database if exists disconnectd_bench_template").execute(&mut admin).await?;
         sqlx::raw_sql("create database disconnectd_bench_template").execute(&mut admin).await?;
-        let url = self.database(TEMPLATE);
+        let url = server.database(TEMPLATE);
         let store = PostgresStore::connect(&url, 2)?;
         store.migrate().await?;
         store.close().await;
@@ -70,7 +71,7 @@ impl Server {
             .execute(&mut connection)
             .await?;
         connection.close().await?;
-        Ok(())
+        Ok(server)
     }
 
     async fn fresh(&self) -> Result<String> {

@@ -1,4 +1,6 @@
 //! The effects of a batch of plans, written set by set: one statement for each kind, whatever the number of accounts.
+//!
+//! `jsonb_each` and not `json_each`: that would write each row out as text, to be parsed again for each of its columns.
 
 use std::collections::HashMap;
 
@@ -121,7 +123,7 @@ async fn issue(
                 (number, kind, event_id, account_id, currency, amount, tax, total, issued_at)
          select last.number + 1 + i.key, 'final', i.value ->> 0, i.value ->> 1, i.value ->> 2, i.value ->> 3,
                 i.value ->> 4, i.value ->> 5, ?2
-           from (select coalesce(max(number), 0) as number from invoices) as last cross join json_each(?1) as i
+           from (select coalesce(max(number), 0) as number from invoices) as last cross join jsonb_each(?1) as i
          returning id, event_id, number",
     )
     .bind(json(&rows.collect::<Vec<_>>())?)
@@ -150,7 +152,7 @@ async fn issue(
         "/* effects: write lines */ insert into invoice_lines
                 (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
          select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-           from json_each(?1)",
+           from jsonb_each(?1)",
     )
     .bind(json(&lines)?)
     .execute(&mut *connection)
@@ -161,7 +163,7 @@ async fn issue(
     let debits: Vec<(i64, i64)> = lines.iter().map(|line| (line.2, line.0)).collect();
     let written = sqlx::query(
         "/* effects: invoice debits */ update debits set invoice_id = line.value ->> 1
-           from json_each(?1) as line
+           from jsonb_each(?1) as line
           where debits.id = line.value ->> 0 and debits.invoice_id is null",
     )
     .bind(json(&debits)?)
@@ -189,7 +191,7 @@ async fn disconnect(connection: &mut SqliteConnection, accounts: &[(i64, String)
     let written = sqlx::query(
         "/* effects: disconnect */ update accounts
             set status_before_id = accounts.status_id, status_id = s.id, disconnected_at = ?2
-           from json_each(?1) as d cross join account_statuses s on s.name = d.value ->> 1
+           from jsonb_each(?1) as d cross join account_statuses s on s.name = d.value ->> 1
           where accounts.id = d.value ->> 0 and accounts.disconnected_at is null",
     )
     .bind(json(accounts)?)
@@ -204,7 +206,7 @@ async fn write_log(connection: &mut SqliteConnection, entries: &[LogRow], now: &
     let written = sqlx::query(
         "/* effects: log */ insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
          select value ->> 0, ?2, value ->> 1, value ->> 2, value ->> 3, ?3, value ->> 4, value ->> 5
-           from json_each(?1) order by key",
+           from jsonb_each(?1) order by key",
     )
     .bind(json(entries)?)
     .bind(now)
@@ -218,7 +220,7 @@ async fn write_log(connection: &mut SqliteConnection, entries: &[LogRow], now: &
 async fn note_changes(connection: &mut SqliteConnection, notes: &[(i64, Vec<String>)]) -> StoreResult<()> {
     let written = sqlx::query(
         "/* effects: note changes */ update disconnect_events set changed_since = n.value -> 1
-           from json_each(?1) as n where disconnect_events.id = n.value ->> 0",
+           from jsonb_each(?1) as n where disconnect_events.id = n.value ->> 0",
     )
     .bind(json(notes)?)
     .execute(connection)
@@ -233,7 +235,7 @@ async fn complete(connection: &mut SqliteConnection, completions: &[(EventId, Ou
     let written = sqlx::query(
         "/* effects: complete */ update disconnect_events
             set state = 'completed', outcome = done.value ->> 1, ended_at = ?2, next_at = null
-           from json_each(?1) as done
+           from jsonb_each(?1) as done
           where disconnect_events.id = done.value ->> 0 and +disconnect_events.state = 'queued'",
     )
     .bind(json(&rows)?)
