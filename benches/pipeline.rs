@@ -59,7 +59,10 @@ async fn main() -> Result<()> {
     println!("{events} due events, 3 debits each, batches of {BATCH}, {rounds} rounds in turn\n");
 
     let only = std::env::var("BENCH_ONLY").ok();
-    ensure!(only.as_deref().is_none_or(|only| ["postgres", "sqlite"].contains(&only)), "BENCH_ONLY: postgres or sqlite");
+    ensure!(
+        only.as_deref().is_none_or(|only| ["postgres", "sqlite"].contains(&only)),
+        "BENCH_ONLY: postgres or sqlite"
+    );
     let is_asked = |engine| only.as_deref().is_none_or(|only| only == engine);
     let server = if is_asked("postgres") { Some(postgres::Server::prepare(events).await?) } else { None };
     let file = if is_asked("sqlite") { Some(sqlite::File::prepare(events).await?) } else { None };

@@ -1,5 +1,6 @@
 //! The command line: picks the engines, starts what is named, nothing else.
 
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,7 +28,9 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(run(cli));
+    // Behind `dyn`: else all of it is in the program once for each way in which the runtime may poll it.
+    let work: Pin<Box<dyn Future<Output = Exit>>> = Box::pin(run(cli));
+    let exit = runtime.block_on(work);
     // A question or a file that is still being read holds a thread; it must not hold up the end.
     runtime.shutdown_background();
     exit.into()

@@ -20,6 +20,12 @@ pub fn at(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// An instant that stands in a JSON value.
+pub fn instant(text: &str) -> StoreResult<DateTime<Utc>> {
+    let read = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
+    read.map_err(|error| unreadable(&format!("`{text}` as an instant: {error}")))
+}
+
 /// `now` and a while: never past the years that sort.
 pub fn after(now: DateTime<Utc>, delay: Duration) -> String {
     /// A century: longer than anything waits.
