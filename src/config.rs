@@ -102,6 +102,8 @@ pub struct SchedulerConfig {
     pub redispatch: Redispatch,
     /// How many events of campaigns are in the queue at most.
     pub in_flight_max: u32,
+    /// How long after its end an event goes to the archive. None: never.
+    pub archive_after: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -168,6 +170,7 @@ struct SchedulerFile {
     redispatch_seconds: u64,
     redispatch_max_seconds: u64,
     in_flight_max: u32,
+    archive_after_days: u64,
 }
 
 impl Default for SchedulerFile {
@@ -179,6 +182,7 @@ impl Default for SchedulerFile {
             redispatch_seconds: 10,
             redispatch_max_seconds: 300,
             in_flight_max: 5_000,
+            archive_after_days: 30,
         }
     }
 }
@@ -308,6 +312,13 @@ impl Config {
         within("database.max_connections", file.database.max_connections.into(), CONNECTIONS_MAX)?;
         within("scheduler.claim_max", file.scheduler.claim_max.into(), CLAIM_MAX)?;
         within("scheduler.in_flight_max", file.scheduler.in_flight_max.into(), IN_FLIGHT_MAX)?;
+        let archive_after = match file.scheduler.archive_after_days {
+            0 => None,
+            days => {
+                let days = within("scheduler.archive_after_days", days, ARCHIVE_AFTER_DAYS_MAX)?;
+                Some(Duration::from_hours(days * 24))
+            }
+        };
         within("worker.batch_max", file.worker.batch_max.unwrap_or(1) as u64, BATCH_MAX)?;
         within("worker.failures_max", u64::try_from(file.worker.failures_max).unwrap_or(0), FAILURES_MAX)?;
         within("worker.loops", file.worker.loops.unwrap_or(1) as u64, LOOPS_MAX)?;
@@ -339,6 +350,7 @@ impl Config {
                     .map_err(|error| invalid(in_file("scheduler.sweep"), error))?,
                 hints: file.scheduler.hints,
                 in_flight_max: file.scheduler.in_flight_max,
+                archive_after,
                 redispatch: Redispatch {
                     base: seconds("scheduler.redispatch_seconds", file.scheduler.redispatch_seconds)?,
                     max: within(
@@ -389,6 +401,7 @@ const CONNECTIONS_MAX: u64 = 1_000;
 const CLAIM_MAX: u64 = 10_000;
 /// A pause or an abort takes all of them back from the queue while somebody waits for its answer.
 const IN_FLIGHT_MAX: u64 = 100_000;
+const ARCHIVE_AFTER_DAYS_MAX: u64 = 36_500;
 const BATCH_MAX: u64 = 1_000;
 const FAILURES_MAX: u64 = 1_000;
 const LOOPS_MAX: u64 = 256;
@@ -472,7 +485,10 @@ mod tests {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
             Config::load(Some(&path), &Environment::default()).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(text.contains("\nmax_connections ="), name == "at-scale.toml", "SQLite has none to choose");
+            for key in ["max_connections", "archive_after_days"] {
+                let is_named = text.contains(&format!("\n{key} ="));
+                assert_eq!(is_named, name == "at-scale.toml", "{name}: SQLite has no {key} to choose");
+            }
             for key in [
                 "url",
                 "listen",
@@ -499,6 +515,14 @@ mod tests {
     }
 
     #[test]
+    fn events_go_to_the_archive_after_a_month_unless_told_otherwise_and_with_zero_never() {
+        let after = |text: &str| load(text).unwrap().scheduler.archive_after;
+        assert_eq!(after(""), Some(Duration::from_hours(30 * 24)));
+        assert_eq!(after("[scheduler]\narchive_after_days = 7"), Some(Duration::from_hours(7 * 24)));
+        assert_eq!(after("[scheduler]\narchive_after_days = 0"), None);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (text, part) in [
             ("[worker]\nlops = 3", "lops"),
@@ -520,6 +544,11 @@ mod tests {
             ("[worker]\nbatch_max = -1", "line 2"),
             ("[scheduler]\nin_flight_max = 0", "x.toml: scheduler.in_flight_max: it must be at least 1"),
             ("[scheduler]\nin_flight_max = 100001", "at most 100000"),
+            (
+                "[scheduler]\narchive_after_days = 36501",
+                "x.toml: scheduler.archive_after_days: it must be at most 36500",
+            ),
+            ("[scheduler]\narchive_after_days = -1", "archive_after_days"),
             ("[scheduler]\nredispatch_max_seconds = 3601", "x.toml: scheduler.redispatch_max_seconds"),
             ("[traces]\nratio = 2", "x.toml: traces.ratio"),
             ("[traces]\nendpoint = \"grpc://secret:4317\"", "x.toml: traces.endpoint"),

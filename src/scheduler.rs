@@ -3,9 +3,10 @@
 //! The claim commits before anything is published. Confirmed: nothing to write. Refused: the events are released.
 //! Unknown: nothing, since their `next_at` brings them back (DESIGN 3).
 //!
-//! Four loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, what campaigns need
-//! done beside, and the campaigns that templates make.
+//! Five loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, what campaigns need
+//! done beside, the campaigns that templates make, and what goes to the archive.
 
+mod archive;
 mod campaigns;
 mod singles;
 mod templates;
@@ -45,6 +46,7 @@ enum Loop {
     Campaigns,
     Upkeep,
     Templates,
+    Archive,
 }
 
 pub struct Scheduler {
@@ -62,7 +64,13 @@ impl Scheduler {
     pub async fn run(self, stop: Shutdown) {
         let enlisted = Notify::new();
         let rounds = |of| self.rounds(of, &stop, &enlisted);
-        tokio::join!(rounds(Loop::Singles), rounds(Loop::Campaigns), rounds(Loop::Upkeep), rounds(Loop::Templates));
+        tokio::join!(
+            rounds(Loop::Singles),
+            rounds(Loop::Campaigns),
+            rounds(Loop::Upkeep),
+            rounds(Loop::Templates),
+            rounds(Loop::Archive),
+        );
     }
 
     /// Does what the loop does again and again: each round answers how long there will be nothing to do. Whatever wakes it
@@ -81,6 +89,7 @@ impl Scheduler {
                 Loop::Campaigns => self.dispatch_campaigns(stop).await,
                 Loop::Upkeep => self.keep_up(stop, enlisted).await,
                 Loop::Templates => self.make_recurring(stop).await,
+                Loop::Archive => self.archive().await,
             };
             let next = match round {
                 Ok(next) => next,
@@ -94,7 +103,8 @@ impl Scheduler {
             let sleep = next.unwrap_or(SLEEP_MAX).min(self.until_sweep()).min(SLEEP_MAX);
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
-                _ = hints.changed(), if self.config.hints => {}
+                // What ended long ago is in no hurry, and would be looked for at each request.
+                _ = hints.changed(), if self.config.hints && of != Loop::Archive => {}
                 // One that came while nobody waited is kept.
                 () = enlisted.notified(), if of == Loop::Campaigns => {}
                 _ = connectivity.changed() => {}

@@ -91,6 +91,7 @@ pub trait Store:
     + Campaigns
     + Dispatch
     + CampaignDispatch
+    + Archive
     + Execution
     + Tokens
     + Users
@@ -105,6 +106,7 @@ impl<T> Store for T where
         + Campaigns
         + Dispatch
         + CampaignDispatch
+        + Archive
         + Execution
         + Tokens
         + Users
@@ -495,6 +497,21 @@ pub trait Dispatch: Send + Sync {
 
     /// How long until the next event may be claimed: zero if one can be now, `None` without any open event.
     async fn next_due(&self) -> StoreResult<Option<Duration>>;
+}
+
+/// How many events one batch takes to the archive: some 20 milliseconds.
+pub const ARCHIVE_MAX: u32 = 1_000;
+
+/// What keeps the table of events small that the scheduler and the workers live from.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Takes up to [`ARCHIVE_MAX`] events to the archive that ended at least `after` ago, those first that ended first;
+    /// committed when it returns. Answers how many: fewer than that where there are no more. Completed and cancelled ones
+    /// alone: a failed one waits for a person. From there they are shown as before, by every verb, and nothing changes
+    /// them any more. Any number of schedulers may run it at once; it waits for nobody, and nobody's claim for it.
+    ///
+    /// SQLite: nothing goes there, since nothing that is done often goes through what has ended.
+    async fn archive(&self, after: Duration) -> StoreResult<u64>;
 }
 
 /// What became of one order.

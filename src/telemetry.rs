@@ -121,6 +121,7 @@ fn all() -> Vec<Metric> {
             "disconnectd_claimed_total",
             "Attempts begun: events that this scheduler claimed, each time that it did.",
         ),
+        Metric::counter("disconnectd_archived_total", "Events that this scheduler took to the archive."),
         Metric::counter("disconnectd_queue_published_total", "Messages published, by what the queue said.")
             .by("result", Published::ALL.map(Published::as_str)),
         Metric::counter("disconnectd_disconnects_total", "Events that this worker completed, by outcome.")

@@ -14,10 +14,11 @@ pub enum Check {
     LinesAndInvoice,
     DebitWithoutLine,
     CampaignCounts,
+    MissingEvent,
 }
 
 impl Check {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::UninvoicedDebit,
         Self::OpenAssignment,
         Self::NotByOneEvent,
@@ -26,6 +27,7 @@ impl Check {
         Self::LinesAndInvoice,
         Self::DebitWithoutLine,
         Self::CampaignCounts,
+        Self::MissingEvent,
     ];
 
     /// What `examples` name: account numbers, event ids, invoice numbers, debits' references, or campaign ids.
@@ -39,6 +41,9 @@ impl Check {
             Self::LinesAndInvoice => "invoices that their lines do not add up to",
             Self::DebitWithoutLine => "invoiced debits without their line on that invoice",
             Self::CampaignCounts => "campaigns whose counts do not agree with their events",
+            Self::MissingEvent => {
+                "events that an invoice, a log, a decision, a member or an event names, and that are missing"
+            }
         }
     }
 

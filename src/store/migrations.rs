@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -70,6 +70,12 @@ const STEPS: [Step; 9] = [
         name: "traces",
         postgres: include_str!("../../migrations/postgres/0009_traces.sql"),
         sqlite: include_str!("../../migrations/sqlite/0009_traces.sql"),
+    },
+    Step {
+        version: 10,
+        name: "archive",
+        postgres: include_str!("../../migrations/postgres/0010_archive.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0010_archive.sql"),
     },
 ];
 

@@ -9,6 +9,7 @@
 
 mod account_import;
 mod accounts;
+mod archive;
 mod calendar;
 mod campaigns;
 mod changes;

@@ -340,7 +340,7 @@ impl TestDatabase {
             self.number(&format!("select count(*) from {from} where campaign_id = {campaign} and {condition}")).await
         };
         let members = async |condition: &str| of("campaign_members", condition).await;
-        let events = async |condition: &str| of("disconnect_events", condition).await;
+        let events = async |condition: &str| of("all_disconnect_events", condition).await;
         Counts {
             accounts: members("1 = 1").await,
             waiting: members("event_id is null and left_out is null").await,
@@ -374,7 +374,7 @@ impl TestDatabase {
             let state = view.state.as_str();
             assert_eq!(view.counts, self.counted_anew(campaign).await, "campaign {campaign}, {state}");
             let invoices = format!(
-                "invoices i join disconnect_events e on e.id = i.event_id join accounts a on a.id = i.account_id \
+                "invoices i join all_disconnect_events e on e.id = i.event_id join accounts a on a.id = i.account_id \
                  where e.campaign_id = {campaign}"
             );
             assert_eq!(view.totals.invoices, self.number(&format!("select count(*) from {invoices}")).await);
@@ -389,7 +389,7 @@ impl TestDatabase {
             );
             assert_eq!(shown(&view.totals.expected), self.sums("m.expected", &expected).await, "campaign {campaign}");
             let released = format!(
-                "select count(*) from account_log l join disconnect_events e on e.id = l.event_id \
+                "select count(*) from account_log l join all_disconnect_events e on e.id = l.event_id \
                  where e.campaign_id = {campaign} and l.kind = 'address_released'"
             );
             assert_eq!(view.totals.addresses_released, self.number(&released).await, "campaign {campaign}");

@@ -14,7 +14,7 @@ use super::invariants;
 use super::postgres::PostgresDatabase;
 use super::sqlite::SqliteDatabase;
 
-/// Every table that the migrations make.
+/// Every table that the migrations make. See [`TABLES_OF_POSTGRES`].
 pub const TABLES: [&str; 25] = [
     "account_groups",
     "account_log",
@@ -42,6 +42,9 @@ pub const TABLES: [&str; 25] = [
     "tokens",
     "users",
 ];
+
+/// And those that they make on PostgreSQL alone.
+pub const TABLES_OF_POSTGRES: [&str; 1] = ["archived_disconnect_events"];
 
 /// What [`TestDatabase::probe_token`] makes, for an admin.
 pub const PROBE_TOKEN: &str = "dct_probe";
@@ -256,7 +259,7 @@ impl TestDatabase {
             Engine::Sqlite => {
                 self.texts(
                     "select t.name || '.' || c.name from sqlite_schema t, pragma_table_info(t.name) c \
-                     where t.type = 'table' and t.name not like 'sqlite\\_%' escape '\\' \
+                     where t.type in ('table', 'view') and t.name not like 'sqlite\\_%' escape '\\' \
                        and t.name not like '\\_sqlx%' escape '\\'",
                 )
                 .await
@@ -267,7 +270,8 @@ impl TestDatabase {
     pub async fn dump(&self) -> Dump {
         let columns = self.columns().await;
         let mut dump = Dump::new();
-        for table in TABLES {
+        let of_engine: &[_] = if self.engine() == Engine::Postgres { &TABLES_OF_POSTGRES } else { &[] };
+        for table in TABLES.iter().chain(of_engine).copied() {
             let quoted: Vec<_> = columns
                 .iter()
                 .filter_map(|column| column.strip_prefix(table)?.strip_prefix('.'))

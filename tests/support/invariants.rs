@@ -17,7 +17,7 @@ const NEVER: [(&str, &str); 15] = [
     (
         "rule 2: an account was disconnected by no event, or by several",
         "select count(*) from accounts a where \
-         (select count(*) from disconnect_events e where e.account_id = a.id and e.outcome = 'disconnected') \
+         (select count(*) from all_disconnect_events e where e.account_id = a.id and e.outcome = 'disconnected') \
          <> case when a.disconnected_at is null then 0 else 1 end",
     ),
     (
@@ -33,7 +33,7 @@ const NEVER: [(&str, &str); 15] = [
     ),
     (
         "a final invoice is another account's than its event",
-        "select count(*) from invoices i join disconnect_events e on e.id = i.event_id \
+        "select count(*) from invoices i join all_disconnect_events e on e.id = i.event_id \
          where e.account_id <> i.account_id or e.outcome <> 'disconnected'",
     ),
     (
@@ -65,14 +65,14 @@ const NEVER: [(&str, &str); 15] = [
         // Both are as many as there are pairs. Set against set, since nothing looks a member up by its event.
         "a campaign's event has no member, or several",
         "select e.events + m.members - 2 * p.pairs \
-         from (select count(*) as events from disconnect_events where campaign_id is not null) e, \
+         from (select count(*) as events from all_disconnect_events where campaign_id is not null) e, \
               (select count(*) as members from campaign_members where event_id is not null) m, \
-              (select count(distinct e.id) as pairs from campaign_members m join disconnect_events e \
+              (select count(distinct e.id) as pairs from campaign_members m join all_disconnect_events e \
                    on e.id = m.event_id and e.campaign_id = m.campaign_id and e.account_id = m.account_id) p",
     ),
     (
         "a member has the event of another campaign",
-        "select count(*) from campaign_members m join disconnect_events e on e.id = m.event_id \
+        "select count(*) from campaign_members m join all_disconnect_events e on e.id = m.event_id \
          where coalesce(e.campaign_id, 0) <> m.campaign_id",
     ),
     (

@@ -17,7 +17,7 @@ pub(super) async fn due_counts(store: &PostgresStore, bounds: &[DateTime<Utc>]) 
          select span.place, due.state, count(*) as events
            from unnest($1::timestamptz[], $2::timestamptz[]) with ordinality as span (due_from, due_until, place)
           cross join lateral (
-                select e.state from disconnect_events e
+                select e.state from all_disconnect_events e
                  where e.due_at >= span.due_from and e.due_at < span.due_until
                  order by e.due_at limit $3) due
           group by span.place, due.state",

@@ -119,16 +119,21 @@ async fn lock(db: &mut PgConnection, event: EventId) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The accounts of an event and of those that were made with it.
+/// The accounts of an event and of those that were made with it. Of two tables together the planner knows too little for
+/// a join: each is looked up.
 async fn concerned(db: &mut PgConnection, event: EventId) -> Result<Vec<i64>, Failure> {
     Ok(sqlx::query_scalar(
         "/* change: accounts concerned */
          with recursive made (id) as (
              select $1::bigint
              union
-             select e.id from made m join disconnect_events e on e.parent_event_id = m.id
+             select e.id
+               from made m
+              cross join lateral (select id from all_disconnect_events where parent_event_id = m.id offset 0) e
          )
-         select distinct e.account_id from made m join disconnect_events e on e.id = m.id",
+         select distinct e.account_id
+           from made m
+          cross join lateral (select account_id from all_disconnect_events where id = m.id limit 1) e",
     )
     .bind(event.0)
     .fetch_all(db)
@@ -145,7 +150,7 @@ async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts
                 e.outcome, e.due_at, a.disconnected_at,
                 case when e.next_at is null then e.ended_at
                      else (select c.ended_at from campaigns c where c.id = e.campaign_id) end as ended_at, o.id as other_open, clock_timestamp() as now
-           from disconnect_events e
+           from all_disconnect_events e
            join accounts a on a.id = e.account_id
            left join disconnect_events o on o.account_id = e.account_id and o.id <> e.id
                                         and o.state in ('scheduled', 'queued') and ",
@@ -175,9 +180,11 @@ pub(super) async fn made_with(db: &mut PgConnection, event: EventId) -> Result<V
     let found: Vec<(i64, String)> = sqlx::query_as(concat!(
         "/* change: made with */
          with recursive made (id) as (
-             select id from disconnect_events where parent_event_id = $1
+             select id from all_disconnect_events where parent_event_id = $1
              union
-             select e.id from made m join disconnect_events e on e.parent_event_id = m.id
+             select e.id
+               from made m
+              cross join lateral (select id from all_disconnect_events where parent_event_id = m.id offset 0) e
          )
          select e.id, a.number
            from made m

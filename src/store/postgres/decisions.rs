@@ -127,10 +127,10 @@ async fn cancel(
 async fn adopt(db: &mut PgConnection, event: EventId, parents_event: EventId) -> Result<(), Failure> {
     sqlx::query(
         "/* decisions: adopt */
-         update disconnect_events e set parent_event_id = p.id
-           from disconnect_events p
-           join disconnect_events earlier on earlier.account_id = p.account_id
-          where e.id = $1 and p.id = $2 and earlier.id = e.parent_event_id",
+         update disconnect_events e set parent_event_id = $2
+          where e.id = $1
+            and (select account_id from all_disconnect_events where id = e.parent_event_id)
+                = (select account_id from all_disconnect_events where id = $2)",
     )
     .bind(event.0)
     .bind(parents_event.0)
@@ -146,7 +146,7 @@ pub(super) async fn follow_departure(db: &mut PgConnection, child: i64, by: &Act
          update family_decisions d
             set disposition = 'unlink', child_event_id = null, decided_at = clock_timestamp(), decided_by = $2,
                 decided_from = $3
-           from disconnect_events e, accounts c
+           from all_disconnect_events e, accounts c
           where d.child_id = $1 and d.disposition <> 'unlink' and e.id = d.event_id and e.outcome = 'disconnected'
             and c.id = d.child_id and c.parent_id is distinct from e.account_id",
     )
@@ -240,7 +240,7 @@ async fn decide_once(
     let mut tx = store.begin().await?;
     // The account of an event never changes, so it may be looked up before the locks.
     let account: i64 =
-        sqlx::query_scalar("/* decide: account */ select account_id from disconnect_events where id = $1")
+        sqlx::query_scalar("/* decide: account */ select account_id from all_disconnect_events where id = $1")
             .bind(event.0)
             .fetch_optional(&mut *tx)
             .await?
@@ -283,14 +283,15 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
                 c.email is not null or c.mailing_address is not null as has_contact,
                 d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome, o.id as open_event
            from (select e.id as event_id, c.id as child_id
-                   from disconnect_events e join accounts c on c.parent_id = e.account_id
+                   from all_disconnect_events e join accounts c on c.parent_id = e.account_id
                   where e.id = any($1)
                  union
                  select event_id, child_id from family_decisions where event_id = any($1)) m
-           join disconnect_events e on e.id = m.event_id
+          cross join lateral (select account_id from all_disconnect_events where id = m.event_id limit 1) e
            join accounts c on c.id = m.child_id
            left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
-           left join disconnect_events ce on ce.id = d.child_event_id
+           left join lateral (
+                select id, state, outcome from all_disconnect_events where id = d.child_event_id limit 1) ce on true
            left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued') and ",
         stands!("o"),
         " order by m.event_id, c.number"

@@ -76,7 +76,7 @@ macro_rules! event_view_sql {
                     e.next_at, e.attempt, e.failures, e.failures_max, e.last_error, e.reason, e.requested_by,
                     e.requested_from, e.created_at, e.ended_at, e.agreed, e.changed_since, e.parent_event_id,
                     i.number as invoice_number, i.total as invoice_total, i.currency as invoice_currency
-               from disconnect_events e
+               from all_disconnect_events e
                join accounts a on a.id = e.account_id
                left join invoices i on i.event_id = e.id ",
             $rest
@@ -111,7 +111,7 @@ macro_rules! event_list_sql {
            and (not $8 or e.id in (
                     select f.id
                       from accounts c
-                      join disconnect_events f on f.account_id = c.parent_id
+                      join all_disconnect_events f on f.account_id = c.parent_id
                       left join family_decisions d on d.event_id = f.id and d.child_id = c.id
                      where c.disconnected_at is null
                        and (f.state in ('scheduled', 'queued') or f.outcome = 'disconnected')
@@ -119,9 +119,9 @@ macro_rules! event_list_sql {
                     union all
                     select f.id
                       from family_decisions d
-                      join disconnect_events f on f.id = d.event_id
+                      join all_disconnect_events f on f.id = d.event_id
                       join accounts c on c.id = d.child_id and c.disconnected_at is null
-                      left join disconnect_events ce on ce.id = d.child_event_id
+                      left join all_disconnect_events ce on ce.id = d.child_event_id
                      where d.disposition <> 'unlink'
                        and (f.state in ('scheduled', 'queued') or f.outcome = 'disconnected')
                        and (c.parent_id is distinct from f.account_id
@@ -142,7 +142,7 @@ async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Resul
         event_list_sql!(
             "events: coming",
             "e.state in ('scheduled', 'queued')
-           and ($1::bigint is null or (e.due_at, e.id) > ((select due_at from disconnect_events where id = $1), $1))",
+           and ($1::bigint is null or (e.due_at, e.id) > ((select due_at from all_disconnect_events where id = $1), $1))",
             "e.due_at, e.id"
         )
     } else {
@@ -178,7 +178,7 @@ pub(super) async fn log(
     let written = sqlx::query(
         "/* event log: write */
          insert into account_log (account_id, at, kind, message, actor, source, event_id, reason)
-         select account_id, clock_timestamp(), $2, $3, $4, $5, id, $6 from disconnect_events where id = $1",
+         select account_id, clock_timestamp(), $2, $3, $4, $5, id, $6 from all_disconnect_events where id = $1",
     )
     .bind(event.0)
     .bind(kind.as_str())

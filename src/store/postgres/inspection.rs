@@ -47,7 +47,7 @@ fn statement(check: Check) -> &'static str {
             "/* inspect: not by one event */
              select a.number, count(*) over ()
                from accounts a
-               left join (select account_id, count(*) as events from disconnect_events
+               left join (select account_id, count(*) as events from all_disconnect_events
                            where state = 'completed' and outcome = 'disconnected'
                            group by account_id) e on e.account_id = a.id
               where a.disconnected_at is not null and e.events is distinct from 1
@@ -55,7 +55,7 @@ fn statement(check: Check) -> &'static str {
         }
         Check::NotDisconnected => {
             "/* inspect: not disconnected */
-             select e.id::text, count(*) over () from disconnect_events e
+             select e.id::text, count(*) over () from all_disconnect_events e
                join accounts a on a.id = e.account_id
               where e.state = 'completed' and e.outcome = 'disconnected' and a.disconnected_at is null
               order by e.id limit $1"
@@ -64,7 +64,7 @@ fn statement(check: Check) -> &'static str {
             "/* inspect: invoices of others */
              select i.number::text, count(*) over ()
                from invoices i
-               join disconnect_events e on e.id = i.event_id
+               join all_disconnect_events e on e.id = i.event_id
               where e.account_id <> i.account_id
               order by i.number limit $1"
         }
@@ -85,6 +85,26 @@ fn statement(check: Check) -> &'static str {
               where d.invoice_id is not null and l.invoice_id is distinct from d.invoice_id
               order by d.id limit $1"
         }
+        Check::MissingEvent => {
+            // What no foreign key can say of two tables.
+            "/* inspect: missing events */
+             select id::text, count(*) over () from (
+                 select distinct n.event_id as id
+                   from (select event_id from invoices
+                         union all
+                         select event_id from account_log
+                         union all
+                         select event_id from family_decisions
+                         union all
+                         select child_event_id from family_decisions
+                         union all
+                         select event_id from campaign_members
+                         union all
+                         select parent_event_id from all_disconnect_events) n
+                   left join all_disconnect_events e on e.id = n.event_id
+                  where n.event_id is not null and e.id is null) missing
+              order by id limit $1"
+        }
         Check::CampaignCounts => {
             // Each table is gone through once, but the events twice.
             "/* inspect: campaign counts */
@@ -97,17 +117,17 @@ fn statement(check: Check) -> &'static str {
                    from campaign_tallies where kind = 'disconnected' group by campaign_id
              ), found (campaign_id, kind, count) as (
                  select campaign_id, case when state = 'completed' then outcome else state end, count(*)
-                   from disconnect_events
+                   from all_disconnect_events
                   where campaign_id is not null and state in ('completed', 'cancelled') group by 1, 2
                  union all
                  select campaign_id, 'enlisted', count(*)
-                   from disconnect_events where campaign_id is not null group by 1
+                   from all_disconnect_events where campaign_id is not null group by 1
                  union all
                  select campaign_id, 'left_out', count(*)
                    from campaign_members where left_out is not null group by 1
                  union all
                  select e.campaign_id, unnest(array['invoices', 'invoiced']), unnest(array[count(*), sum(i.total)])
-                   from invoices i join disconnect_events e on e.id = i.event_id
+                   from invoices i join all_disconnect_events e on e.id = i.event_id
                   where e.campaign_id is not null group by 1
              ), wrong as (
                  select campaign_id

@@ -264,7 +264,7 @@ async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
     let (completed, cancelled) = sqlx::query_as(
         "/* event counts: of what is over */
          select count(*) filter (where state = 'completed'), count(*) filter (where state = 'cancelled')
-           from disconnect_events where state in ('completed', 'cancelled')",
+           from all_disconnect_events where state in ('completed', 'cancelled')",
     )
     .fetch_one(&mut *view)
     .await?;
@@ -320,13 +320,14 @@ async fn mark_demo(store: &PostgresStore, id: Option<&str>) -> Result<(), Failur
 
 /// Everything that the migrations make, by name: the schema may hold other things, and privileges of its own.
 const DROP: &str = "/* demo: drop everything of ours */
+    drop view if exists all_disconnect_events;
     drop table if exists console_sessions, sign_in_links, sign_in_attempts, users, campaign_log, campaign_tallies,
         campaign_members, campaigns, campaign_templates, family_decisions, account_log, invoice_lines, debits, invoices,
-        disconnect_events,
+        disconnect_events, archived_disconnect_events,
         address_assignments, serviceable_addresses, account_groups, groups, accounts, account_statuses, settings,
         installation, tokens, idempotency_keys, _sqlx_migrations;
     drop sequence if exists invoice_numbers;
-    drop function if exists refuse_change, refuse_after_disconnect, refuse_unbalanced;";
+    drop function if exists refuse_change, refuse_after_disconnect, refuse_unbalanced, refuse_loss;";
 
 async fn drop_demo(store: &PostgresStore) -> Result<Option<String>, Failure> {
     let mut tx = store.begin().await?;

@@ -154,7 +154,7 @@ pub(super) async fn log(
 async fn disconnected_by(db: &mut PgConnection, account: i64) -> Result<Option<EventId>, Failure> {
     let event: Option<i64> = sqlx::query_scalar(
         "/* request: disconnected by */
-         select id from disconnect_events
+         select id from all_disconnect_events
           where account_id = $1 and state = 'completed' and outcome = 'disconnected'
           order by id desc
           limit 1",

@@ -79,6 +79,25 @@ fn statement(check: Check) -> &'static str {
                                  where l.debit_id = d.id and l.invoice_id = d.invoice_id)
               order by d.id limit ?1"
         }
+        Check::MissingEvent => {
+            "/* inspect: missing events */
+             select count(*) over (), cast(id as text) from (
+                 select distinct n.event_id as id
+                   from (select event_id from invoices
+                         union all
+                         select event_id from account_log
+                         union all
+                         select event_id from family_decisions
+                         union all
+                         select child_event_id from family_decisions
+                         union all
+                         select event_id from campaign_members
+                         union all
+                         select parent_event_id from disconnect_events) n
+                   left join disconnect_events e on e.id = n.event_id
+                  where n.event_id is not null and e.id is null) missing
+              order by id limit ?1"
+        }
         Check::CampaignCounts => {
             // In halves of 32 bits, since sum() fails where an integer overflows.
             "/* inspect: campaign counts */

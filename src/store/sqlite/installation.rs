@@ -89,6 +89,10 @@ impl Installations for SqliteStore {
             return Ok(None);
         }
         let id = demo(&mut tx).await?.ok_or(Refusal::NotTheDemo)?;
+        sqlx::query("/* demo: drop the view */ drop view if exists all_disconnect_events")
+            .execute(&mut *tx)
+            .await
+            .map_err(failure)?;
         for table in tables {
             // The one statement that is put together: a name can't be a parameter, and it is quoted as SQLite wants.
             // Dropping a table fires no trigger and takes its own triggers along.

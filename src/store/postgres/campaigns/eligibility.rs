@@ -113,7 +113,8 @@ async fn places_of(
              select a.id, m.parent_id, e.state, e.outcome
                from accounts a
                join campaign_members m on m.campaign_id = $1 and m.account_number = a.number
-               left join disconnect_events e on e.id = m.event_id
+               left join lateral (
+                    select state, outcome from all_disconnect_events where id = m.event_id limit 1) e on true
               where a.id = any($2)",
         )
         .bind(campaign.0)

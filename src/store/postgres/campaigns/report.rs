@@ -60,7 +60,7 @@ async fn page(db: &mut PgConnection, campaign: CampaignId, after: i64) -> Result
                   order by position
                  offset 0) m
            left join lateral (select currency from accounts a where a.id = m.account_id limit 1) a on true
-           left join lateral (select * from disconnect_events e where e.id = m.event_id limit 1) e on true
+           left join lateral (select * from all_disconnect_events e where e.id = m.event_id limit 1) e on true
            left join lateral (select * from invoices i where i.event_id = m.event_id limit 1) i on true
           order by m.position",
     )
