@@ -38,18 +38,22 @@ begin
             ('groups', 'insert'),
             ('invoice_lines', 'insert'),
             ('invoices', 'insert'),
+            ('archived_disconnect_events', 'insert'),
+            -- A view.
+            ('all_disconnect_events', ''),
             -- What becomes of them is written too; triggers keep what must stay.
             ('accounts', 'insert, update'),
             ('address_assignments', 'insert, update'),
             ('campaign_templates', 'insert, update'),
             ('campaigns', 'insert, update'),
             ('debits', 'insert, update'),
-            ('disconnect_events', 'insert, update'),
             ('family_decisions', 'insert, update'),
             ('serviceable_addresses', 'insert, update'),
             ('settings', 'insert, update'),
             ('tokens', 'insert, update'),
             ('users', 'insert, update'),
+            -- A trigger lets an event be deleted only as it goes to the archive.
+            ('disconnect_events', 'insert, update, delete'),
             -- Who is in a group now; the lists of campaigns that have not begun, and sums that are folded into one.
             ('account_groups', 'insert, update, delete'),
             ('campaign_members', 'insert, update, delete'),

@@ -1,6 +1,7 @@
 //! The store's contract: every verb, on both engines, by the same code.
 
 mod account_import;
+mod archive;
 mod campaigns;
 mod connections;
 mod debit_import;
