@@ -1,6 +1,7 @@
 //! What users see, through the program itself: its commands, its processes, its exit codes. On both engine pairs.
 
 mod api;
+mod archive;
 mod bad_input;
 mod campaigns;
 mod changes;
