@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use disconnectd::domain::account::AccountFilter;
 use disconnectd::domain::campaign::Command;
-use disconnectd::domain::dispositions::{Choice, Dispositions};
-use disconnectd::domain::event::{Along, Attempt, Change, EventId, Order, State};
+use disconnectd::domain::campaign::report::MemberOutcome;
+use disconnectd::domain::dispositions::{Choice, Disposition, Dispositions};
+use disconnectd::domain::event::{Along, Attempt, Change, EventId, Order, Outcome, State};
 use disconnectd::domain::overview::Overview;
 use disconnectd::domain::refusal::Refusal;
 use disconnectd::domain::request::DisconnectRequest;
@@ -16,10 +17,10 @@ use disconnectd::store::campaigns::CampaignFilter;
 use disconnectd::store::{ARCHIVE_MAX, EventFilter, Executed, Page, Requested, Store};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::support::campaigns::numbered;
+use crate::support::campaigns::{filtered, numbered};
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::rows::{account, debit, number};
-use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, refusal, request, reschedule};
+use crate::support::scenario::{FAILURES_MAX, REDISPATCH, clerk, outcome_of, refusal, request, reschedule};
 use crate::support::{SOON, both_engines, wait_until};
 
 both_engines!(
@@ -27,6 +28,7 @@ both_engines!(
     what_is_archived_is_refused_as_what_has_ended,
     families_are_asked_about_across_the_border,
     a_campaign_goes_on_without_its_events_that_were_archived,
+    a_child_stays_where_its_parents_event_says_so_from_the_archive,
     who_was_disconnected_long_ago_is_not_disconnected_again,
 );
 
@@ -288,8 +290,24 @@ async fn a_campaign_goes_on_without_its_events_that_were_archived(db: &TestDatab
     db.archive_all().await;
     let counts = db.counts(campaign).await;
     assert_eq!((counts.disconnected, counts.failed, counts.accounts), (6, 0, 6));
+    assert!(db.report(campaign).await.iter().all(|row| row.outcome == MemberOutcome::Disconnected));
     assert!(db.reconciliation(campaign).await.adds_up);
     assert!(db.campaign_state(campaign).await.is_over());
+}
+
+async fn a_child_stays_where_its_parents_event_says_so_from_the_archive(db: &TestDatabase) {
+    let child = account("C").parent("P").email("c@example.com");
+    db.accounts([account("P").groups(&["tower"]), child, account("other")]).await;
+    let (mut draft, cohort) = filtered("x", "group = tower");
+    draft.terms.children = Some(Disposition::Disconnect);
+    let campaign = db.made(&draft, cohort).await.id;
+    db.start(campaign).await;
+    db.accounts([account("P").groups(&["fiber"])]).await;
+    for order in db.claimed(500).await {
+        let executed = db.disconnect(&[order]).await;
+        assert_eq!(outcome_of(&executed[0]), Some(Outcome::NoLongerEligible), "{executed:?}");
+        db.archive_all().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
