@@ -67,15 +67,15 @@ alter table disconnect_events drop constraint disconnect_events_parent_event_id_
 
 -- What those keys kept so far, and more: an event is deleted only by the statement that puts it into the archive, and
 -- stays there as it is.
-create function refuse_loss() returns trigger language plpgsql set plan_cache_mode = force_custom_plan as $$
+create function refuse_loss() returns trigger language plpgsql as $$
 declare
     lost bigint;
 begin
-    select o.id into lost
-      from old_rows o
-     where not exists (select from archived_disconnect_events a where a.id = o.id)
-     limit 1;
-    if found then
+    -- By the name of its schema: a temporary table of the same name would come first.
+    execute format('select o.id from old_rows o
+                     where not exists (select from %I.archived_disconnect_events a where a.id = o.id)
+                     limit 1', tg_table_schema) into lost;
+    if lost is not null then
         raise exception 'disconnectd keeps all history: delete of event % of disconnect_events is refused', lost
             using errcode = 'restrict_violation';
     end if;
