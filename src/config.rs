@@ -548,7 +548,7 @@ mod tests {
                 "[scheduler]\narchive_after_days = 36501",
                 "x.toml: scheduler.archive_after_days: it must be at most 36500",
             ),
-            ("[scheduler]\narchive_after_days = -1", "archive_after_days"),
+            ("[scheduler]\narchive_after_days = -1", "x.toml is wrong: line 2"),
             ("[scheduler]\nredispatch_max_seconds = 3601", "x.toml: scheduler.redispatch_max_seconds"),
             ("[traces]\nratio = 2", "x.toml: traces.ratio"),
             ("[traces]\nendpoint = \"grpc://secret:4317\"", "x.toml: traces.endpoint"),
