@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::Failure;
-use super::imports::{Intake, be_patient, finish, plan_each_chunk};
+use super::imports::{Intake, be_patient, finish, keep_plans, plan_each_chunk, plan_for_all};
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, family, installation, rows, within};
 use crate::domain::account::{AccountId, AccountNumber, Contact};
 use crate::domain::import::{
@@ -26,22 +26,25 @@ pub(super) async fn run(
     let mut report = ImportReport::default();
     let mut tx = within(VERB_LIMIT, store.begin()).await?;
     let rows = stage(&mut tx, file, &mut report).await?;
-    within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
+    within(VERB_LIMIT, plan_for_all(&mut tx)).await?;
     let now = within(BULK_LIMIT, lock(&mut tx)).await?;
     let context = within(VERB_LIMIT, context(&mut tx)).await?;
     let step = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
     let mut first = 0;
     while first < rows {
+        within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
         let chunk = within(VERB_LIMIT, read_chunk(&mut tx, first, first + step)).await?;
         let mut decided = Vec::with_capacity(chunk.len());
         for Staged { row, existing, first_line } in chunk {
             let decision = decide_account(row, existing.as_ref(), first_line, &context);
             decided.extend(report.count(decision, |write| write.id.is_none()));
         }
+        within(VERB_LIMIT, keep_plans(&mut tx)).await?;
         within(VERB_LIMIT, writes::write_chunk(&mut tx, &decided, now, &options.by)).await?;
         (options.progress)(report.rows);
         first += step;
     }
+    within(VERB_LIMIT, plan_for_all(&mut tx)).await?;
     within(BULK_LIMIT, parents::resolve(&mut tx, &mut report)).await?;
     finish(tx, report, options.dry_run).await
 }

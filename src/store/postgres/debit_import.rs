@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::failure::{Failure, expect_rows};
-use super::imports::{Intake, be_patient, finish, plan_each_chunk};
+use super::imports::{Intake, be_patient, finish, keep_plans, plan_each_chunk, plan_for_all};
 use super::{BULK_LIMIT, PostgresStore, VERB_LIMIT, rows, within};
 use crate::domain::account::{AccountId, AccountNumber};
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
@@ -19,17 +19,19 @@ pub(super) async fn run(
     let mut report = ImportReport::default();
     let mut tx = within(VERB_LIMIT, store.begin()).await?;
     let rows = stage(&mut tx, file, &mut report).await?;
-    within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
+    within(VERB_LIMIT, plan_for_all(&mut tx)).await?;
     within(BULK_LIMIT, lock_accounts(&mut tx)).await?;
     let step = i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX);
     let mut first = 0;
     while first < rows {
+        within(VERB_LIMIT, plan_each_chunk(&mut tx)).await?;
         let chunk = within(VERB_LIMIT, read_chunk(&mut tx, first, first + step)).await?;
         let mut writes = Vec::with_capacity(chunk.len());
         for Staged { row, account, existing, first_line } in chunk {
             let decision = decide_debit(row, account.as_ref(), existing.as_ref(), first_line);
             writes.extend(report.count(decision, |write| write.id.is_none()));
         }
+        within(VERB_LIMIT, keep_plans(&mut tx)).await?;
         within(VERB_LIMIT, write_chunk(&mut tx, &writes)).await?;
         (options.progress)(report.rows);
         first += step;

@@ -82,11 +82,35 @@ impl<T> Intake<T> {
     }
 }
 
-/// A plan that was made and kept while a table was all but empty would read all of it for each chunk once the import has
-/// filled it. Planning again costs a chunk a millisecond.
+/// For what goes through whole tables, before and after the chunks.
+pub(super) async fn plan_for_all(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql(
+        "/* import: plan for all */
+         set local enable_seqscan = on; set local enable_hashjoin = on; set local enable_mergejoin = on",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// For what reads a chunk: each of its rows is looked up by indexes, whatever the planner believes. It takes a table that
+/// the import fills for as large as it was, and would go through all of it for each chunk. Nor is a plan kept from when
+/// tables were all but empty; planning again costs a chunk a millisecond.
 pub(super) async fn plan_each_chunk(db: &mut PgConnection) -> Result<(), Failure> {
-    whole_tables(db).await?;
-    sqlx::raw_sql("/* import: plan each chunk */ set local plan_cache_mode = force_custom_plan").execute(db).await?;
+    sqlx::raw_sql(
+        "/* import: plan each chunk */
+         set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+         set local plan_cache_mode = force_custom_plan",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// For what writes a chunk. Its foreign keys are looked up row by row, and would each be planned again, which took as long as
+/// all else together. They, and what joins a chunk to a table by its key, keep a plan that goes by an index.
+pub(super) async fn keep_plans(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql("/* import: keep plans */ set local plan_cache_mode = auto").execute(db).await?;
     Ok(())
 }
 
