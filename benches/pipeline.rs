@@ -10,6 +10,7 @@
 mod messages;
 #[path = "pipeline/postgres.rs"]
 mod postgres;
+mod server;
 mod serving;
 #[path = "pipeline/sqlite.rs"]
 mod sqlite;
@@ -21,7 +22,8 @@ use anyhow::{Result, ensure};
 use disconnectd::queue::Queue;
 use disconnectd::store::Store;
 
-use self::serving::Serving;
+use self::server::Server;
+use self::serving::{Roles, Serving};
 
 const BATCH: usize = 64;
 
@@ -64,7 +66,10 @@ async fn main() -> Result<()> {
         "BENCH_ONLY: postgres or sqlite"
     );
     let is_asked = |engine| only.as_deref().is_none_or(|only| only == engine);
-    let server = if is_asked("postgres") { Some(postgres::Server::prepare(events).await?) } else { None };
+    let server = if is_asked("postgres") { Some(Server::from_environment()?) } else { None };
+    if let Some(server) = &server {
+        server.prepare(events).await?;
+    }
     let file = if is_asked("sqlite") { Some(sqlite::File::prepare(events).await?) } else { None };
     let (mut at_scale, mut embedded) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -163,7 +168,7 @@ async fn run_pipeline(
     events: usize,
     trouble: Trouble,
 ) -> Result<f64> {
-    let serving = Serving::begin(store.clone(), queue, database).await?;
+    let serving = Serving::begin(Roles { scheduler: true, worker: true }, store.clone(), queue, database).await?;
     let begun = Instant::now();
     // Cheap to ask: the index of open events answers it, and it is empty in the end.
     while store.next_due().await?.is_some() {

@@ -1,4 +1,4 @@
-//! A scheduler and a worker, as `serve` runs them, with the configuration that is there by itself.
+//! Schedulers and workers, as `serve` runs them, with the configuration that is there by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,15 @@ use disconnectd::store::{Serving as Served, Store};
 use disconnectd::worker::Worker;
 use tokio::task::JoinHandle;
 
+/// What one of them runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Roles {
+    pub scheduler: bool,
+    pub worker: bool,
+}
+
 pub struct Serving {
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
     stop: StopHandle,
     queue: Arc<dyn Queue>,
     _served: Served,
@@ -23,7 +30,7 @@ pub struct Serving {
 
 impl Serving {
     /// Once the queue is there.
-    pub async fn begin(store: Arc<dyn Store>, queue: Arc<dyn Queue>, database: &str) -> Result<Self> {
+    pub async fn begin(roles: Roles, store: Arc<dyn Store>, queue: Arc<dyn Queue>, database: &str) -> Result<Self> {
         let environment = Environment { database_url: Some(database.to_owned()), ..Environment::default() };
         let config = Config::load(None, &environment)?;
         let served = store.serve("bench").await?;
@@ -31,16 +38,22 @@ impl Serving {
         tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
         let (handle, stop) = Shutdown::new();
         let health = Arc::new(Health::default());
-        let scheduler = Scheduler {
-            store: store.clone(),
-            queue: queue.clone(),
-            health: health.clone(),
-            clock: Clock::system(),
-            config: config.scheduler,
-            failures_max: config.failures_max,
-        };
-        let worker = Worker::new(store, health, config.worker);
-        let tasks = [tokio::spawn(scheduler.run(stop.clone())), tokio::spawn(worker.run(queue.clone(), stop))];
+        let mut tasks = Vec::new();
+        if roles.scheduler {
+            let scheduler = Scheduler {
+                store: store.clone(),
+                queue: queue.clone(),
+                health: health.clone(),
+                clock: Clock::system(),
+                config: config.scheduler,
+                failures_max: config.failures_max,
+            };
+            tasks.push(tokio::spawn(scheduler.run(stop.clone())));
+        }
+        if roles.worker {
+            let worker = Worker::new(store, health, config.worker);
+            tasks.push(tokio::spawn(worker.run(queue.clone(), stop)));
+        }
         Ok(Self { tasks, stop: handle, queue, _served: served })
     }
 

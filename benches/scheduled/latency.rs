@@ -19,7 +19,7 @@ use disconnectd::queue::rabbitmq::RabbitQueue;
 use disconnectd::store::{Requested, Store};
 use url::Url;
 
-use crate::serving::Serving;
+use crate::serving::{Roles, Serving};
 use crate::side::Side;
 
 /// Of each kind.
@@ -49,7 +49,7 @@ pub async fn run() -> Result<()> {
 }
 
 async fn measure(engine: &str, mut side: Side, queue: Arc<dyn Queue>) -> Result<()> {
-    let serving = Serving::begin(side.store.clone(), queue, &side.url).await?;
+    let serving = Serving::begin(Roles { scheduler: true, worker: true }, side.store.clone(), queue, &side.url).await?;
     report(&format!("{engine}: an immediate one"), immediate(&mut side).await?);
     report(&format!("{engine}: one at its instant"), dated(&mut side).await?);
 
