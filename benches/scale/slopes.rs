@@ -118,6 +118,11 @@ fn report(fleet: Fleet, rounds: &[Round], events: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a count for people")]
     let events = events as f64;
     let of = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+    // All at once, how late it is tells when it was made, and nothing else.
+    let late = |which: usize| match fleet.pace {
+        Some(_) => format!("{:.1}", of(&|round| round.late[which])),
+        None => "-".to_owned(),
+    };
     let each = |value: fn(&Reading) -> f64| of(&|round| value(&round.used) / events);
     let name = format!(
         "{} scheduler(s), {} worker(s), {}{}",
@@ -128,7 +133,7 @@ fn report(fleet: Fleet, rounds: &[Round], events: usize) {
     );
     println!(
         "{name:<44} {:>9.0} {:>6.2} {:>6.3} {:>6.3} {:>6.3} {:>7.2} {:>6.2} {:>6.2} {:>6.3} {:>7.4} {:>6.0} {:>6.2} \
-         {:>6.2} {:>7.1} {:>7.1}",
+         {:>6.2} {:>7} {:>7}",
         of(&|round| events / round.seconds),
         of(&|round| (round.used.own + round.used.postgres + round.used.broker) / round.seconds),
         each(|used| used.own * 1e3),
@@ -142,8 +147,8 @@ fn report(fleet: Fleet, rounds: &[Round], events: usize) {
         of(&|round| round.waits.sessions_most),
         of(&|round| round.waits.for_locks / round.waits.looks.max(1.0)),
         of(&|round| round.waits.for_disk / round.waits.looks.max(1.0)),
-        of(&|round| round.late[0]),
-        of(&|round| round.late[1]),
+        late(0),
+        late(1),
     );
 }
 
