@@ -162,6 +162,9 @@ impl Found {
     }
 }
 
+/// A debit as its statement answers it: account, id, description, amount, tax, charged on.
+type FoundDebit = (i64, i64, String, i64, i64, NaiveDate);
+
 /// The uninvoiced debits of accounts, which are given as JSON.
 async fn debits(
     connection: &mut SqliteConnection,
@@ -176,11 +179,10 @@ async fn debits(
     .fetch_one(connection)
     .await
     .map_err(failure)?;
-    type Found = (i64, i64, String, i64, i64, NaiveDate);
-    let debit = |(account, id, description, amount, tax, charged_on): Found| {
+    let debit = |(account, id, description, amount, tax, charged_on): FoundDebit| {
         (AccountId(account), Ok(Debit { id: DebitId(id), description, amount, tax, charged_on }))
     };
-    if let Ok(found) = serde_json::from_str::<Vec<Found>>(&found) {
+    if let Ok(found) = serde_json::from_str::<Vec<FoundDebit>>(&found) {
         return Ok(found.into_iter().map(debit).collect());
     }
     // One of them can't be read: they are looked at one by one.
@@ -188,7 +190,8 @@ async fn debits(
     let found: Vec<(i64, Value, Value, Value, Value, Value)> = serde_json::from_str(&found).map_err(unreadable)?;
     let read = |(account, id, description, amount, tax, charged_on)| {
         let row = serde_json::json!([account, id, description, amount, tax, charged_on]);
-        serde_json::from_value::<Found>(row).map_or_else(|error| (AccountId(account), Err(unreadable(error))), debit)
+        serde_json::from_value::<FoundDebit>(row)
+            .map_or_else(|error| (AccountId(account), Err(unreadable(error))), debit)
     };
     Ok(found.into_iter().map(read).collect())
 }
