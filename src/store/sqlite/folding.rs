@@ -10,6 +10,17 @@ use crate::store::StoreResult;
 /// How many rows are folded at a time.
 const BATCH: i64 = 10_000;
 
+/// Whether a row is left from before it was kept. The schema is up to date.
+pub(super) async fn is_needed(connection: &mut SqliteConnection) -> StoreResult<bool> {
+    sqlx::query_scalar(
+        "/* fold: is needed */ select exists (select 1 from accounts where searched is null)
+                or exists (select 1 from serviceable_addresses where searched is null)",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(failure)
+}
+
 /// Called when the schema is up to date. Nothing is left to do but once.
 pub(super) async fn fold_all(connection: &mut SqliteConnection) -> StoreResult<()> {
     loop {

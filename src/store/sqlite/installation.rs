@@ -29,6 +29,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 #[async_trait]
 impl Installations for SqliteStore {
     async fn migrate(&self) -> StoreResult<usize> {
+        // Each command asks. The write lock would have it wait for whoever writes, an import of minutes among them.
+        if self.is_up_to_date().await? {
+            return Ok(0);
+        }
         // sqlx's migrator does not lock on SQLite. In this transaction each of its own is a savepoint: whoever comes
         // second waits here, and finds everything applied.
         let mut tx = self.write().await?;
@@ -226,6 +230,23 @@ async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResu
         oldest_due_seconds: seconds_since(oldest_due),
         dispatches_max,
     })
+}
+
+impl SqliteStore {
+    /// Whether every migration of this program was applied as it is now, none else, and nothing is left to fold. Not: what
+    /// migrates finds out why.
+    async fn is_up_to_date(&self) -> StoreResult<bool> {
+        let mut tx = self.read().await?;
+        if !has_table(&mut tx, MIGRATIONS_TABLE).await? {
+            return Ok(false);
+        }
+        let (applied, migrations) = (applied(&mut tx).await?, migrations::sqlite());
+        let is_applied = applied.len() == migrations.iter().count()
+            && migrations.iter().zip(&applied).all(|(migration, applied)| {
+                (migration.version, &migration.checksum) == (applied.version, &applied.checksum)
+            });
+        Ok(is_applied && !folding::is_needed(&mut tx).await?)
+    }
 }
 
 async fn applied(connection: &mut SqliteConnection) -> StoreResult<Vec<AppliedMigration>> {
