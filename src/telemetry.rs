@@ -3,7 +3,7 @@
 use metrics::{Label, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -20,8 +20,8 @@ use crate::watch;
 /// A sentence, for a filter that can't be read.
 pub fn init_logs(config: &LogConfig) -> Result<(), String> {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| config.filter.clone());
-    let filter =
-        EnvFilter::try_new(&filter).map_err(|error| format!("the log filter `{filter}` can't be read: {error}"))?;
+    let filter: Targets =
+        filter.parse().map_err(|error| format!("the log filter `{filter}` can't be read: {error}"))?;
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let logs = if config.json {
