@@ -3,7 +3,7 @@
 use metrics::{Label, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{Targets, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -20,8 +20,7 @@ use crate::watch;
 /// A sentence, for a filter that can't be read.
 pub fn init_logs(config: &LogConfig) -> Result<(), String> {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| config.filter.clone());
-    let filter: Targets =
-        filter.parse().map_err(|error| format!("the log filter `{filter}` can't be read: {error}"))?;
+    let filter = targets(&filter).map_err(|error| format!("the log filter `{filter}` can't be read: {error}"))?;
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let logs = if config.json {
@@ -33,6 +32,33 @@ pub fn init_logs(config: &LogConfig) -> Result<(), String> {
     // A second call in one process (tests) keeps the first.
     drop(set);
     Ok(())
+}
+
+/// Parts with `,` between them: a level for all, or `target=level`; the last that fits best counts.
+///
+/// # Errors
+/// What of it is neither. The library would take most of it for the name of a target, and log nothing.
+fn targets(filter: &str) -> Result<Targets, String> {
+    let mut targets = Targets::new();
+    for part in filter.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let level = |text: &str| {
+            let level = text.trim().parse::<LevelFilter>();
+            level.map_err(|_| format!("`{part}` has no level: off, error, warn, info, debug or trace"))
+        };
+        targets = match part.split_once('=') {
+            None => targets.with_default(level(part)?),
+            Some((target, of_target)) => {
+                let target = target.trim();
+                if target.is_empty() || !target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c)) {
+                    return Err(format!(
+                        "`{target}` is not the name of a part of the program, such as `disconnectd::worker`"
+                    ));
+                }
+                targets.with_target(target, level(of_target)?)
+            }
+        };
+    }
+    Ok(targets)
 }
 
 /// The client of RabbitMQ traces what it sends byte by byte, and sends the password.
@@ -196,7 +222,7 @@ fn all() -> Vec<Metric> {
 /// A sentence, where they are installed already.
 pub fn init_metrics() -> Result<PrometheusHandle, String> {
     const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-    const EVENTS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+    const EVENTS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_events".into()), &EVENTS))
@@ -204,4 +230,31 @@ pub fn init_metrics() -> Result<PrometheusHandle, String> {
         .map_err(|error| format!("the metrics can't be set up: {error}"))?;
     all().into_iter().for_each(Metric::register);
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_filter_is_read_with_blanks_and_refused_where_nothing_of_it_would_be_logged() {
+        for (filter, shows) in [
+            ("info,lapin=off,sqlx=off", [true, false, false]),
+            (" info , lapin = off ", [true, false, false]),
+            ("info,", [true, false, true]),
+            ("warn, disconnectd::worker=debug", [true, true, false]),
+            ("DEBUG", [true, true, true]),
+            ("", [false, false, false]),
+        ] {
+            let targets = targets(filter).unwrap();
+            let seen =
+                [("disconnectd::worker", Level::INFO), ("disconnectd::worker", Level::DEBUG), ("lapin", Level::INFO)];
+            assert_eq!(seen.map(|(target, level)| targets.would_enable(target, &level)), shows, "{filter}");
+        }
+        for filter in
+            ["loud", "disconnectd=loud", "disconnectd", "=info", "disconnectd[span]=debug", "!!!", "info;warn"]
+        {
+            assert!(targets(filter).is_err(), "{filter}");
+        }
+    }
 }
