@@ -65,15 +65,16 @@ alter table family_decisions
 alter table campaign_members drop constraint campaign_members_event_id_fkey;
 alter table disconnect_events drop constraint disconnect_events_parent_event_id_fkey;
 
--- What those keys kept so far, and more: an event is deleted only by the statement that puts it into the archive, and
--- stays there as it is.
+-- What those keys kept so far, and more: an event is deleted only where the archive has the very row, and so only once it
+-- has ended, and stays there as it is.
 create function refuse_loss() returns trigger language plpgsql as $$
 declare
     lost bigint;
 begin
     -- By the name of its schema: a temporary table of the same name would come first.
     execute format('select o.id from old_rows o
-                     where not exists (select from %I.archived_disconnect_events a where a.id = o.id)
+                     where not exists (select from %I.archived_disconnect_events a
+                                        where a.id = o.id and row(a.*) is not distinct from row(o.*))
                      limit 1', tg_table_schema) into lost;
     if lost is not null then
         raise exception 'disconnectd keeps all history: delete of event % of disconnect_events is refused', lost

@@ -490,12 +490,23 @@ async fn rule_4_events_are_kept_in_the_archive_and_on_the_way_to_it() {
             assert!(refused.contains("keeps all history"), "{sql}: {refused}");
         }
         // What has not ended has no place in it.
+        let copies = |changed: &str| {
+            format!(
+                "create temporary table copies as select * from archived_disconnect_events limit 1; \
+                 update copies set {changed}; insert into archived_disconnect_events select * from copies"
+            )
+        };
         for state in ["scheduled", "queued", "failed"] {
-            let sql = format!(
-                "insert into archived_disconnect_events select e.id + 1000, e.account_id, '{state}' from all_disconnect_events e"
-            );
-            db.refusal_of(&sql).await;
+            let refused = db.refusal_of(&copies(&format!("id = id + 1000, state = '{state}', outcome = null"))).await;
+            assert!(refused.contains("state_check"), "{state}: {refused}");
         }
+        // Nor does another row of the same number make room for its delete.
+        let another = "create temporary table copies as select * from disconnect_events where state = 'scheduled' limit 1; \
+                       update copies set state = 'cancelled', ended_at = now(), next_at = null; \
+                       insert into archived_disconnect_events select * from copies; \
+                       delete from disconnect_events where id = (select id from copies)";
+        let refused = db.refusal_of(another).await;
+        assert!(refused.contains("keeps all history"), "{refused}");
         assert_eq!(db.dump().await, before);
     })
     .await;
