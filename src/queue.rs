@@ -90,8 +90,9 @@ pub enum QueueError {
     Closed,
 }
 
-/// A delivery that comes alone waits this part of the time for a second: what was published with it is there within
-/// microseconds, and a single disconnect is not to be held up for others that may never come.
+/// A delivery that comes alone waits for a second one by this many times less (the runtime rounds up to a millisecond): what
+/// was published with it is there within microseconds, and a single disconnect is not to be held up for others that may
+/// never come.
 pub const ALONE: u32 = 10;
 
 #[async_trait]
@@ -136,7 +137,8 @@ pub trait Queue: Send + Sync {
 #[async_trait]
 pub trait Deliveries: Send {
     /// Waits for at least one delivery, then takes what else is at hand: up to `max` in all, waiting `linger` at most
-    /// for more, and [`ALONE`] of it for a second one. Reconnects by itself, for ever. Safe to cancel: what was taken and not returned is delivered again.
+    /// for more, and an [`ALONE`]th of it for a second one. Reconnects by itself, for ever. Safe to cancel: what was
+    /// taken and not returned is delivered again.
     ///
     /// # Errors
     /// [`QueueError::Closed`] after [`Queue::close`], and never otherwise.

@@ -23,6 +23,7 @@ on_both_engines! {
     the_lanes_do_not_mix
     a_batch_has_max_at_most_and_a_full_one_does_not_linger
     a_batch_that_is_not_full_waits_for_more_while_it_lingers
+    one_that_comes_alone_is_not_held_up_for_long
     consumers_share_without_overlap
     what_is_acked_never_comes_again
     batches_may_be_settled_in_any_order
@@ -94,6 +95,15 @@ async fn a_batch_that_is_not_full_waits_for_more_while_it_lingers(engine: Engine
     };
     let (batch, ()) = tokio::join!(consumer.next(2, DEADLINE), later);
     assert_eq!(ids(&batch.unwrap()), sent);
+}
+
+async fn one_that_comes_alone_is_not_held_up_for_long(engine: Engine) {
+    let queue = engine.open().await;
+    publish(&*queue, LaneKind::Single, &orders(1)).await;
+    let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+    let alone = timeout(DEADLINE, consumer.next(10, 5 * DEADLINE)).await.expect("it waits for others").unwrap();
+    assert_eq!(alone.deliveries.len(), 1);
+    alone.ack().await;
 }
 
 /// Waits until the first message has left the queue, or, in memory, may leave it at any moment.

@@ -205,7 +205,7 @@ async fn run(db: &mut PgConnection, events: &[Event], decide: Decide<'_>) -> Res
         let snapshot = match snapshots.get(&event.account_id) {
             Some(Ok(snapshot)) => snapshot,
             Some(Err(error)) => {
-                executed.push(Executed::Failed(FailedAttempt::of(event, error.to_string())));
+                executed.push(Executed::Failed(FailedAttempt::of(event, error.reason())));
                 continue;
             }
             None => return Err(StoreError::Rejected(format!("event {} has no account", event.id)).into()),

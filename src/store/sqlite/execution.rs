@@ -32,7 +32,11 @@ impl Execution for SqliteStore {
         let asked: BTreeSet<i64> = orders.iter().map(|order| order.event_id.0).collect();
         let mut tx = self.write().await?;
         let now = self.now();
-        let queued = queued(&mut tx, &asked).await?;
+        let queued = match queued(&mut tx, &asked).await {
+            Ok(queued) => queued,
+            Err(error @ StoreError::Rejected(_)) => return unreadable_alone(&mut tx, &asked, error).await,
+            Err(error) => return Err(error),
+        };
         let mut executed = stale(&asked, &queued);
         // Alone, what is refused is this event's own failure.
         let alone = match queued.as_slice() {
@@ -60,7 +64,7 @@ impl Execution for SqliteStore {
                 Ok(executed)
             }
             (Err(error @ StoreError::Rejected(_)), Some(attempt)) => {
-                Ok(vec![Executed::Failed(FailedAttempt { error: error.to_string(), ..attempt })])
+                Ok(vec![Executed::Failed(FailedAttempt { error: error.reason(), ..attempt })])
             }
             (Err(error), _) => Err(error),
         }
@@ -154,7 +158,7 @@ struct Queued {
 
 impl Queued {
     fn event(self, now: DateTime<Utc>) -> Result<Event, FailedAttempt> {
-        let due_at = instant(&self.due_at).map_err(|error| self.failed(error.to_string()))?;
+        let due_at = instant(&self.due_at).map_err(|error| self.failed(error.reason()))?;
         // A source of a newer program's is no reason to fail.
         let source = Source::parse(&self.requested_from).unwrap_or(Source::Worker);
         Ok(Event {
@@ -207,6 +211,30 @@ async fn queued(connection: &mut SqliteConnection, asked: &BTreeSet<i64>) -> Sto
     Ok(found)
 }
 
+/// An event that can't be taken apart: alone, it is its own failure.
+async fn unreadable_alone(
+    connection: &mut SqliteConnection,
+    asked: &BTreeSet<i64>,
+    error: StoreError,
+) -> StoreResult<Vec<Executed>> {
+    let (Some(id), 1) = (asked.first(), asked.len()) else { return Err(error) };
+    let row = sqlx::query(
+        "/* disconnect: an event that can't be read */ select attempt, failures, failures_max from disconnect_events
+          where id = ?1",
+    )
+    .bind(id)
+    .fetch_one(connection)
+    .await
+    .map_err(failure)?;
+    Ok(vec![Executed::Failed(FailedAttempt {
+        event_id: EventId(*id),
+        attempt: Attempt(get(&row, "attempt")?),
+        failures: get(&row, "failures")?,
+        failures_max: get(&row, "failures_max")?,
+        error: error.reason(),
+    })])
+}
+
 fn stale(asked: &BTreeSet<i64>, queued: &[Queued]) -> Vec<Executed> {
     let queued: HashSet<i64> = queued.iter().map(|event| event.id).collect();
     let stale = asked.iter().filter(|id| !queued.contains(id));
@@ -250,7 +278,7 @@ async fn run(
         let snapshot = match snapshots.get(&event.account_id) {
             Some(Ok(snapshot)) => snapshot,
             Some(Err(error)) => {
-                executed.push(Executed::Failed(FailedAttempt::of(event, error.to_string())));
+                executed.push(Executed::Failed(FailedAttempt::of(event, error.reason())));
                 continue;
             }
             None => return Err(unreadable(&format!("event {} has no account", event.id))),

@@ -144,7 +144,8 @@ impl Found {
             (Some(id), Some(address), Some(from)) => {
                 Some(Assignment { id: AssignmentId(id), address, from: instant(&from)? })
             }
-            _ => None,
+            (None, _, _) => None,
+            (Some(id), _, _) => return Err(unreadable(&format!("its assignment {id} is to no address"))),
         };
         Ok(Snapshot {
             number: AccountNumber::from_stored(self.number),

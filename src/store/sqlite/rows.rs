@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
@@ -20,10 +20,17 @@ pub fn at(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// An instant that stands in a JSON value.
+/// An instant that stands in a JSON value: as this program writes it, or as SQLite's own functions do, in UTC, which is what
+/// a column with it is read as, too.
 pub fn instant(text: &str) -> StoreResult<DateTime<Utc>> {
-    let read = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
-    read.map_err(|error| unreadable(&format!("`{text}` as an instant: {error}")))
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Ok(instant.to_utc());
+    }
+    let bare = text.trim_end_matches('Z');
+    let read = ["%F %T%.f", "%FT%T%.f", "%F %R", "%FT%R"]
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(bare, format).ok());
+    read.map(|read| read.and_utc()).ok_or_else(|| unreadable(&format!("`{text}` is not an instant")))
 }
 
 /// `now` and a while: never past the years that sort.
@@ -127,4 +134,26 @@ pub fn cursor(page: &Page) -> StoreResult<Option<i64>> {
 /// One more than the page has, so that it is known whether there is another.
 pub fn limit(page: &Page) -> i64 {
     i64::from(page.limit.clamp(1, crate::store::PAGE_MAX)) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_read_as_this_program_and_as_sqlite_writes_it() {
+        let noon = "2026-12-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap();
+        for text in [
+            "2026-12-01T12:00:00.000000Z",
+            "2026-12-01T14:00:00+02:00",
+            "2026-12-01 12:00:00",
+            "2026-12-01 12:00:00.000",
+            "2026-12-01T12:00",
+        ] {
+            assert_eq!(instant(text).unwrap(), noon, "{text}");
+        }
+        for text in ["soon", "", "2026-12-01", "2026-13-01 12:00:00"] {
+            assert!(instant(text).is_err(), "{text}");
+        }
+    }
 }

@@ -496,6 +496,39 @@ async fn what_cannot_be_read_of_one_event_is_its_own_failure() {
     assert_eq!(executed.iter().filter(completed).count(), 1, "{executed:?}");
 }
 
+/// Nor does it go on for ever: alone, its failures are counted.
+#[tokio::test]
+async fn an_event_whose_text_is_no_text_is_its_own_failure() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    for account in ["A", "B"] {
+        with_account(&store, account).await;
+        requested(&store, account).await;
+    }
+    let orders = store.claim(10, REDISPATCH).await.unwrap();
+    alter(&store, "update disconnect_events set reason = cast(x'ff' as text) where id = 1").await;
+    let batch = store.disconnect(&orders, &plan_disconnect).await;
+    assert!(matches!(batch, Err(StoreError::Rejected(_))), "{batch:?}");
+    let alone = store.disconnect(&orders[..1], &plan_disconnect).await.unwrap();
+    let [Executed::Failed(failed)] = &alone[..] else { panic!("{alone:?}") };
+    assert_eq!((failed.event_id, failed.attempt, failed.failures_max), (orders[0].event_id, orders[0].attempt, 3));
+    let alone = store.disconnect(&orders[1..], &plan_disconnect).await.unwrap();
+    assert!(matches!(alone[..], [Executed::Completed { .. }]), "{alone:?}");
+}
+
+/// A command beside an import of minutes looks at an account at once.
+#[tokio::test]
+async fn a_database_that_is_up_to_date_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let store = scratch.migrated().await;
+    let mut writer = raw(&store).await;
+    sqlx::raw_sql("begin immediate").execute(&mut writer).await.unwrap();
+    assert_eq!(store.migrate().await.unwrap(), 0);
+    sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
+    alter(&store, "update _sqlx_migrations set checksum = x'00' where version = 2").await;
+    assert!(matches!(store.migrate().await, Err(StoreError::Unusable(_))));
+}
+
 #[tokio::test]
 async fn settings_that_cannot_be_read_stop_no_disconnect_are_named_and_can_be_mended() {
     let scratch = Scratch::new();
