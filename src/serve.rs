@@ -176,6 +176,7 @@ impl Server {
             stop: self.stop.clone(),
             listeners: Listeners::default(),
             probes: doctor::probes::all(&self.config, &self.store),
+            groups: Arc::default(),
             examining: Arc::default(),
             sent: Arc::default(),
             sent_links: Arc::default(),

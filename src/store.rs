@@ -64,6 +64,12 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
     }
 
+    /// What is wrong, without who says so: for where that is told beside it.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        if let Self::Rejected(reason) = self { reason.clone() } else { self.to_string() }
+    }
+
     /// A stable name for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -29,14 +29,15 @@ pub struct Offered {
 impl Groups {
     pub async fn offered(console: &Shared, chosen: &str, reader: Reader) -> Answer<Self> {
         let page = Page { after: None, limit: OFFERED_MAX };
-        let groups = console.store.groups(&page).await.map_err(words::problem)?.items;
+        let found = async { Ok(console.store.groups(&page).await?.items) };
+        let groups = console.groups.or_find(found).await.map_err(words::problem)?;
         let is_list = groups.len() <= LISTED_MAX;
         let mut offered: Vec<_> = groups
-            .into_iter()
+            .iter()
             .map(|group| Offered {
                 is_chosen: group.name == chosen,
                 accounts: reader.count(group.accounts),
-                name: group.name,
+                name: group.name.clone(),
             })
             .collect();
         // One from a link, that nobody is in: the list says what it is filtered by all the same.
