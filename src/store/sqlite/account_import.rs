@@ -62,7 +62,7 @@ pub async fn stage(
                     (line, number, name, status, parent, currency, zone, address, email, mailing_address, groups)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
                     value ->> 7, value ->> 8, value ->> 9, value ->> 10
-               from json_each(?1) order by key",
+               from jsonb_each(?1) order by key",
         )
         .bind(json(&staged.collect::<Vec<_>>())?)
         .execute(&mut *connection)
@@ -226,7 +226,7 @@ async fn write(
     if !parents.is_empty() {
         let written = sqlx::query(
             "/* import accounts: note parents */ insert into temp.parents (child_id, line, number, parent)
-             select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?1)",
+             select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from jsonb_each(?1)",
         )
         .bind(json(&parents)?)
         .execute(&mut *connection)
@@ -236,7 +236,7 @@ async fn write(
     }
     let written = sqlx::query(
         "/* import accounts: log */ insert into account_log (account_id, at, kind, message, actor, source)
-         select value ->> 0, ?2, value ->> 1, value ->> 2, ?3, ?4 from json_each(?1) order by key",
+         select value ->> 0, ?2, value ->> 1, value ->> 2, ?3, ?4 from jsonb_each(?1) order by key",
     )
     .bind(json(&log)?)
     .bind(&now)
@@ -268,7 +268,7 @@ async fn insert(
                 (number, name, status_id, currency, zone, email, mailing_address, searched, created_at)
          select value ->> 0, value ->> 1, (select id from account_statuses where name = value ->> 2), value ->> 3,
                 value ->> 4, value ->> 5, value ->> 6, value ->> 7, ?2
-           from json_each(?1) order by key
+           from jsonb_each(?1) order by key
          returning number, id",
     )
     .bind(json(&new)?)
@@ -296,7 +296,7 @@ async fn update(connection: &mut SqliteConnection, writes: &[AccountWrite]) -> S
             set name = w.value ->> 1, status_id = (select id from account_statuses where name = w.value ->> 2),
                 currency = w.value ->> 3, zone = w.value ->> 4, email = w.value ->> 5, mailing_address = w.value ->> 6,
                 searched = w.value ->> 7
-           from json_each(?1) as w where accounts.id = w.value ->> 0",
+           from jsonb_each(?1) as w where accounts.id = w.value ->> 0",
     )
     .bind(json(&known)?)
     .execute(connection)
@@ -331,7 +331,7 @@ async fn write_addresses(
     // `where true`: or the parser takes `on conflict` for a join's.
     sqlx::query(
         "/* import accounts: new addresses */ insert into serviceable_addresses (address, searched)
-         select value ->> 1, value ->> 2 from json_each(?1) where true on conflict (address) do nothing",
+         select value ->> 1, value ->> 2 from jsonb_each(?1) where true on conflict (address) do nothing",
     )
     .bind(&assigned)
     .execute(&mut *connection)
@@ -340,7 +340,7 @@ async fn write_addresses(
     let written = sqlx::query(
         "/* import accounts: assign addresses */ insert into address_assignments (account_id, address_id, assigned_from)
          select w.value ->> 0, a.id, ?2
-           from json_each(?1) as w cross join serviceable_addresses a on a.address = w.value ->> 1",
+           from jsonb_each(?1) as w cross join serviceable_addresses a on a.address = w.value ->> 1",
     )
     .bind(&assigned)
     .bind(now)
@@ -371,7 +371,7 @@ async fn write_groups(
     let members = json(members)?;
     sqlx::query(
         "/* import accounts: new groups */ insert into groups (name)
-         select value ->> 1 from json_each(?1) where true on conflict (name) do nothing",
+         select value ->> 1 from jsonb_each(?1) where true on conflict (name) do nothing",
     )
     .bind(&members)
     .execute(&mut *connection)
@@ -379,7 +379,7 @@ async fn write_groups(
     .map_err(failure)?;
     let written = sqlx::query(
         "/* import accounts: join groups */ insert into account_groups (account_id, group_id)
-         select w.value ->> 0, g.id from json_each(?1) as w cross join groups g on g.name = w.value ->> 1",
+         select w.value ->> 0, g.id from jsonb_each(?1) as w cross join groups g on g.name = w.value ->> 1",
     )
     .bind(&members)
     .execute(connection)

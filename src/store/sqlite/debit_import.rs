@@ -1,15 +1,16 @@
 //! The import of debits.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
-use super::failure::failure;
+use super::failure::{failure, unreadable};
 use super::imports::Intake;
-use super::rows::{at, currency, expect_rows, get, json, number};
-use crate::domain::account::AccountId;
+use super::rows::{at, expect_rows, instant, json};
+use crate::domain::account::{AccountId, AccountNumber};
 use crate::domain::import::{DebitAccount, DebitRow, DebitWrite, ExistingDebit, ImportReport, decide_debit};
 use crate::domain::invoice::{DebitId, InvoiceNumber};
+use crate::domain::money::Currency;
 use crate::store::{CHUNK_ROWS, ImportOptions, Rows, StoreResult};
 
 /// Takes the rows as they come into a temporary table.
@@ -38,7 +39,7 @@ pub async fn stage(
             "/* import debits: stage */ insert into temp.staged
                     (line, account, reference, description, amount, tax, charged_on)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-               from json_each(?1) order by key",
+               from jsonb_each(?1) order by key",
         )
         .bind(json(&staged.collect::<Vec<_>>())?)
         .execute(&mut *connection)
@@ -59,11 +60,11 @@ pub async fn merge(
     loop {
         let rows = load(connection, last).await?;
         let Some(end) = rows.last() else { return Ok(()) };
-        last = get(end, "seq")?;
+        last = end.seq;
         let mut writes = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let (account, existing) = (account(row)?, existing(row)?);
-            let decision = decide_debit(staged(row)?, account.as_ref(), existing.as_ref(), get(row, "first_line")?);
+        for row in rows {
+            let (account, existing, first_line) = (row.account()?, row.existing()?, row.first_line);
+            let decision = decide_debit(row.row(), account.as_ref(), existing.as_ref(), first_line);
             writes.extend(report.count(decision, |write| write.id.is_none()));
         }
         write(connection, &writes, now).await?;
@@ -71,63 +72,90 @@ pub async fn merge(
     }
 }
 
-/// The rows after `last`, each with its account and the debit that it repeats, if there is one.
-async fn load(connection: &mut SqliteConnection, last: i64) -> StoreResult<Vec<SqliteRow>> {
+/// A row as the statement below answers it, column by column.
+#[derive(Deserialize)]
+struct Staged {
+    seq: i64,
+    line: u64,
+    number: String,
+    reference: String,
+    description: String,
+    amount: String,
+    tax: String,
+    charged_on: NaiveDate,
+    first_line: Option<u64>,
+    account_id: Option<i64>,
+    currency: Option<String>,
+    disconnected_at: Option<String>,
+    old_id: Option<i64>,
+    old_description: Option<String>,
+    old_amount: Option<i64>,
+    old_tax: Option<i64>,
+    old_charged_on: Option<NaiveDate>,
+    invoice: Option<i64>,
+}
+
+/// The rows after `last`, each with its account and the debit that it repeats, if there is one. As one value: a row each takes
+/// several times as long.
+async fn load(connection: &mut SqliteConnection, last: i64) -> StoreResult<Vec<Staged>> {
     #[expect(clippy::cast_possible_wrap, reason = "a thousand")]
     let limit = CHUNK_ROWS as i64;
-    sqlx::query(
-        "/* import debits: load */ select s.seq, s.line, s.account, s.reference, s.description, s.amount, s.tax,
-                s.charged_on,
+    let found: String = sqlx::query_scalar(
+        "/* import debits: load */ select json_group_array(json_array(s.seq, s.line, s.account, s.reference, s.description,
+                s.amount, s.tax, s.charged_on,
                 (select f.line from temp.staged f
                   where f.account = s.account and f.reference = s.reference and f.seq < s.seq
-                  order by f.seq limit 1) as first_line,
-                a.id as account_id, a.currency, a.disconnected_at,
-                d.id as old_id, d.description as old_description, d.amount as old_amount, d.tax as old_tax,
-                d.charged_on as old_charged_on, i.number as invoice
+                  order by f.seq limit 1),
+                a.id, a.currency, a.disconnected_at,
+                d.id, d.description, d.amount, d.tax, d.charged_on, i.number))
            from (select * from temp.staged where seq > ?1 order by seq limit ?2) as s
            left join accounts a on a.number = s.account
            left join debits d on d.account_id = a.id and d.reference = s.reference
-           left join invoices i on i.id = d.invoice_id
-          order by s.seq",
+           left join invoices i on i.id = d.invoice_id",
     )
     .bind(last)
     .bind(limit)
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await
-    .map_err(failure)
+    .map_err(failure)?;
+    let mut rows: Vec<Staged> =
+        serde_json::from_str(&found).map_err(|error| unreadable(&format!("a debit or its account: {error}")))?;
+    rows.sort_unstable_by_key(|row| row.seq);
+    Ok(rows)
 }
 
-fn staged(row: &SqliteRow) -> StoreResult<DebitRow> {
-    Ok(DebitRow {
-        line: get(row, "line")?,
-        account: number(row, "account")?,
-        reference: get(row, "reference")?,
-        description: get(row, "description")?,
-        amount: get(row, "amount")?,
-        tax: get(row, "tax")?,
-        charged_on: get(row, "charged_on")?,
-    })
-}
+impl Staged {
+    fn row(self) -> DebitRow {
+        DebitRow {
+            line: self.line,
+            account: AccountNumber::from_stored(self.number),
+            reference: self.reference,
+            description: self.description,
+            amount: self.amount,
+            tax: self.tax,
+            charged_on: self.charged_on,
+        }
+    }
 
-fn account(row: &SqliteRow) -> StoreResult<Option<DebitAccount>> {
-    let Some(id) = get::<Option<i64>, _>(row, "account_id")? else { return Ok(None) };
-    Ok(Some(DebitAccount {
-        id: AccountId(id),
-        currency: currency(row, "currency")?,
-        disconnected_at: get(row, "disconnected_at")?,
-    }))
-}
+    fn account(&self) -> StoreResult<Option<DebitAccount>> {
+        let (Some(id), Some(currency)) = (self.account_id, &self.currency) else { return Ok(None) };
+        Ok(Some(DebitAccount {
+            id: AccountId(id),
+            currency: Currency::parse(currency).map_err(|error| unreadable(&error))?,
+            disconnected_at: self.disconnected_at.as_deref().map(instant).transpose()?,
+        }))
+    }
 
-fn existing(row: &SqliteRow) -> StoreResult<Option<ExistingDebit>> {
-    let Some(id) = get::<Option<i64>, _>(row, "old_id")? else { return Ok(None) };
-    Ok(Some(ExistingDebit {
-        id: DebitId(id),
-        description: get(row, "old_description")?,
-        amount: get(row, "old_amount")?,
-        tax: get(row, "old_tax")?,
-        charged_on: get(row, "old_charged_on")?,
-        invoice: get::<Option<i64>, _>(row, "invoice")?.map(InvoiceNumber),
-    }))
+    fn existing(&self) -> StoreResult<Option<ExistingDebit>> {
+        let Some(id) = self.old_id else { return Ok(None) };
+        let (Some(description), Some(amount), Some(tax), Some(charged_on)) =
+            (self.old_description.clone(), self.old_amount, self.old_tax, self.old_charged_on)
+        else {
+            return Err(unreadable(&format!("debit {id}")));
+        };
+        let invoice = self.invoice.map(InvoiceNumber);
+        Ok(Some(ExistingDebit { id: DebitId(id), description, amount, tax, charged_on, invoice }))
+    }
 }
 
 /// Updates and inserts apart, and no upsert: the triggers that refuse `replace` fire before SQLite looks for a conflict.
@@ -143,7 +171,7 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
             "/* import debits: insert */ insert into debits
                     (account_id, reference, description, amount, tax, charged_on, created_at)
              select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?2
-               from json_each(?1) order by key",
+               from jsonb_each(?1) order by key",
         )
         .bind(json(&new)?)
         .bind(at(now))
@@ -157,7 +185,7 @@ async fn write(connection: &mut SqliteConnection, writes: &[DebitWrite], now: Da
         let written = sqlx::query(
             "/* import debits: update */ update debits
                 set description = w.value ->> 2, amount = w.value ->> 3, tax = w.value ->> 4, charged_on = w.value ->> 5
-               from json_each(?1) as w where debits.id = w.value ->> 0",
+               from jsonb_each(?1) as w where debits.id = w.value ->> 0",
         )
         .bind(json(&known)?)
         .execute(connection)
