@@ -111,7 +111,7 @@ async fn lock_accounts(db: &mut PgConnection) -> Result<(), Failure> {
     sqlx::raw_sql(
         "/* import debits: lock accounts */
            create temp table import_debit_accounts on commit drop as
-           select id, number from accounts
+           select id, number, currency, disconnected_at from accounts
             where number in (select account from import_debits)
             order by id
               for no key update;
@@ -139,13 +139,12 @@ async fn read_chunk(db: &mut PgConnection, first: i64, end: i64) -> Result<Vec<S
                 (select f.line from import_debits f
                   where f.account = r.account and f.reference = r.reference and f.seq < r.seq
                   order by f.seq limit 1) as first_line,
-                a.id as account_id, a.currency, a.disconnected_at,
+                k.id as account_id, k.currency, k.disconnected_at,
                 d.id as debit_id, d.description as old_description, d.amount as old_amount, d.tax as old_tax,
                 d.charged_on as old_charged_on, i.number as invoice_number
            from import_debits r
            left join import_debit_accounts k on k.number = r.account
-           left join accounts a on a.id = k.id
-           left join debits d on d.account_id = a.id and d.reference = r.reference
+           left join debits d on d.account_id = k.id and d.reference = r.reference
            left join invoices i on i.id = d.invoice_id
           where r.seq >= $1 and r.seq < $2
           order by r.seq",
