@@ -182,7 +182,8 @@ impl Default for SchedulerFile {
             redispatch_seconds: 10,
             redispatch_max_seconds: 300,
             in_flight_max: 5_000,
-            archive_after_days: 30,
+            // People's own SQL asks `disconnect_events` by its name, and is not to lose rows unasked.
+            archive_after_days: 0,
         }
     }
 }
@@ -515,9 +516,9 @@ mod tests {
     }
 
     #[test]
-    fn events_go_to_the_archive_after_a_month_unless_told_otherwise_and_with_zero_never() {
+    fn events_go_to_the_archive_only_where_that_is_asked_for() {
         let after = |text: &str| load(text).unwrap().scheduler.archive_after;
-        assert_eq!(after(""), Some(Duration::from_hours(30 * 24)));
+        assert_eq!(after(""), None);
         assert_eq!(after("[scheduler]\narchive_after_days = 7"), Some(Duration::from_hours(7 * 24)));
         assert_eq!(after("[scheduler]\narchive_after_days = 0"), None);
     }
