@@ -126,8 +126,10 @@ async fn an_outage_is_one_warning_and_a_close_is_none() {
         .with_writer(move || writer.clone())
         .with_ansi(false)
         .finish();
+    // With one subscriber alone in the process, a line that another test's thread comes by first is switched off for
+    // all threads; with two, it is asked of both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let _logging = tracing::subscriber::set_default(subscriber);
-    tracing::callsite::rebuild_interest_cache();
 
     let (proxy, installation) = (Proxy::start(upstream()), installation());
     let queue = rabbit(&through(proxy.at), &installation).await;
@@ -139,8 +141,6 @@ async fn an_outage_is_one_warning_and_a_close_is_none() {
     let reserved = proxy.stop().await;
     let refused = |now: &Connectivity| matches!(now, Connectivity::Down(why) if why.contains("cannot be reached"));
     until(&queue, refused).await; // the broken connections are over, and new ones fail
-    // Other tests' threads come by the same lines with nobody listening, and may just have had them switched off.
-    tracing::callsite::rebuild_interest_cache();
     let proxy = reserved.start(upstream());
     until(&queue, |now| *now == Connectivity::Up).await;
     timeout(DEADLINE, queue.close()).await.expect("close hangs");
@@ -191,6 +191,31 @@ async fn a_cut_in_the_middle_of_publishing_confirms_nothing_that_is_not_there() 
         }
         batch.ack().await;
     }
+}
+
+/// All consumers of a process share a connection, and a queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_that_come_and_go_take_nothing_from_the_others() {
+    let installation = installation();
+    let queue = Arc::new(rabbit(&broker(), &installation).await);
+    let mut connectivity = queue.connectivity();
+    connectivity.mark_unchanged();
+    let coming_and_going = (0..8).map(|_| {
+        let queue = Arc::clone(&queue);
+        tokio::spawn(async move {
+            for _ in 0..25 {
+                publish(&*queue, LaneKind::Single, &orders(1)).await;
+                let mut consumer = queue.deliveries(LaneKind::Single).await.unwrap();
+                let batch = next(&mut *consumer, 1).await;
+                drop(consumer);
+                batch.ack().await;
+            }
+        })
+    });
+    for each in coming_and_going.collect::<Vec<_>>() {
+        each.await.unwrap();
+    }
+    assert!(!connectivity.has_changed().unwrap(), "{:?}", *connectivity.borrow());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
