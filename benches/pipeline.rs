@@ -176,7 +176,7 @@ async fn run_pipeline(
     }
     let took = begun.elapsed().as_secs_f64();
     serving.end().await?;
-    let counts = store.event_counts().await?;
+    let counts = store.event_counts(None).await?;
     let failing = trouble.failing(events);
     ensure!(usize::try_from(counts.completed)? == events - failing, "not all events completed: {counts:?}");
     ensure!(usize::try_from(counts.open.failed)? == failing, "others failed: {counts:?}");

@@ -248,7 +248,7 @@ impl Demo<'_> {
         let bar = bar(events, "disconnecting");
         let mut at_once_took = None;
         let ended = loop {
-            let counts = self.store.event_counts().await?;
+            let counts = self.store.event_counts(None).await?;
             let ended = usize::try_from(counts.completed + counts.open.failed).unwrap_or(0);
             bar.set_position(ended as u64);
             if ended >= at_once && at_once_took.is_none() {

@@ -66,6 +66,17 @@ pub enum Depth {
     All,
 }
 
+/// So many events of a state are counted at a glance. Of more it is known that there are more.
+pub const COUNTED_AT_A_GLANCE: u32 = 10_000;
+
+impl Depth {
+    /// Whether there are more of a state than were counted.
+    #[must_use]
+    pub fn is_cut(self, count: i64) -> bool {
+        self == Self::Glance && count > i64::from(COUNTED_AT_A_GLANCE)
+    }
+}
+
 /// How long one look may take, so that the doctor answers also where a server does not. What it reads of the data may
 /// take its time: a big database is no failure.
 const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -105,14 +116,15 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> 
         target.map(|status| format!("a disconnect leads to {}", status.name)).map_err(|refusal| refusal.to_string()),
     );
 
-    let counts = store.event_counts().await?;
+    let count_max = (depth == Depth::Glance).then_some(COUNTED_AT_A_GLANCE + 1);
+    let counts = store.event_counts(count_max).await?;
     diagnosis.servers = store.servers().await?;
     if diagnosis.servers.is_empty() {
         diagnosis.put("serving", unserved(&counts.open), "nobody serves this database; `disconnectd serve` does");
     } else {
         diagnosis.add("serving", Ok(serving(&diagnosis.servers)));
     }
-    let (finding, message) = backlog(&counts.open);
+    let (finding, message) = backlog(&counts.open, depth);
     diagnosis.put("events", finding, message);
     diagnosis.events = Some(counts);
 
@@ -149,9 +161,12 @@ const LAG_MAX_S: f64 = 60.0;
 /// And one that is due for longer than this is taken again and again, or put off, and not done.
 const DUE_MAX_S: f64 = 600.0;
 
-fn backlog(counts: &OpenCounts) -> (Finding, String) {
+fn backlog(counts: &OpenCounts, depth: Depth) -> (Finding, String) {
     let OpenCounts { scheduled, queued, failed, overdue, lag_seconds, oldest_due_seconds, .. } = counts;
-    let mut message = format!("{scheduled} scheduled, {queued} queued, {failed} failed");
+    let of = |count: i64| {
+        if depth.is_cut(count) { format!("more than {COUNTED_AT_A_GLANCE}") } else { count.to_string() }
+    };
+    let mut message = format!("{} scheduled, {} queued, {} failed", of(*scheduled), of(*queued), of(*failed));
     let mut finding = Finding::Ok;
     if *failed > 0 {
         finding = Finding::Warning;
@@ -263,10 +278,13 @@ mod tests {
     #[test]
     fn what_is_late_or_failed_is_worth_knowing_and_not_wrong() {
         let counts = OpenCounts { failed: 1, overdue: 1, lag_seconds: 273_600.0, ..OpenCounts::default() };
-        let (finding, message) = backlog(&counts);
+        let (finding, message) = backlog(&counts, Depth::All);
         assert_eq!(finding, Finding::Warning);
         assert!(message.contains("the oldest for 3 d 4 h"), "{message}");
-        assert_eq!(backlog(&OpenCounts::default()).0, Finding::Ok);
+        assert_eq!(backlog(&OpenCounts::default(), Depth::All).0, Finding::Ok);
+        let many = OpenCounts { scheduled: 10_001, queued: 10_000, ..OpenCounts::default() };
+        assert_eq!(backlog(&many, Depth::All).1, "10001 scheduled, 10000 queued, 0 failed");
+        assert_eq!(backlog(&many, Depth::Glance).1, "more than 10000 scheduled, 10000 queued, 0 failed");
     }
 
     #[test]

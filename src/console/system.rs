@@ -49,8 +49,15 @@ struct ServerRow {
 }
 
 /// What waits and what failed. The broker's part is missing where it can't be asked.
-fn numbers(events: &EventCounts, depth: Option<Depth>, reader: Reader) -> Vec<Number> {
-    let of = |name, count: i64, path| Number { name, shown: reader.count(count), path: Some(path) };
+fn numbers(events: &EventCounts, looked: doctor::Depth, depth: Option<Depth>, reader: Reader) -> Vec<Number> {
+    let of = |name, count: i64, path| {
+        let shown = if looked.is_cut(count) {
+            format!("more than {}", reader.count(doctor::COUNTED_AT_A_GLANCE.into()))
+        } else {
+            reader.count(count)
+        };
+        Number { name, shown, path: Some(path) }
+    };
     let mut numbers = vec![
         of("Scheduled", events.open.scheduled, "/events?state=scheduled"),
         of("Queued", events.open.queued, "/events?state=queued"),
@@ -105,12 +112,9 @@ pub async fn show(
     Query(asked): Query<SystemAsked>,
 ) -> Answer<Response> {
     let is_whole = asked.data.is_some();
-    let diagnosis = if is_whole {
-        let _alone = console.examining.begin()?;
-        doctor::diagnose(&*console.store, &console.probes, doctor::Depth::All).await
-    } else {
-        doctor::diagnose(&*console.store, &console.probes, doctor::Depth::Glance).await
-    };
+    let looked = if is_whole { doctor::Depth::All } else { doctor::Depth::Glance };
+    let _alone = is_whole.then(|| console.examining.begin()).transpose()?;
+    let diagnosis = doctor::diagnose(&*console.store, &console.probes, looked).await;
     let (is_well, verdict) = SystemPart::verdict(&diagnosis.checks);
     let is_admin = visitor.may(Role::Admin);
     let (reader, zone) = (visitor.asked.reader, console.store.settings().await?.company_zone);
@@ -127,7 +131,7 @@ pub async fn show(
         is_well,
         is_whole,
         zone: zone.name(),
-        numbers: diagnosis.events.map(|events| numbers(&events, depth, reader)).unwrap_or_default(),
+        numbers: diagnosis.events.map(|events| numbers(&events, looked, depth, reader)).unwrap_or_default(),
         servers: diagnosis.servers.into_iter().map(server).collect(),
         checks: diagnosis.checks,
     };

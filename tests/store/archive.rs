@@ -138,7 +138,7 @@ impl TestDatabase {
         }
         let day = |days: i64| now.date_naive().and_hms_opt(0, 0, 0).unwrap().and_utc() + chrono::TimeDelta::days(days);
         writeln!(seen, "{:?}", self.store.due_counts(&[day(-1), day(0), day(1), day(2)]).await.unwrap()).unwrap();
-        let counts = self.store.event_counts().await.unwrap();
+        let counts = self.store.event_counts(None).await.unwrap();
         writeln!(seen, "{} {} {}", counts.completed, counts.cancelled, counts.open.failed).unwrap();
         writeln!(seen, "{:?}", self.store.inspect().await.unwrap()).unwrap();
         seen
@@ -378,7 +378,7 @@ async fn of_many_who_archive_at_once_each_event_is_moved_by_one() {
             movers.spawn(async move {
                 let mut moved = 0;
                 // What another has in hand is passed over, so that one may find nothing while there is more.
-                while store.event_counts().await.unwrap().cancelled > 0 {
+                while store.event_counts(None).await.unwrap().cancelled > 0 {
                     let batch = store.archive(AT_ONCE).await.unwrap();
                     moved += batch;
                     if batch == 0 {

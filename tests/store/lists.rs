@@ -27,6 +27,7 @@ both_engines!(
     a_sum_that_no_number_can_hold_does_not_fail_a_list,
     an_overview_is_read_in_one_view,
     events_are_counted_by_state_with_their_lag,
+    events_are_counted_up_to_a_bound,
     what_is_taken_up_again_and_again_is_known_by_its_due_date,
     a_calendar_counts_what_is_due_between_instants,
 );
@@ -302,7 +303,7 @@ async fn an_overview_is_read_in_one_view(db: &TestDatabase) {
 }
 
 async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
-    let counts = db.store.event_counts().await.unwrap();
+    let counts = db.store.event_counts(None).await.unwrap();
     assert_eq!((counts.open.scheduled, counts.completed, counts.open.overdue), (0, 0, 0));
     assert!(counts.open.lag_seconds.abs() < f64::EPSILON && counts.open.oldest_due_seconds.abs() < f64::EPSILON);
     db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
@@ -311,13 +312,28 @@ async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
     db.queued("A-3").await;
     let overdue = db.due("A-4").await;
     db.make_overdue(overdue, 90).await;
-    let counts = db.store.event_counts().await.unwrap();
+    let counts = db.store.event_counts(None).await.unwrap();
     assert_eq!((counts.open.scheduled, counts.open.queued, counts.completed), (2, 1, 1));
     assert_eq!((counts.open.failed, counts.cancelled, counts.open.overdue), (0, 0, 1));
     let lag = counts.open.lag_seconds;
     assert!((89.0..150.0).contains(&lag), "{lag}");
     let open = db.store.open_counts().await.unwrap();
     assert_eq!((open.scheduled, open.queued, open.failed, open.overdue), (2, 1, 0, 1));
+}
+
+async fn events_are_counted_up_to_a_bound(db: &TestDatabase) {
+    db.accounts(["A-1", "A-2", "A-3", "A-4", "A-5"].map(account)).await;
+    for number in ["A-1", "A-2", "A-3"] {
+        db.disconnected(number).await;
+    }
+    db.scheduled("A-4").await;
+    db.scheduled("A-5").await;
+    for (max, completed, scheduled) in
+        [(None, 3, 2), (Some(4), 3, 2), (Some(3), 3, 2), (Some(2), 2, 2), (Some(1), 1, 1)]
+    {
+        let counts = db.store.event_counts(max).await.unwrap();
+        assert_eq!((counts.completed, counts.open.scheduled, counts.cancelled), (completed, scheduled, 0), "{max:?}");
+    }
 }
 
 /// DESIGN 3: `due_at` is the business instant. `next_at` begins anew with each try, so it hides what never ends.

@@ -96,15 +96,15 @@ impl Installations for PostgresStore {
         within(BULK_LIMIT, inspection::inspect(self)).await
     }
 
-    async fn event_counts(&self) -> StoreResult<EventCounts> {
-        within(VERB_LIMIT, event_counts(self)).await
+    async fn event_counts(&self, count_max: Option<u32>) -> StoreResult<EventCounts> {
+        within(VERB_LIMIT, event_counts(self, count_max)).await
     }
 
     async fn open_counts(&self) -> StoreResult<OpenCounts> {
         within(VERB_LIMIT, async {
             let mut view = self.begin_view().await?;
             whole_tables(&mut view).await?;
-            let counts = open_counts(&mut view).await?;
+            let counts = open_counts(&mut view, None).await?;
             view.rollback().await;
             Ok(counts)
         })
@@ -257,30 +257,32 @@ async fn add_status(store: &PostgresStore, status: &Status) -> Result<(), Failur
     Ok(())
 }
 
-async fn event_counts(store: &PostgresStore) -> Result<EventCounts, Failure> {
+async fn event_counts(store: &PostgresStore, count_max: Option<u32>) -> Result<EventCounts, Failure> {
     let mut view = store.begin_view().await?;
-    whole_tables(&mut view).await?;
-    let open = open_counts(&mut view).await?;
+    if count_max.is_none() {
+        whole_tables(&mut view).await?;
+    }
+    let open = open_counts(&mut view, count_max).await?;
     let (completed, cancelled) = sqlx::query_as(
         "/* event counts: of what is over */
-         select count(*) filter (where state = 'completed'), count(*) filter (where state = 'cancelled')
-           from all_disconnect_events where state in ('completed', 'cancelled')",
+         select (select count(*) from (select from all_disconnect_events where state = 'completed' limit $1) e),
+                (select count(*) from (select from all_disconnect_events where state = 'cancelled' limit $1) e)",
     )
+    .bind(count_max.map_or(i64::MAX, i64::from))
     .fetch_one(&mut *view)
     .await?;
     view.rollback().await;
     Ok(EventCounts { open, completed, cancelled })
 }
 
-async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
+async fn open_counts(db: &mut PgConnection, count_max: Option<u32>) -> Result<OpenCounts, Failure> {
     let found = sqlx::query(
         "/* event counts: of what is open */
          select s.*, q.dispatches_max, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds,
                 coalesce(extract(epoch from clock_timestamp() - d.since), 0)::float8 as oldest_due_seconds
-           from (select count(*) filter (where state = 'scheduled') as scheduled,
-                        count(*) filter (where state = 'queued') as queued,
-                        count(*) filter (where state = 'failed') as failed
-                   from disconnect_events where state in ('scheduled', 'queued', 'failed')) s,
+           from (select (select count(*) from (select from disconnect_events where state = 'scheduled' limit $2) e) as scheduled,
+                        (select count(*) from (select from disconnect_events where state = 'queued' limit $2) e) as queued,
+                        (select count(*) from (select from disconnect_events where state = 'failed' limit $2) e) as failed) s,
                 (select coalesce(max(dispatches), 0) as dispatches_max
                    from disconnect_events where state = 'queued') q,
                 (select count(*) as overdue, min(next_at) as since
@@ -294,6 +296,7 @@ async fn open_counts(db: &mut PgConnection) -> Result<OpenCounts, Failure> {
                     and due_at <= statement_timestamp()) d",
     )
     .bind(Redispatch::LONGEST.as_secs_f64())
+    .bind(count_max.map_or(i64::MAX, i64::from))
     .fetch_one(db)
     .await?;
     Ok(OpenCounts {

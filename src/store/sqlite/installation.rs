@@ -153,14 +153,15 @@ impl Installations for SqliteStore {
         inspection::inspect(&mut tx).await
     }
 
-    async fn event_counts(&self) -> StoreResult<EventCounts> {
+    async fn event_counts(&self, count_max: Option<u32>) -> StoreResult<EventCounts> {
         let mut tx = self.read().await?;
-        let open = open_counts(&mut tx, self.now()).await?;
+        let open = open_counts(&mut tx, self.now(), count_max).await?;
         let (completed, cancelled) = sqlx::query_as(
             "/* event counts: of what is over */
-             select count(*) filter (where state = 'completed'), count(*) filter (where state = 'cancelled')
-               from disconnect_events where state in ('completed', 'cancelled')",
+             select (select count(*) from (select 1 from disconnect_events where state = 'completed' limit ?1)),
+                    (select count(*) from (select 1 from disconnect_events where state = 'cancelled' limit ?1))",
         )
+        .bind(count_max.map_or(i64::MAX, i64::from))
         .fetch_one(&mut *tx)
         .await
         .map_err(failure)?;
@@ -169,7 +170,7 @@ impl Installations for SqliteStore {
 
     async fn open_counts(&self) -> StoreResult<OpenCounts> {
         let mut tx = self.read().await?;
-        open_counts(&mut tx, self.now()).await
+        open_counts(&mut tx, self.now(), None).await
     }
 
     async fn close(&self) {
@@ -178,13 +179,14 @@ impl Installations for SqliteStore {
     }
 }
 
-async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>) -> StoreResult<OpenCounts> {
+async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>, count_max: Option<u32>) -> StoreResult<OpenCounts> {
     let states = sqlx::query(
         "/* event counts: of what is open */
-         select count(*) filter (where state = 'scheduled') as scheduled, count(*) filter (where state = 'queued') as queued,
-                count(*) filter (where state = 'failed') as failed
-           from disconnect_events where state in ('scheduled', 'queued', 'failed')",
+         select (select count(*) from (select 1 from disconnect_events where state = 'scheduled' limit ?1)) as scheduled,
+                (select count(*) from (select 1 from disconnect_events where state = 'queued' limit ?1)) as queued,
+                (select count(*) from (select 1 from disconnect_events where state = 'failed' limit ?1)) as failed",
     )
+    .bind(count_max.map_or(i64::MAX, i64::from))
     .fetch_one(&mut *db)
     .await
     .map_err(failure)?;
