@@ -22,6 +22,19 @@ begin
     grant usage on schema public to disconnectd;
 end $$;
 
+-- What a search of accounts goes by. The migration makes it where it may; here, where it was not allowed to.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_trgm') then
+        create extension if not exists pg_trgm;
+        if to_regclass('public.accounts_unfolded') is not null then -- there is something to search in
+            create index if not exists accounts_searched on public.accounts using gin (searched gin_trgm_ops);
+            create index if not exists serviceable_addresses_searched on public.serviceable_addresses
+                using gin (searched gin_trgm_ops);
+        end if;
+    end if;
+end $$;
+
 -- What the program may do with each table. `select` it may everywhere. `delete` it may where no history is kept.
 do $$
 declare

@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -76,6 +76,12 @@ const STEPS: [Step; 10] = [
         name: "archive",
         postgres: include_str!("../../migrations/postgres/0010_archive.sql"),
         sqlite: include_str!("../../migrations/sqlite/0010_archive.sql"),
+    },
+    Step {
+        version: 11,
+        name: "trigrams",
+        postgres: include_str!("../../migrations/postgres/0011_trigrams.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0011_trigrams.sql"),
     },
 ];
 

@@ -32,6 +32,7 @@ mod invoices;
 mod overview;
 mod requests;
 mod rows;
+mod search;
 mod snapshot;
 mod tokens;
 mod transaction;

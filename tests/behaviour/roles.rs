@@ -37,7 +37,11 @@ async fn installed(db: &TestDatabase) -> Program {
     Program::new(db.folder(), url_of(db, "disconnectd_owner"), amqp_url()).run(&["migrate"]).exits(0);
     let refused = program.run(&["accounts", "list"]).exits(1);
     assert!(refused.stderr.contains("config/postgres-roles.sql"), "{refused:#?}");
+    // As where the migration was not allowed to create the extension.
+    db.sql("drop index accounts_searched").await;
     db.sql(ROLES).await;
+    let indexes = "select count(*) from pg_indexes where indexdef like '%gin_trgm_ops%'";
+    assert_eq!(db.number(indexes).await, 2, "a search goes by them");
     program.run(&["migrate"]).exits(0);
     program
 }

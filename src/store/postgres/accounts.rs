@@ -6,7 +6,8 @@ use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
-use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, within};
+use super::search::{Found, address_like_sql, containing, like_sql, text_like_sql};
+use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, whole_tables, within};
 use crate::domain::account::{
     AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, Group, LogEntry, LogKind,
 };
@@ -99,34 +100,27 @@ macro_rules! account_view_sql {
     };
 }
 
-/// The accounts that a filter selects, behind a cursor and in an order. One statement for each order, so that each walks
-/// its own index.
+/// The accounts that a filter selects: behind a cursor, by what a search found (`$7` to `$9`, see [`Found`]), by whether
+/// they have an open event, and in an order. A statement for each, so that each goes by its own indexes.
 macro_rules! accounts_sql {
-    ($name:literal, $behind:literal, $order:literal) => {
+    ($name:literal, $behind:literal, $search:expr, $open:expr, $order:literal) => {
         concat!(
             account_view_sql!($name, "where ("),
             $behind,
             ")
-           -- The addresses once for all: a look at that of each account took three times as long where none is found.
-           and ($2::text is null or coalesce(a.searched, lower(a.number || E'\n' || a.name collate \"default\")) like $2
-                or a.id in (select g.account_id from address_assignments g
-                             where g.assigned_until is null
-                               and g.address_id in (select id from serviceable_addresses
-                                                     where coalesce(searched, lower(address)) like $2)))
-           and ($3::text is null or s.name = $3)
-           and ($4::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
-                                             where m.account_id = a.id and g.name = $4))
-           and ($5::text is null or p.number = $5)
-           and ($6::boolean is null or (a.disconnected_at is not null) = $6)
-           and ($7::boolean is null or exists (select from disconnect_events e
-                                                where e.account_id = a.id and e.state in ('scheduled', 'queued')
-                                                  and ",
-            stands!("e"),
-            ") = $7)
+           and ($2::text is null or s.name = $2)
+           and ($3::text is null or exists (select from account_groups m join groups g on g.id = m.group_id
+                                             where m.account_id = a.id and g.name = $3))
+           and ($4::text is null or p.number = $4)
+           and ($5::boolean is null or (a.disconnected_at is not null) = $5)
+           and ",
+            $search,
+            $open,
+            "
          order by ",
             $order,
             "
-         limit $8"
+         limit $6"
         )
     };
 }
@@ -139,43 +133,116 @@ pub(super) async fn view(db: &mut PgConnection, number: &AccountNumber) -> Resul
     rows::account_view(&found.ok_or_else(|| unknown(number))?)
 }
 
-async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
-    let listing = match filter.order {
-        AccountOrder::Number => accounts_sql!("accounts", "$1::text is null or a.number > $1", "a.number"),
-        AccountOrder::Name => accounts_sql!(
+/// The statement for a list. Where few were found, no index is in the order of the list, lest the planner walks along it.
+fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>) -> &'static str {
+    macro_rules! by_event {
+        ($name:literal, $behind:literal, $search:expr, $order:literal) => {
+            match open_event {
+                None => accounts_sql!($name, $behind, $search, "", $order),
+                Some(true) => accounts_sql!($name, $behind, $search, open_sql!("exists"), $order),
+                Some(false) => accounts_sql!($name, $behind, $search, open_sql!("not exists"), $order),
+            }
+        };
+    }
+    macro_rules! open_sql {
+        ($exists:literal) => {
+            concat!(
+                " and ",
+                $exists,
+                " (select from disconnect_events e
+                    where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+                stands!("e"),
+                ")"
+            )
+        };
+    }
+    macro_rules! by_search {
+        ($name:literal, $behind:literal, $order:literal, $sorted:literal) => {
+            match found {
+                None => by_event!($name, $behind, none_sql!(), $order),
+                Some(found) if found.texts_match_many || found.addresses_match_many => {
+                    by_event!($name, $behind, many_sql!(), $order)
+                }
+                Some(_) => by_event!($name, $behind, few_sql!(), $sorted),
+            }
+        };
+    }
+    macro_rules! none_sql {
+        () => {
+            "$7::bigint[] is null and $8::text is null and $9::text is null"
+        };
+    }
+    macro_rules! few_sql {
+        () => {
+            "a.id = any($7) and $8::text is null and $9::text is null"
+        };
+    }
+    macro_rules! many_sql {
+        () => {
+            concat!(
+                "(a.id = any($7)
+                or ($8::text is not null and ",
+                text_like_sql!("a", "$8"),
+                ")
+                or ($9::text is not null
+                    and coalesce((select ",
+                address_like_sql!("t", "$9"),
+                "
+                                    from address_assignments g join serviceable_addresses t on t.id = g.address_id
+                                   where g.account_id = a.id and g.assigned_until is null), false)))"
+            )
+        };
+    }
+    match order {
+        AccountOrder::Number => {
+            by_search!("accounts", "$1::text is null or a.number > $1", "a.number", "a.number || ''")
+        }
+        AccountOrder::Name => by_search!(
             "accounts by name",
             "(a.name collate \"C\", a.number) >
              (coalesce((select n.name from accounts n where n.number = $1), '') collate \"C\", coalesce($1::text, ''))",
-            "a.name collate \"C\", a.number"
+            "a.name collate \"C\", a.number",
+            "(a.name || '') collate \"C\", a.number"
         ),
+    }
+}
+
+async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
+    let Some(search) = &filter.search else {
+        return page_of(&mut *store.pool.acquire().await?, filter, page, None).await;
     };
-    let found = sqlx::query(listing)
+    let pattern = containing(&folded(search));
+    let mut view = store.begin_view().await?;
+    whole_tables(&mut view).await?; // which are the quickest to find what most accounts have
+    let found = Found::by(&mut view, &pattern).await?;
+    let accounts = page_of(&mut view, filter, page, Some((&pattern, &found))).await?;
+    view.rollback().await;
+    Ok(accounts)
+}
+
+async fn page_of(
+    db: &mut PgConnection,
+    filter: &AccountFilter,
+    page: &Page,
+    searched: Option<(&str, &Found)>,
+) -> Result<Paged<AccountView>, Failure> {
+    let found = searched.map(|(_, found)| found);
+    let many = |is_many: fn(&Found) -> bool| searched.filter(|(_, found)| is_many(found)).map(|(pattern, _)| pattern);
+    let rows = sqlx::query(listing(filter.order, found, filter.open_event))
         .bind(&page.after)
-        .bind(filter.search.as_deref().map(|search| containing(&folded(search))))
         .bind(&filter.status)
         .bind(&filter.group)
         .bind(filter.parent.as_ref().map(AccountNumber::as_str))
         .bind(filter.disconnected)
-        .bind(filter.open_event)
         .bind(i64::from(page.limit) + 1)
-        .fetch_all(&store.pool)
+        .bind(found.map(|found| &found.few))
+        .bind(many(|found| found.texts_match_many))
+        .bind(many(|found| found.addresses_match_many))
+        .persistent(found.is_none()) // else planned for what was found
+        .fetch_all(db)
         .await?;
-    let accounts = found.iter().map(rows::account_view).collect::<Result<Vec<_>, _>>()?;
+    let accounts = rows.iter().map(rows::account_view).collect::<Result<Vec<_>, _>>()?;
     Ok(Paged::cut(accounts, page.limit, |account| account.number.to_string()))
-}
-
-/// The pattern of what contains `text`, whatever is in it.
-pub(super) fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }
 
 async fn log(store: &PostgresStore, number: &AccountNumber, page: &Page) -> Result<Paged<LogEntry>, Failure> {
@@ -263,14 +330,4 @@ pub(super) async fn write_log(
 
 pub(super) fn unknown(number: &AccountNumber) -> Failure {
     Refusal::UnknownAccount { number: number.clone() }.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_is_taken_literally() {
-        assert_eq!(containing(r"50%_a\b"), r"%50\%\_a\\b%");
-    }
 }

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
-use super::{PostgresStore, VERB_LIMIT, accounts, calendar, changes, decisions, requests, rows, within};
+use super::search::{containing, like_sql, text_like_sql};
+use super::{PostgresStore, VERB_LIMIT, calendar, changes, decisions, requests, rows, within};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::dispositions::Dispositions;
@@ -91,30 +92,20 @@ pub(super) async fn view(db: &mut PgConnection, event: EventId) -> Result<EventV
     Ok(view)
 }
 
-/// A page of events: what is behind the cursor, and in which order.
-macro_rules! event_list_sql {
-    ($name:literal, $behind:literal, $order:literal) => {
-        event_view_sql!(
-            $name,
-            concat!(
-                "where ",
-                $behind,
-                "
-           and ($2::text is null or e.state = $2)
-           and ($3::text is null or a.number = $3)
-           and ($5::text is null or e.account_id in (select id from accounts
-                where coalesce(searched, lower(number || E'\n' || name collate \"default\")) like $5))
-           and ($6::timestamptz is null or e.due_at >= $6)
-           and ($7::timestamptz is null or e.due_at < $7)
-           -- The same as domain::review::questions asks. Of families alone, which are few beside the events.
-           and ($9::bigint is null or e.campaign_id = $9)
-           and (not $8 or e.id in (
+/// With something to decide: the same as domain::review::questions asks. Of families alone, which are few beside the events:
+/// `offset 0` has the events looked up family by family.
+macro_rules! to_decide_sql {
+    () => {
+        "and e.id in (
                     select f.id
                       from accounts c
-                      join all_disconnect_events f on f.account_id = c.parent_id
+                     cross join lateral (
+                            select f.id from all_disconnect_events f
+                             where f.account_id = c.parent_id
+                               and (f.state in ('scheduled', 'queued') or f.outcome = 'disconnected')
+                            offset 0) f
                       left join family_decisions d on d.event_id = f.id and d.child_id = c.id
-                     where c.disconnected_at is null
-                       and (f.state in ('scheduled', 'queued') or f.outcome = 'disconnected')
+                     where c.parent_id is not null and c.disconnected_at is null
                        and (d.child_id is null or d.disposition = 'unlink')
                     union all
                     select f.id
@@ -127,7 +118,31 @@ macro_rules! event_list_sql {
                        and (c.parent_id is distinct from f.account_id
                             or ce.state in ('cancelled', 'failed', 'completed')
                             or (d.disposition = 'keep' and d.had_contact
-                                and c.email is null and c.mailing_address is null))))
+                                and c.email is null and c.mailing_address is null)))"
+    };
+}
+
+/// A page of events: what is behind the cursor, whether something is to decide, and in which order. A statement for each,
+/// so that each goes by its own indexes.
+macro_rules! event_list_sql {
+    ($name:literal, $behind:literal, $decide:expr, $order:literal) => {
+        event_view_sql!(
+            $name,
+            concat!(
+                "where ",
+                $behind,
+                "
+           and ($2::text is null or e.state = $2)
+           and ($3::text is null or a.number = $3)
+           and ($5::text is null or e.account_id in (select t.id from accounts t where ",
+                text_like_sql!("t", "$5"),
+                "))
+           and ($6::timestamptz is null or e.due_at >= $6)
+           and ($7::timestamptz is null or e.due_at < $7)
+           and ($8::bigint is null or e.campaign_id = $8)
+           ",
+                $decide,
+                "
          order by ",
                 $order,
                 " limit $4"
@@ -138,25 +153,36 @@ macro_rules! event_list_sql {
 
 async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Result<Paged<EventView>, Failure> {
     let mut db = store.pool.acquire().await?;
-    let statement = if filter.coming {
-        event_list_sql!(
-            "events: coming",
-            "e.state in ('scheduled', 'queued')
+    macro_rules! coming_sql {
+        ($name:literal, $decide:expr) => {
+            event_list_sql!(
+                $name,
+                "e.state in ('scheduled', 'queued')
            and ($1::bigint is null or (e.due_at, e.id) > ((select due_at from all_disconnect_events where id = $1), $1))",
-            "e.due_at, e.id"
-        )
-    } else {
-        event_list_sql!("events", "($1::bigint is null or e.id < $1)", "e.id desc")
+                $decide,
+                "e.due_at, e.id"
+            )
+        };
+    }
+    macro_rules! newest_sql {
+        ($name:literal, $decide:expr) => {
+            event_list_sql!($name, "($1::bigint is null or e.id < $1)", $decide, "e.id desc")
+        };
+    }
+    let statement = match (filter.coming, filter.to_decide) {
+        (false, false) => newest_sql!("events", ""),
+        (false, true) => newest_sql!("events: to decide", to_decide_sql!()),
+        (true, false) => coming_sql!("events: coming", ""),
+        (true, true) => coming_sql!("events: coming, to decide", to_decide_sql!()),
     };
     let found = sqlx::query(statement)
         .bind(rows::id_cursor(page.after.as_deref())?)
         .bind(filter.state.map(State::as_str))
         .bind(filter.account.as_ref().map(AccountNumber::as_str))
         .bind(i64::from(page.limit) + 1)
-        .bind(filter.search.as_deref().map(|search| accounts::containing(&folded(search))))
+        .bind(filter.search.as_deref().map(|search| containing(&folded(search))))
         .bind(filter.due_from)
         .bind(filter.due_until)
-        .bind(filter.to_decide)
         .bind(filter.campaign.map(|campaign| campaign.0))
         .fetch_all(&mut *db)
         .await?;

@@ -1,0 +1,1 @@
+-- On PostgreSQL, indexes that the lists' search goes by. Here a search reads the rows, as many as one server has.
