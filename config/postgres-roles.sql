@@ -22,19 +22,6 @@ begin
     grant usage on schema public to disconnectd;
 end $$;
 
--- What a search of accounts goes by. The migration makes it where it may; here, where it was not allowed to.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_trgm') then
-        create extension if not exists pg_trgm;
-        if to_regclass('public.accounts_unfolded') is not null then -- there is something to search in
-            create index if not exists accounts_searched on public.accounts using gin (searched gin_trgm_ops);
-            create index if not exists serviceable_addresses_searched on public.serviceable_addresses
-                using gin (searched gin_trgm_ops);
-        end if;
-    end if;
-end $$;
-
 -- What the program may do with each table. `select` it may everywhere. `delete` it may where no history is kept.
 do $$
 declare
@@ -87,5 +74,27 @@ begin
     end loop;
     if to_regclass('public.invoice_numbers') is not null then
         grant usage on sequence public.invoice_numbers to disconnectd;
+    end if;
+end $$;
+
+-- What a search of accounts goes by. The migration makes it where its role may, which that of the owner here may not: the
+-- first time with all tables there, this locks accounts and addresses for some seconds a million.
+do $$
+declare
+    in_schema name;
+begin
+    if not exists (select from pg_available_extensions where name = 'pg_trgm') then
+        return; -- searching works without
+    end if;
+    create extension if not exists pg_trgm;
+    select n.nspname into in_schema
+      from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'pg_trgm';
+    if to_regclass('public.accounts_unfolded') is not null and to_regclass('public.accounts_searched') is null then
+        execute format('create index accounts_searched on public.accounts using gin (searched %I.gin_trgm_ops)', in_schema);
+    end if;
+    if to_regclass('public.serviceable_addresses_unfolded') is not null
+       and to_regclass('public.serviceable_addresses_searched') is null then
+        execute format('create index serviceable_addresses_searched on public.serviceable_addresses
+                        using gin (searched %I.gin_trgm_ops)', in_schema);
     end if;
 end $$;

@@ -66,14 +66,18 @@ pub enum Depth {
     All,
 }
 
-/// So many events of a state are counted at a glance. Of more it is known that there are more.
+/// So many events of a state are counted at a glance, which takes some milliseconds. Of more it is known that there are more.
 pub const COUNTED_AT_A_GLANCE: u32 = 10_000;
 
 impl Depth {
+    fn count_max(self) -> Option<u32> {
+        (self == Self::Glance).then_some(COUNTED_AT_A_GLANCE + 1)
+    }
+
     /// Whether there are more of a state than were counted.
     #[must_use]
     pub fn is_cut(self, count: i64) -> bool {
-        self == Self::Glance && count > i64::from(COUNTED_AT_A_GLANCE)
+        self.count_max().is_some_and(|max| count >= i64::from(max))
     }
 }
 
@@ -116,8 +120,11 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> 
         target.map(|status| format!("a disconnect leads to {}", status.name)).map_err(|refusal| refusal.to_string()),
     );
 
-    let count_max = (depth == Depth::Glance).then_some(COUNTED_AT_A_GLANCE + 1);
-    let counts = store.event_counts(count_max).await?;
+    if !store.has_search_indexes().await? {
+        diagnosis.put("search", Finding::Warning, SLOW_SEARCH);
+    }
+
+    let counts = store.event_counts(depth.count_max()).await?;
     diagnosis.servers = store.servers().await?;
     if diagnosis.servers.is_empty() {
         diagnosis.put("serving", unserved(&counts.open), "nobody serves this database; `disconnectd serve` does");
@@ -155,6 +162,9 @@ fn unserved(counts: &OpenCounts) -> Finding {
     if counts.scheduled + counts.queued > 0 { Finding::Warning } else { Finding::Ok }
 }
 
+const SLOW_SEARCH: &str = "a search reads all accounts: `disconnectd migrate` may not create the extension pg_trgm here; \
+                           README, \"Two servers\", has what the owner of the database can run";
+
 /// An event that is overdue for longer than this is worth knowing: a scheduler takes it within moments.
 const LAG_MAX_S: f64 = 60.0;
 
@@ -173,6 +183,7 @@ fn backlog(counts: &OpenCounts, depth: Depth) -> (Finding, String) {
         message.push_str("; `disconnectd events list --state failed` shows why");
     }
     if *overdue > 0 && *lag_seconds > LAG_MAX_S {
+        let overdue = of(*overdue);
         finding = Finding::Warning;
         let _ = write!(message, "; {overdue} overdue, the oldest for {}", span(*lag_seconds)); // a String takes everything
     }

@@ -240,8 +240,12 @@ pub trait Installations: Send + Sync {
     /// answer is a sentence. Empty where all is well; what is merely late or failed is not looked at here.
     async fn inspect(&self) -> StoreResult<Vec<String>>;
 
-    /// How many events are in each state, how many are overdue, and since when the oldest of them is. Of each state
-    /// `count_max` are counted at most, where it is given: all of them may be millions.
+    /// Whether a search finds few accounts among many without reading all. A migration may not have been allowed to make what
+    /// that takes.
+    async fn has_search_indexes(&self) -> StoreResult<bool>;
+
+    /// How many events are in each state, how many are overdue, and since when the oldest of them is. Of each of
+    /// these, `count_max` are counted at most, where it is given: all of them may be millions.
     async fn event_counts(&self, count_max: Option<u32>) -> StoreResult<EventCounts>;
 
     /// Of [`Installations::event_counts`] what is not over. It grows with what is scheduled, queued and failed, and not with

@@ -21,6 +21,7 @@ mod migrations;
 mod plans;
 mod races;
 mod requests;
+mod search;
 mod serving;
 mod settings;
 mod story;

@@ -1,5 +1,7 @@
 //! The groups that a form offers: a list where there are few, hints beside a text field where there are many.
 
+use std::sync::Arc;
+
 use super::reader::Reader;
 use super::{Shared, words};
 use crate::api::problem::Answer;
@@ -29,7 +31,8 @@ pub struct Offered {
 impl Groups {
     pub async fn offered(console: &Shared, chosen: &str, reader: Reader) -> Answer<Self> {
         let page = Page { after: None, limit: OFFERED_MAX };
-        let found = async { Ok(console.store.groups(&page).await?.items) };
+        let store = Arc::clone(&console.store);
+        let found = async move { Ok(store.groups(&page).await?.items) };
         let groups = console.groups.or_find(found).await.map_err(words::problem)?;
         let is_list = groups.len() <= LISTED_MAX;
         let mut offered: Vec<_> = groups

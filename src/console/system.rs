@@ -50,14 +50,14 @@ struct ServerRow {
 
 /// What waits and what failed. The broker's part is missing where it can't be asked.
 fn numbers(events: &EventCounts, looked: doctor::Depth, depth: Option<Depth>, reader: Reader) -> Vec<Number> {
-    let of = |name, count: i64, path| {
-        let shown = if looked.is_cut(count) {
+    let count = |count: i64| {
+        if looked.is_cut(count) {
             format!("more than {}", reader.count(doctor::COUNTED_AT_A_GLANCE.into()))
         } else {
             reader.count(count)
-        };
-        Number { name, shown, path: Some(path) }
+        }
     };
+    let of = |name, events: i64, path| Number { name, shown: count(events), path: Some(path) };
     let mut numbers = vec![
         of("Scheduled", events.open.scheduled, "/events?state=scheduled"),
         of("Queued", events.open.queued, "/events?state=queued"),
@@ -67,7 +67,7 @@ fn numbers(events: &EventCounts, looked: doctor::Depth, depth: Option<Depth>, re
     ];
     let lag = match events.open.overdue {
         0 => "none".into(),
-        overdue => format!("{}, the oldest for {}", reader.count(overdue), doctor::span(events.open.lag_seconds)),
+        overdue => format!("{}, the oldest for {}", count(overdue), doctor::span(events.open.lag_seconds)),
     };
     numbers.push(Number { name: "Overdue", shown: lag, path: None });
     if let Some(Depth { single, campaign, dead }) = depth {
@@ -113,8 +113,10 @@ pub async fn show(
 ) -> Answer<Response> {
     let is_whole = asked.data.is_some();
     let looked = if is_whole { doctor::Depth::All } else { doctor::Depth::Glance };
-    let _alone = is_whole.then(|| console.examining.begin()).transpose()?;
-    let diagnosis = doctor::diagnose(&*console.store, &console.probes, looked).await;
+    let diagnosis = {
+        let _alone = is_whole.then(|| console.examining.begin()).transpose()?;
+        doctor::diagnose(&*console.store, &console.probes, looked).await
+    };
     let (is_well, verdict) = SystemPart::verdict(&diagnosis.checks);
     let is_admin = visitor.may(Role::Admin);
     let (reader, zone) = (visitor.asked.reader, console.store.settings().await?.company_zone);

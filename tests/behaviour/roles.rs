@@ -38,7 +38,7 @@ async fn installed(db: &TestDatabase) -> Program {
     let refused = program.run(&["accounts", "list"]).exits(1);
     assert!(refused.stderr.contains("config/postgres-roles.sql"), "{refused:#?}");
     // As where the migration was not allowed to create the extension.
-    db.sql("drop index accounts_searched").await;
+    db.sql("drop index accounts_searched; drop index serviceable_addresses_searched").await;
     db.sql(ROLES).await;
     let indexes = "select count(*) from pg_indexes where indexdef like '%gin_trgm_ops%'";
     assert_eq!(db.number(indexes).await, 2, "a search goes by them");
@@ -171,6 +171,53 @@ async fn the_role_that_the_program_runs_with_can_take_nothing_away() {
         }
         role.close().await.unwrap();
         assert!(db.dump().await == before, "nothing has changed");
+    })
+    .await;
+}
+
+/// Whoever may not create an extension has a slow search, and a sentence that says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_who_may_not_create_extensions_migrates_and_searches() {
+    TestDatabase::run_on_empty(Engine::Postgres, async |db: &TestDatabase| {
+        let role = format!("plain_{:016x}", rand::random::<u64>());
+        db.sql(&format!("create role {role} login; grant create on schema public to {role}")).await;
+        let program = Program::new(db.folder(), url_of(db, &role), amqp_url());
+        let is_warned = || program.json(&["doctor"]).to_string().contains("a search reads all accounts");
+        program.run(&["migrate"]).exits(0);
+        program.write("accounts.csv", ACCOUNTS);
+        program.run(&["import", "accounts", "accounts.csv"]).exits(0);
+        let found = program.json(&["accounts", "list", "--search", "1002"]);
+        assert_eq!(found["items"][0]["number"], "1002", "{found:#}");
+        assert!(is_warned());
+        // Somebody else has made it, where this role may not look.
+        db.sql(&format!(
+            "create schema others; create extension pg_trgm schema others; drop owned by {role};
+             grant create on schema public to {role}"
+        ))
+        .await;
+        program.run(&["migrate"]).exits(0);
+        assert!(is_warned());
+        db.sql(&format!(
+            "grant usage on schema others to {role}; drop owned by {role}; grant create on schema public to {role};
+                         grant usage on schema others to {role}"
+        ))
+        .await;
+        program.run(&["migrate"]).exits(0);
+        assert!(!is_warned());
+        db.sql(&format!("drop owned by {role}; drop role {role}")).await;
+    })
+    .await;
+}
+
+/// The file makes the indexes where it comes before the migration that would.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_may_come_before_a_migration_or_after() {
+    TestDatabase::run_on_empty(Engine::Postgres, async |db: &TestDatabase| {
+        let program = installed(db).await;
+        db.sql("drop index address_assignments_address; delete from _sqlx_migrations where version = 11").await;
+        db.sql(ROLES).await;
+        Program::new(db.folder(), url_of(db, "disconnectd_owner"), amqp_url()).run(&["migrate"]).exits(0);
+        program.run(&["accounts", "list"]).exits(0);
     })
     .await;
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use disconnectd::domain::account::AccountFilter;
 use disconnectd::domain::event::{Attempt, EventId, Order};
 use disconnectd::domain::retry::{FailedAttempt, Verdict};
-use disconnectd::store::Page;
 
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::scenario::{disconnect, outcome_of};
@@ -70,52 +68,6 @@ async fn with_stale_statistics_the_workers_verbs_look_up_ids_and_walk_no_other_i
         wait_until(SOON, "the look-ups are counted", async || db.entries_read().await.0 >= by_id + BATCH).await;
         let walked = db.entries_read().await.1 - walked;
         assert!(walked < QUEUED / 4, "{walked} entries were read that nobody asked for");
-    })
-    .await;
-}
-
-/// Few that a search finds are looked up, many are walked to; a list that starts anew at a cursor must see the same.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_search_finds_the_same_whether_few_match_or_many() {
-    TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
-        db.sql(
-            "insert into accounts (number, name, status_id, currency, searched)
-             select 'N-' || n, 'Customer ' || n, 2, 'USD', 'n-' || n || E'\\ncustomer ' || n
-               from generate_series(10001, 22000) n;
-             insert into serviceable_addresses (address, searched)
-             select n || ' Elm Street', n || ' elm street' from generate_series(10001, 22000) n;
-             insert into address_assignments (account_id, address_id, assigned_from)
-             select a.id, l.id, now() from accounts a
-               join serviceable_addresses l on l.address = substr(a.number, 3) || ' Elm Street'
-              where a.number <> 'N-22000';
-             -- One that is not folded yet, as an older program leaves it.
-             update accounts set searched = null where number = 'N-10002';
-             update serviceable_addresses set searched = null where address = '10003 Elm Street';
-             analyze",
-        )
-        .await;
-        let indexes = "select count(*) from pg_indexes where indexdef like '%gin_trgm_ops%'";
-        assert_eq!(db.number(indexes).await, 2, "of accounts and of addresses");
-        let texts_many = ("customer", 12_000);
-        let addresses_many = ("elm s", 11_999);
-        let all_few = [("customer 219", 100), ("10002", 1), ("10003 ELM", 1), ("22000 elm", 0), ("no such", 0)];
-        for (text, count) in [texts_many, addresses_many].into_iter().chain(all_few) {
-            let mut numbers = Vec::new();
-            let mut page = Page { after: None, limit: 1_000 };
-            loop {
-                let filter = AccountFilter { search: Some(text.into()), ..AccountFilter::default() };
-                let part = db.store.accounts(&filter, &page).await.unwrap();
-                numbers.extend(part.items.into_iter().map(|account| account.number.to_string()));
-                let Some(cursor) = part.next_cursor else { break };
-                page.after = Some(cursor);
-            }
-            assert_eq!(numbers.len(), count, "{text}");
-            assert!(numbers.is_sorted() && numbers.windows(2).all(|pair| pair[0] != pair[1]), "{text}");
-        }
-        // And what else is asked for is still asked for.
-        let filter =
-            AccountFilter { search: Some("elm s".into()), disconnected: Some(true), ..AccountFilter::default() };
-        assert_eq!(db.store.accounts(&filter, &Page::default()).await.unwrap().items.len(), 0);
     })
     .await;
 }

@@ -228,16 +228,16 @@ impl Subscription {
 impl Drop for Subscription {
     /// Gives back at once what nobody got to see. Batches under way keep the channel open until they are settled.
     fn drop(&mut self) {
-        let mut tags: Vec<u64> = self.taken.drain(..).map(|(tag, _)| tag).collect();
-        while let Some(Some(Ok(arrived))) = self.stream.next().now_or_never() {
-            self.ledger.delivered(arrived.delivery_tag);
-            tags.push(arrived.delivery_tag);
-        }
         // Before anything is given back. Where a channel with a subscription was closed while messages came back, the
         // broker kept some of them from everybody (seen with 3.10.8); and the client's own cancel, which a task of its
         // own sends, takes a channel that closes meanwhile for an error of the whole connection.
         let cancel = self.ledger.channel().basic_cancel(self.stream.tag(), BasicCancelOptions::default());
         drop(cancel.now_or_never()); // sent by the first poll
+        let mut tags: Vec<u64> = self.taken.drain(..).map(|(tag, _)| tag).collect();
+        while let Some(Some(Ok(arrived))) = self.stream.next().now_or_never() {
+            self.ledger.delivered(arrived.delivery_tag);
+            tags.push(arrived.delivery_tag);
+        }
         drop(Unsettled::new(Arc::clone(&self.ledger), tags));
     }
 }

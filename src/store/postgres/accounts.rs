@@ -133,48 +133,39 @@ pub(super) async fn view(db: &mut PgConnection, number: &AccountNumber) -> Resul
     rows::account_view(&found.ok_or_else(|| unknown(number))?)
 }
 
-/// The statement for a list. Where few were found, no index is in the order of the list, lest the planner walks along it.
+/// The statement for a list. Where few were found, no index is in its order, lest the planner walks along that.
 fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>) -> &'static str {
     macro_rules! by_event {
         ($name:literal, $behind:literal, $search:expr, $order:literal) => {
             match open_event {
                 None => accounts_sql!($name, $behind, $search, "", $order),
-                Some(true) => accounts_sql!($name, $behind, $search, open_sql!("exists"), $order),
-                Some(false) => accounts_sql!($name, $behind, $search, open_sql!("not exists"), $order),
+                Some(true) => accounts_sql!($name, $behind, $search, concat!(" and ", open_sql!()), $order),
+                Some(false) => accounts_sql!($name, $behind, $search, concat!(" and not ", open_sql!()), $order),
             }
         };
     }
+    // Looked up for each account, and never joined: what the planner knows of open events is from before a campaign's start.
     macro_rules! open_sql {
-        ($exists:literal) => {
+        () => {
             concat!(
-                " and ",
-                $exists,
-                " (select from disconnect_events e
-                    where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+                "coalesce((select true from disconnect_events e
+                            where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
                 stands!("e"),
-                ")"
+                " limit 1), false)"
             )
         };
     }
-    macro_rules! by_search {
-        ($name:literal, $behind:literal, $order:literal, $sorted:literal) => {
+    macro_rules! by_what_is_found {
+        ([$all:literal, $few:literal, $many:literal], $behind:literal, $order:literal, $sorted:literal) => {
             match found {
-                None => by_event!($name, $behind, none_sql!(), $order),
-                Some(found) if found.texts_match_many || found.addresses_match_many => {
-                    by_event!($name, $behind, many_sql!(), $order)
+                None => {
+                    by_event!($all, $behind, "$7::bigint[] is null and $8::text is null and $9::text is null", $order)
                 }
-                Some(_) => by_event!($name, $behind, few_sql!(), $sorted),
+                Some(found) if found.are_few() => {
+                    by_event!($few, $behind, "a.id = any($7) and $8::text is null and $9::text is null", $sorted)
+                }
+                Some(_) => by_event!($many, $behind, many_sql!(), $order),
             }
-        };
-    }
-    macro_rules! none_sql {
-        () => {
-            "$7::bigint[] is null and $8::text is null and $9::text is null"
-        };
-    }
-    macro_rules! few_sql {
-        () => {
-            "a.id = any($7) and $8::text is null and $9::text is null"
         };
     }
     macro_rules! many_sql {
@@ -194,11 +185,14 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
         };
     }
     match order {
-        AccountOrder::Number => {
-            by_search!("accounts", "$1::text is null or a.number > $1", "a.number", "a.number || ''")
-        }
-        AccountOrder::Name => by_search!(
-            "accounts by name",
+        AccountOrder::Number => by_what_is_found!(
+            ["accounts", "accounts: few found", "accounts: many found"],
+            "$1::text is null or a.number > $1",
+            "a.number",
+            "a.number || ''"
+        ),
+        AccountOrder::Name => by_what_is_found!(
+            ["accounts by name", "accounts by name: few found", "accounts by name: many found"],
             "(a.name collate \"C\", a.number) >
              (coalesce((select n.name from accounts n where n.number = $1), '') collate \"C\", coalesce($1::text, ''))",
             "a.name collate \"C\", a.number",
@@ -208,14 +202,18 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
 }
 
 async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
-    let Some(search) = &filter.search else {
+    if filter.search.is_none() && filter.open_event != Some(true) {
         return page_of(&mut *store.pool.acquire().await?, filter, page, None).await;
-    };
-    let pattern = containing(&folded(search));
+    }
     let mut view = store.begin_view().await?;
-    whole_tables(&mut view).await?; // which are the quickest to find what most accounts have
-    let found = Found::by(&mut view, &pattern).await?;
-    let accounts = page_of(&mut view, filter, page, Some((&pattern, &found))).await?;
+    let found = match &filter.search {
+        Some(search) => {
+            whole_tables(&mut view).await?; // the quickest way to what most accounts have
+            Some(Found::by_text(&mut view, &containing(&folded(search))).await?)
+        }
+        None => Found::with_open_event(&mut view).await?,
+    };
+    let accounts = page_of(&mut view, filter, page, found.as_ref()).await?;
     view.rollback().await;
     Ok(accounts)
 }
@@ -224,10 +222,8 @@ async fn page_of(
     db: &mut PgConnection,
     filter: &AccountFilter,
     page: &Page,
-    searched: Option<(&str, &Found)>,
+    found: Option<&Found>,
 ) -> Result<Paged<AccountView>, Failure> {
-    let found = searched.map(|(_, found)| found);
-    let many = |is_many: fn(&Found) -> bool| searched.filter(|(_, found)| is_many(found)).map(|(pattern, _)| pattern);
     let rows = sqlx::query(listing(filter.order, found, filter.open_event))
         .bind(&page.after)
         .bind(&filter.status)
@@ -236,8 +232,8 @@ async fn page_of(
         .bind(filter.disconnected)
         .bind(i64::from(page.limit) + 1)
         .bind(found.map(|found| &found.few))
-        .bind(many(|found| found.texts_match_many))
-        .bind(many(|found| found.addresses_match_many))
+        .bind(found.and_then(|found| found.text_pattern.as_deref()))
+        .bind(found.and_then(|found| found.address_pattern.as_deref()))
         .persistent(found.is_none()) // else planned for what was found
         .fetch_all(db)
         .await?;

@@ -96,6 +96,19 @@ impl Installations for PostgresStore {
         within(BULK_LIMIT, inspection::inspect(self)).await
     }
 
+    async fn has_search_indexes(&self) -> StoreResult<bool> {
+        within(VERB_LIMIT, async {
+            Ok(sqlx::query_scalar(
+                "/* schema: what a search goes by */
+                 select to_regclass('accounts_searched') is not null
+                        and to_regclass('serviceable_addresses_searched') is not null",
+            )
+            .fetch_one(&self.pool)
+            .await?)
+        })
+        .await
+    }
+
     async fn event_counts(&self, count_max: Option<u32>) -> StoreResult<EventCounts> {
         within(VERB_LIMIT, event_counts(self, count_max)).await
     }
@@ -268,7 +281,8 @@ async fn event_counts(store: &PostgresStore, count_max: Option<u32>) -> Result<E
          select (select count(*) from (select from all_disconnect_events where state = 'completed' limit $1) e),
                 (select count(*) from (select from all_disconnect_events where state = 'cancelled' limit $1) e)",
     )
-    .bind(count_max.map_or(i64::MAX, i64::from))
+    .bind(count_max.map(i64::from))
+    .persistent(false) // planned for whether it is a bound
     .fetch_one(&mut *view)
     .await?;
     view.rollback().await;
@@ -285,10 +299,16 @@ async fn open_counts(db: &mut PgConnection, count_max: Option<u32>) -> Result<Op
                         (select count(*) from (select from disconnect_events where state = 'failed' limit $2) e) as failed) s,
                 (select coalesce(max(dispatches), 0) as dispatches_max
                    from disconnect_events where state = 'queued') q,
-                (select count(*) as overdue, min(next_at) as since
-                   from disconnect_events
-                  where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
-                    and next_at <= statement_timestamp()) o,
+                (select (select count(*) from (select from disconnect_events
+                                                where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
+                                                  and next_at <= statement_timestamp() limit $2) e) as overdue,
+                        -- Of a campaign no more are in the queue than may be at once.
+                        least((select next_at from disconnect_events
+                                where state in ('scheduled', 'queued') and lane = 0 and next_at <= statement_timestamp()
+                                order by next_at limit 1),
+                              (select min(next_at) from disconnect_events
+                                where state = 'queued' and campaign_id is not null and lane <> 0
+                                  and next_at <= statement_timestamp())) as since) o,
                 (select min(due_at) as since
                    from disconnect_events
                   where state in ('scheduled', 'queued') and lane = 0 and (failures = 0 or state = 'queued')
@@ -296,7 +316,8 @@ async fn open_counts(db: &mut PgConnection, count_max: Option<u32>) -> Result<Op
                     and due_at <= statement_timestamp()) d",
     )
     .bind(Redispatch::LONGEST.as_secs_f64())
-    .bind(count_max.map_or(i64::MAX, i64::from))
+    .bind(count_max.map(i64::from))
+    .persistent(false) // planned for whether it is a bound
     .fetch_one(db)
     .await?;
     Ok(OpenCounts {
@@ -321,7 +342,8 @@ async fn mark_demo(store: &PostgresStore, id: Option<&str>) -> Result<(), Failur
     if marked.rows_affected() == 0 { Err(Refusal::NotTheDemo.into()) } else { Ok(()) }
 }
 
-/// Everything that the migrations make, by name: the schema may hold other things, and privileges of its own.
+/// Everything that the migrations make, by name: the schema may hold other things, and privileges of its own. The extension
+/// stays: others may use it.
 const DROP: &str = "/* demo: drop everything of ours */
     drop view if exists all_disconnect_events;
     drop table if exists console_sessions, sign_in_links, sign_in_attempts, users, campaign_log, campaign_tallies,

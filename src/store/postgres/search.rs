@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::campaigns::stands;
 use super::failure::Failure;
 
 /// Whether a search finds an account by its own text. What is not folded yet has an index of its own.
@@ -30,33 +31,36 @@ macro_rules! like_sql {
 }
 pub(super) use {address_like_sql, like_sql, text_like_sql};
 
-/// What a search finds, in a form that a list can go by: few are found once, by the index of their trigrams, and looked up;
-/// of many, a walk through the accounts, in the order of the list, comes by enough soon.
+/// What accounts are found by, in a form that a list can go by: few are found once, and looked up; of many, a walk through
+/// the accounts, in the order of the list, comes by enough soon.
 pub(super) struct Found {
-    /// Those whose own text matches, and those whose address does, where they are few.
     pub(super) few: Vec<i64>,
-    pub(super) texts_match_many: bool,
-    pub(super) addresses_match_many: bool,
+    /// What the text of an account is like, where that is so of more.
+    pub(super) text_pattern: Option<String>,
+    /// And its address.
+    pub(super) address_pattern: Option<String>,
 }
 
 impl Found {
+    /// So many are looked up and sorted in some 50 ms; a walk comes by 50 of more than these within 10,000 accounts, if there
+    /// are a million and they are spread.
     const FEW: i64 = 10_000;
 
-    pub(super) async fn by(db: &mut PgConnection, pattern: &str) -> Result<Self, Failure> {
+    /// By a search, of which the index of trigrams is asked, or all is read where most is found.
+    pub(super) async fn by_text(db: &mut PgConnection, pattern: &str) -> Result<Self, Failure> {
         let found = sqlx::query(concat!(
             "/* accounts: search */
              with t as materialized (select a.id from accounts a where ",
             text_like_sql!("a", "$1"),
             " limit $2 + 1),
-                  l as materialized (select l.id from serviceable_addresses l where ",
-            address_like_sql!("l", "$1"),
+                  l as materialized (select g.account_id as id from serviceable_addresses t
+                                       join address_assignments g on g.address_id = t.id and g.assigned_until is null
+                                      where ",
+            address_like_sql!("t", "$1"),
             " limit $2 + 1),
                   n as (select (select count(*) from t) > $2 as texts, (select count(*) from l) > $2 as addresses)
              select texts, addresses,
-                    array(select id from t where not texts
-                          union
-                          select g.account_id from l join address_assignments g on g.address_id = l.id
-                           where g.assigned_until is null and not addresses) as few
+                    array(select id from t where not texts union select id from l where not addresses) as few
                from n"
         ))
         .bind(pattern)
@@ -64,11 +68,31 @@ impl Found {
         .persistent(false) // planned for this very pattern
         .fetch_one(db)
         .await?;
+        let many = |is_many: bool| is_many.then(|| pattern.to_owned());
         Ok(Self {
             few: found.try_get("few")?,
-            texts_match_many: found.try_get("texts")?,
-            addresses_match_many: found.try_get("addresses")?,
+            text_pattern: many(found.try_get("texts")?),
+            address_pattern: many(found.try_get("addresses")?),
         })
+    }
+
+    /// Those with an open event, where they are few.
+    pub(super) async fn with_open_event(db: &mut PgConnection) -> Result<Option<Self>, Failure> {
+        let few: Vec<i64> = sqlx::query_scalar(concat!(
+            "/* accounts: with an open event */
+             select e.account_id from disconnect_events e where e.state in ('scheduled', 'queued') and ",
+            stands!("e"),
+            " limit $1"
+        ))
+        .bind(Self::FEW + 1)
+        .fetch_all(db)
+        .await?;
+        let are_few = i64::try_from(few.len()).is_ok_and(|found| found <= Self::FEW);
+        Ok(are_few.then_some(Self { few, text_pattern: None, address_pattern: None }))
+    }
+
+    pub(super) fn are_few(&self) -> bool {
+        self.text_pattern.is_none() && self.address_pattern.is_none()
     }
 }
 

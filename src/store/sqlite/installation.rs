@@ -153,6 +153,10 @@ impl Installations for SqliteStore {
         inspection::inspect(&mut tx).await
     }
 
+    async fn has_search_indexes(&self) -> StoreResult<bool> {
+        Ok(true) // it goes by none
+    }
+
     async fn event_counts(&self, count_max: Option<u32>) -> StoreResult<EventCounts> {
         let mut tx = self.read().await?;
         let open = open_counts(&mut tx, self.now(), count_max).await?;
