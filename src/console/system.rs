@@ -113,14 +113,13 @@ pub async fn show(
 ) -> Answer<Response> {
     let is_whole = asked.data.is_some();
     let looked = if is_whole { doctor::Depth::All } else { doctor::Depth::Glance };
-    let diagnosis = {
+    let (diagnosis, depth) = {
         let _alone = is_whole.then(|| console.examining.begin()).transpose()?;
-        doctor::diagnose(&*console.store, &console.probes, looked).await
+        tokio::join!(doctor::diagnose(&*console.store, &console.probes, looked), depth(&console))
     };
     let (is_well, verdict) = SystemPart::verdict(&diagnosis.checks);
     let is_admin = visitor.may(Role::Admin);
     let (reader, zone) = (visitor.asked.reader, console.store.settings().await?.company_zone);
-    let depth = depth(&console).await;
     let server = |server: ServerSeen| ServerRow {
         process: server.process,
         roles: server.roles,

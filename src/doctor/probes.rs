@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::Probe;
 use crate::config::{Config, DatabaseUrl, QueueUrl, Secret};
 use crate::engines;
-use crate::queue::Connectivity;
+use crate::queue::{Connectivity, Queue};
 use crate::store::Store;
 use crate::store::postgres::Proof;
 
@@ -18,11 +19,24 @@ const QUEUE_WAIT: Duration = Duration::from_secs(3);
 /// And how long the goodbye, for the same reason.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
+/// For a command, which connects for it.
 #[must_use]
 pub fn all(config: &Config, store: &Arc<dyn Store>) -> Vec<Arc<dyn Probe>> {
-    let config = Arc::new(config.clone());
-    vec![Arc::new(Configuration(config.clone())), Arc::new(Broker { config, store: store.clone() })]
+    with_queue(config, store, None)
 }
+
+/// For a server, which asks by the connections that it has, once it has some.
+#[must_use]
+pub fn of_server(config: &Config, store: &Arc<dyn Store>, queue: &OwnQueue) -> Vec<Arc<dyn Probe>> {
+    with_queue(config, store, Some(queue.clone()))
+}
+
+fn with_queue(config: &Config, store: &Arc<dyn Store>, own: Option<OwnQueue>) -> Vec<Arc<dyn Probe>> {
+    let config = Arc::new(config.clone());
+    vec![Arc::new(Configuration(config.clone())), Arc::new(Broker { config, store: store.clone(), own })]
+}
+
+type OwnQueue = watch::Receiver<Option<Arc<dyn Queue>>>;
 
 struct Configuration(Arc<Config>);
 
@@ -60,6 +74,7 @@ fn postgres(url: &Secret) -> &'static str {
 struct Broker {
     config: Arc<Config>,
     store: Arc<dyn Store>,
+    own: Option<OwnQueue>,
 }
 
 #[async_trait]
@@ -82,28 +97,40 @@ impl Probe for Broker {
             .installation()
             .await
             .map_err(|_| "not looked at: the database has to say first which installation this is".to_owned())?;
+        let own = self.own.as_ref().and_then(|own| own.borrow().clone());
+        if let Some(queue) = own {
+            let is_known = |now: &Connectivity| *now != Connectivity::Starting;
+            return asked(&*queue, &installation.id, is_known).await;
+        }
         let queue = engines::open_queue(&self.config, &installation).map_err(|error| error.to_string())?;
-        let mut connectivity = queue.connectivity();
-        let up = connectivity.wait_for(|connectivity| *connectivity == Connectivity::Up);
-        let is_up = matches!(tokio::time::timeout(QUEUE_WAIT, up).await, Ok(Ok(_)));
-        let found = if is_up {
-            match queue.depth().await {
-                Ok(depth) if depth.dead > 0 => Err(format!(
-                    "{} messages in the dead-letter queue disconnectd.dead.{}, which `queue dead list` shows: something \
-                     else writes to these queues, or they came back too often",
-                    depth.dead, installation.id
-                )),
-                Ok(depth) => Ok(format!("answers; {} messages wait", depth.single + depth.campaign)),
-                Err(error) => Err(error.to_string()),
-            }
-        } else {
-            Err(match &*queue.connectivity().borrow() {
-                Connectivity::Down(reason) => reason.clone(),
-                _ => "RabbitMQ does not answer in time".into(),
-            })
-        };
+        // It tries again where it is refused at first.
+        let found = asked(&*queue, &installation.id, |now| *now == Connectivity::Up).await;
         // The goodbye goes on without us where it takes longer.
         let _ = tokio::time::timeout(CLOSE_WAIT, queue.close()).await;
         found
+    }
+}
+
+/// Once it is known whether it can be.
+async fn asked(
+    queue: &dyn Queue,
+    installation: &str,
+    is_known: impl FnMut(&Connectivity) -> bool,
+) -> Result<String, String> {
+    let mut connectivity = queue.connectivity();
+    let _ = tokio::time::timeout(QUEUE_WAIT, connectivity.wait_for(is_known)).await;
+    match &*connectivity.borrow() {
+        Connectivity::Up => {}
+        Connectivity::Down(reason) => return Err(reason.clone()),
+        Connectivity::Starting => return Err("RabbitMQ does not answer in time".into()),
+    }
+    match queue.depth().await {
+        Ok(depth) if depth.dead > 0 => Err(format!(
+            "{} messages in the dead-letter queue disconnectd.dead.{installation}, which `queue dead list` shows: something \
+             else writes to these queues, or they came back too often",
+            depth.dead
+        )),
+        Ok(depth) => Ok(format!("answers; {} messages wait", depth.single + depth.campaign)),
+        Err(error) => Err(error.to_string()),
     }
 }
