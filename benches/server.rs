@@ -45,8 +45,8 @@ impl Server {
         let mut connection = PgConnection::connect(&url).await?;
         for statement in [
             "insert into serviceable_addresses (address) select 'address ' || n from generate_series(1, $1) n",
-            "insert into accounts (number, name, status_id, currency)
-             select 'A-' || n, 'Customer ' || n, 2, 'USD' from generate_series(1, $1) n",
+            "insert into accounts (number, name, status_id, currency, searched)
+             select 'A-' || n, 'Customer ' || n, 2, 'USD', 'a-' || n || E'\\ncustomer ' || n from generate_series(1, $1) n",
             "insert into address_assignments (account_id, address_id, assigned_from)
              select n, n, now() from generate_series(1, $1) n",
             "insert into debits (account_id, reference, description, amount, tax, charged_on)

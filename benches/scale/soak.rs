@@ -134,8 +134,9 @@ async fn feed(bench: PgPool, rate: i64, length: Duration) -> Result<(i64, u64)> 
         let first: i64 = sqlx::query_scalar(
             "/* bench: feed accounts */
              with made as (
-                 insert into accounts (number, name, status_id, currency)
-                 select 'S-' || ($1 + n), 'Customer ' || n, 2, 'USD' from generate_series(1, $2) n
+                 insert into accounts (number, name, status_id, currency, searched)
+                 select 'S-' || ($1 + n), 'Customer ' || n, 2, 'USD', 's-' || ($1 + n) || E'\\ncustomer ' || n
+                   from generate_series(1, $2) n
                  returning id
              ) select min(id) from made",
         )
