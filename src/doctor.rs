@@ -162,8 +162,8 @@ fn unserved(counts: &OpenCounts) -> Finding {
     if counts.scheduled + counts.queued > 0 { Finding::Warning } else { Finding::Ok }
 }
 
-const SLOW_SEARCH: &str = "a search reads all accounts: `disconnectd migrate` may not create the extension pg_trgm here; \
-                           README, \"Two servers\", has what the owner of the database can run";
+const SLOW_SEARCH: &str = "a search reads all accounts: the extension pg_trgm could not be used when the database was \
+                           migrated; README, \"At scale\", has what makes it quick";
 
 /// An event that is overdue for longer than this is worth knowing: a scheduler takes it within moments.
 const LAG_MAX_S: f64 = 60.0;

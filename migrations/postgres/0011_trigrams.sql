@@ -3,7 +3,7 @@ create index address_assignments_address on address_assignments (address_id) whe
 
 -- The lists' search finds few accounts among any number by their trigrams: without them it reads all accounts and all
 -- addresses, some 0.4 s for a million. pg_trgm comes with PostgreSQL, in some distributions by a package of its own; whoever
--- owns a database may create it, where a service does not forbid it. Searching works without: see README, Two servers.
+-- owns a database may create it, where a service does not forbid it. Searching works without: see README, At scale.
 do $$
 declare
     in_schema name;
@@ -16,7 +16,9 @@ begin
     execute format('create index if not exists serviceable_addresses_searched on serviceable_addresses
                     using gin (searched %I.gin_trgm_ops)', in_schema);
 exception
-    when lock_not_available or deadlock_detected or insufficient_resources then
+    -- What may be otherwise the next time, or must not be passed over.
+    when lock_not_available or deadlock_detected or insufficient_resources or unique_violation or io_error
+         or data_corrupted or index_corrupted then
         raise;
     when others then
         raise notice 'no index for searching: %', sqlerrm;

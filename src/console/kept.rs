@@ -1,9 +1,11 @@
 //! What takes long to find out, and is asked for with each page.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 /// What is found in less is found anew each time.
 const SLOW: Duration = Duration::from_millis(50);
@@ -20,13 +22,20 @@ struct Found<T> {
     value: Arc<T>,
     kept_for: Duration,
     until: Instant,
+    /// Begun when its time was up.
+    finding_anew: Option<JoinHandle<()>>,
 }
 
 impl<T> Found<T> {
     /// None where it was quick.
     fn of(value: &Arc<T>, took: Duration) -> Option<Self> {
         let kept_for = took * TIMES_KEPT;
-        (took >= SLOW).then(|| Self { value: Arc::clone(value), kept_for, until: Instant::now() + kept_for })
+        (took >= SLOW).then(|| Self {
+            value: Arc::clone(value),
+            kept_for,
+            until: Instant::now() + kept_for,
+            finding_anew: None,
+        })
     }
 }
 
@@ -37,7 +46,7 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T: Send + Sync + 'static> Kept<T> {
-    pub async fn or_find<E: Send + 'static>(
+    pub async fn or_find<E: Display + Send + 'static>(
         &self,
         find: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
@@ -46,9 +55,9 @@ impl<T: Send + Sync + 'static> Kept<T> {
         if let Some(found) = &mut *kept
             && begun < found.until + found.kept_for
         {
-            if begun >= found.until {
-                found.until = begun + found.kept_for; // one is enough
-                tokio::spawn(find_anew(Arc::clone(&self.0), find));
+            if begun >= found.until && found.finding_anew.as_ref().is_none_or(JoinHandle::is_finished) {
+                found.until = begun + found.kept_for; // where it fails, not sooner again
+                found.finding_anew = Some(tokio::spawn(find_anew(Arc::clone(&self.0), find)));
             }
             return Ok(Arc::clone(&found.value));
         }
@@ -59,10 +68,11 @@ impl<T: Send + Sync + 'static> Kept<T> {
 }
 
 /// What can't be found out stays as it was.
-async fn find_anew<T, E>(kept: Arc<Mutex<Option<Found<T>>>>, find: impl Future<Output = Result<T, E>>) {
+async fn find_anew<T, E: Display>(kept: Arc<Mutex<Option<Found<T>>>>, find: impl Future<Output = Result<T, E>>) {
     let begun = Instant::now();
-    if let Ok(value) = find.await {
-        *kept.lock().await = Found::of(&Arc::new(value), begun.elapsed());
+    match find.await {
+        Ok(value) => *kept.lock().await = Found::of(&Arc::new(value), begun.elapsed()),
+        Err(error) => tracing::warn!("what a page shows is still as it was kept: {error}"),
     }
 }
 
@@ -79,21 +89,21 @@ mod tests {
     async fn what_took_long_is_kept_and_what_did_not_is_found_anew() {
         let (quick, slow) = (Kept::default(), Kept::default());
         for found in [1, 2] {
-            assert_eq!(*quick.or_find(async move { Ok::<_, ()>(found) }).await.unwrap(), found);
+            assert_eq!(*quick.or_find(async move { Ok::<_, &str>(found) }).await.unwrap(), found);
         }
-        assert_eq!(*slow.or_find(slowly(Ok::<_, ()>(1))).await.unwrap(), 1);
-        assert_eq!(*slow.or_find(async { Ok::<_, ()>(2) }).await.unwrap(), 1);
+        assert_eq!(*slow.or_find(slowly(Ok::<_, &str>(1))).await.unwrap(), 1);
+        assert_eq!(*slow.or_find(async { Ok::<_, &str>(2) }).await.unwrap(), 1);
     }
 
     #[tokio::test]
     async fn whose_time_is_up_is_found_anew_behind_who_asks() {
         let kept = Kept::default();
-        assert_eq!(*kept.or_find(slowly(Ok::<_, ()>(1))).await.unwrap(), 1);
+        assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(1))).await.unwrap(), 1);
         kept.0.lock().await.as_mut().unwrap().until = Instant::now();
-        assert_eq!(*kept.or_find(slowly(Ok::<_, ()>(2))).await.unwrap(), 1, "nobody waits for it");
-        assert_eq!(*kept.or_find(slowly(Ok::<_, ()>(3))).await.unwrap(), 1, "it is being found out already");
+        assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(2))).await.unwrap(), 1, "nobody waits for it");
+        assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(3))).await.unwrap(), 1, "it is being found out already");
         let found = async {
-            while *kept.or_find(async { Ok::<_, ()>(4) }).await.unwrap() != 2 {
+            while *kept.or_find(async { Ok::<_, &str>(4) }).await.unwrap() != 2 {
                 tokio::task::yield_now().await;
             }
         };
@@ -103,14 +113,14 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_asked_for_in_a_long_time_is_waited_for() {
         let kept = Kept::default();
-        assert_eq!(*kept.or_find(slowly(Ok::<_, ()>(1))).await.unwrap(), 1);
+        assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(1))).await.unwrap(), 1);
         {
             let mut found = kept.0.lock().await;
             let found = found.as_mut().unwrap();
             found.kept_for = Duration::ZERO;
             found.until = Instant::now();
         }
-        assert_eq!(*kept.or_find(slowly(Ok::<_, ()>(2))).await.unwrap(), 2);
+        assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(2))).await.unwrap(), 2);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::queue::{Connectivity, Queue};
 use crate::store::Store;
 use crate::store::postgres::Proof;
 
-/// How long the broker may take to be reached. Less than the look may take in all, which would cut off why it is not.
+/// How long the broker may take to be reached and to answer. Less than the look may take in all, which would cut off why it is not.
 const QUEUE_WAIT: Duration = Duration::from_secs(3);
 
 /// And how long the goodbye, for the same reason.
@@ -115,22 +115,30 @@ impl Probe for Broker {
 async fn asked(
     queue: &dyn Queue,
     installation: &str,
-    is_known: impl FnMut(&Connectivity) -> bool,
+    is_known: impl FnMut(&Connectivity) -> bool + Send,
 ) -> Result<String, String> {
     let mut connectivity = queue.connectivity();
-    let _ = tokio::time::timeout(QUEUE_WAIT, connectivity.wait_for(is_known)).await;
-    match &*connectivity.borrow() {
-        Connectivity::Up => {}
-        Connectivity::Down(reason) => return Err(reason.clone()),
-        Connectivity::Starting => return Err("RabbitMQ does not answer in time".into()),
-    }
-    match queue.depth().await {
-        Ok(depth) if depth.dead > 0 => Err(format!(
+    let looking = async {
+        let _ = connectivity.wait_for(is_known).await; // an error is a queue that was closed: it says so below
+        match &*queue.connectivity().borrow() {
+            Connectivity::Down(reason) => return Err(reason.clone()),
+            Connectivity::Up | Connectivity::Starting => {}
+        }
+        queue.depth().await.map_err(|error| error.to_string())
+    };
+    let depth = match tokio::time::timeout(QUEUE_WAIT, looking).await {
+        Ok(depth) => depth?,
+        Err(_) => match &*queue.connectivity().borrow() {
+            Connectivity::Down(reason) => return Err(reason.clone()),
+            Connectivity::Up | Connectivity::Starting => return Err("RabbitMQ does not answer in time".into()),
+        },
+    };
+    if depth.dead > 0 {
+        return Err(format!(
             "{} messages in the dead-letter queue disconnectd.dead.{installation}, which `queue dead list` shows: something \
              else writes to these queues, or they came back too often",
             depth.dead
-        )),
-        Ok(depth) => Ok(format!("answers; {} messages wait", depth.single + depth.campaign)),
-        Err(error) => Err(error.to_string()),
+        ));
     }
+    Ok(format!("answers; {} messages wait", depth.single + depth.campaign))
 }

@@ -145,12 +145,14 @@ async fn the_metrics_tell_what_was_done(db: &TestDatabase) {
     assert!(looked_at > 1_700_000_000.0, "{looked_at}");
 }
 
-/// `doctor` connects to the broker for itself, and closes that connection.
+/// A server asks the broker by the connections that it has, and goes on with them.
 async fn a_look_at_the_broker_does_not_say_that_it_is_away(db: &TestDatabase) {
     let served = with_a_family(db).await.serve(&[]);
     served.until_ready_is(200);
     until_it_is(&served, "disconnectd_queue_up", 1.0).await;
-    served.request("GET", "/api/v1/doctor").answer().is(200);
+    let found = served.request("GET", "/api/v1/doctor").answer().is(200).json();
+    let queue = found["checks"].as_array().unwrap().iter().find(|check| check["name"] == "queue").unwrap();
+    assert_eq!(queue["finding"], "ok", "{found:#}");
     assert!(metrics(&served).contains("\ndisconnectd_queue_up 1\n"));
 }
 

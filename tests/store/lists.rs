@@ -322,17 +322,24 @@ async fn events_are_counted_by_state_with_their_lag(db: &TestDatabase) {
 }
 
 async fn events_are_counted_up_to_a_bound(db: &TestDatabase) {
-    db.accounts(["A-1", "A-2", "A-3", "A-4", "A-5"].map(account)).await;
+    db.accounts(["A-1", "A-2", "A-3", "A-4", "A-5", "A-6", "A-7"].map(account)).await;
     for number in ["A-1", "A-2", "A-3"] {
         db.disconnected(number).await;
     }
-    db.scheduled("A-4").await;
-    db.scheduled("A-5").await;
-    for (max, completed, scheduled) in
-        [(None, 3, 2), (Some(4), 3, 2), (Some(3), 3, 2), (Some(2), 2, 2), (Some(1), 1, 1)]
+    for number in ["A-4", "A-5"] {
+        db.scheduled(number).await;
+    }
+    for number in ["A-6", "A-7"] {
+        let event = db.due(number).await;
+        db.make_overdue(event, 90).await;
+    }
+    for (max, completed, scheduled, overdue) in
+        [(None, 3, 4, 2), (Some(4), 3, 4, 2), (Some(3), 3, 3, 2), (Some(1), 1, 1, 1)]
     {
         let counts = db.store.event_counts(max).await.unwrap();
         assert_eq!((counts.completed, counts.open.scheduled, counts.cancelled), (completed, scheduled, 0), "{max:?}");
+        assert_eq!(counts.open.overdue, overdue, "{max:?}");
+        assert!(counts.open.lag_seconds > 80.0, "{max:?}: of the oldest of all");
     }
 }
 

@@ -206,13 +206,12 @@ async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Res
         return page_of(&mut *store.pool.acquire().await?, filter, page, None).await;
     }
     let mut view = store.begin_view().await?;
-    let found = match &filter.search {
-        Some(search) => {
-            whole_tables(&mut view).await?; // the quickest way to what most accounts have
-            Some(Found::by_text(&mut view, &containing(&folded(search))).await?)
-        }
-        None => Found::with_open_event(&mut view).await?,
-    };
+    let mut found = if filter.open_event == Some(true) { Found::with_open_event(&mut view).await? } else { None };
+    if let Some(search) = &filter.search {
+        whole_tables(&mut view).await?; // the quickest way to what most accounts have
+        let few = found.as_ref().map(|found| found.few.as_slice());
+        found = Some(Found::by_text(&mut view, &containing(&folded(search)), few).await?);
+    }
     let accounts = page_of(&mut view, filter, page, found.as_ref()).await?;
     view.rollback().await;
     Ok(accounts)

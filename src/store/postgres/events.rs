@@ -92,7 +92,7 @@ pub(super) async fn view(db: &mut PgConnection, event: EventId) -> Result<EventV
     Ok(view)
 }
 
-/// With something to decide: the same as domain::review::questions asks. Of families alone, which are few beside the events:
+/// With something to decide: the same as `domain::review::questions` asks. Of families alone, which are few beside the events:
 /// `offset 0` has the events looked up family by family.
 macro_rules! to_decide_sql {
     () => {
@@ -152,13 +152,17 @@ macro_rules! event_list_sql {
 }
 
 async fn list(store: &PostgresStore, filter: &EventFilter, page: &Page) -> Result<Paged<EventView>, Failure> {
-    if filter.search.is_none() {
-        return page_of(&mut *store.pool.acquire().await?, filter, page).await;
-    }
-    let mut view = store.begin_view().await?;
-    whole_tables(&mut view).await?; // the quickest way to what most accounts have
-    let events = page_of(&mut view, filter, page).await?;
-    view.rollback().await;
+    let mut events = if filter.search.is_some() {
+        let mut view = store.begin_view().await?;
+        whole_tables(&mut view).await?; // the quickest way to what most accounts have
+        let events = page_of(&mut view, filter, page).await?;
+        view.rollback().await;
+        events
+    } else {
+        page_of(&mut *store.pool.acquire().await?, filter, page).await?
+    };
+    // Apart from what was planned for whole tables: its plan stays with the session.
+    decisions::review(&mut *store.pool.acquire().await?, &mut events.items).await?;
     Ok(events)
 }
 
@@ -198,9 +202,7 @@ async fn page_of(db: &mut PgConnection, filter: &EventFilter, page: &Page) -> Re
         .fetch_all(&mut *db)
         .await?;
     let events = found.iter().map(rows::event_view).collect::<Result<Vec<_>, _>>()?;
-    let mut page = Paged::cut(events, page.limit, |event| event.id.to_string());
-    decisions::review(db, &mut page.items).await?;
-    Ok(page)
+    Ok(Paged::cut(events, page.limit, |event| event.id.to_string()))
 }
 
 /// In the log of the event's account: who asked for what.

@@ -46,18 +46,19 @@ impl Found {
     /// are a million and they are spread.
     const FEW: i64 = 10_000;
 
-    /// By a search, of which the index of trigrams is asked, or all is read where most is found.
-    pub(super) async fn by_text(db: &mut PgConnection, pattern: &str) -> Result<Self, Failure> {
+    /// By a search, of which the index of trigrams is asked, or all is read where most is found; among `few`, where these are
+    /// known.
+    pub(super) async fn by_text(db: &mut PgConnection, pattern: &str, few: Option<&[i64]>) -> Result<Self, Failure> {
         let found = sqlx::query(concat!(
             "/* accounts: search */
              with t as materialized (select a.id from accounts a where ",
             text_like_sql!("a", "$1"),
-            " limit $2 + 1),
+            " and ($3::bigint[] is null or a.id = any($3)) limit $2 + 1),
                   l as materialized (select g.account_id as id from serviceable_addresses t
                                        join address_assignments g on g.address_id = t.id and g.assigned_until is null
                                       where ",
             address_like_sql!("t", "$1"),
-            " limit $2 + 1),
+            " and ($3::bigint[] is null or g.account_id = any($3)) limit $2 + 1),
                   n as (select (select count(*) from t) > $2 as texts, (select count(*) from l) > $2 as addresses)
              select texts, addresses,
                     array(select id from t where not texts union select id from l where not addresses) as few
@@ -65,6 +66,7 @@ impl Found {
         ))
         .bind(pattern)
         .bind(Self::FEW)
+        .bind(few)
         .persistent(false) // planned for this very pattern
         .fetch_one(db)
         .await?;

@@ -195,14 +195,23 @@ async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>, count_max: O
     .await
     .map_err(failure)?;
     let waiting = sqlx::query(
-        "/* event counts: overdue */ select count(*) as events, min(next_at) as oldest
-           from (select next_at from disconnect_events indexed by disconnect_events_lane
-                  where lane = 0 and state in ('scheduled', 'queued') and next_at < ?1
-                  union all
-                 select next_at from disconnect_events indexed by disconnect_events_in_flight
-                  where campaign_id is not null and lane <> 0 and state = 'queued' and next_at < ?1)",
+        "/* event counts: overdue */
+         select (select count(*)
+                   from (select 1 from disconnect_events indexed by disconnect_events_lane
+                          where lane = 0 and state in ('scheduled', 'queued') and next_at < ?1
+                          union all
+                         select 1 from disconnect_events indexed by disconnect_events_in_flight
+                          where campaign_id is not null and lane <> 0 and state = 'queued' and next_at < ?1
+                          limit ?2)) as events,
+                (select min(oldest)
+                   from (select min(next_at) as oldest from disconnect_events indexed by disconnect_events_lane
+                          where lane = 0 and state in ('scheduled', 'queued') and next_at < ?1
+                          union all
+                         select min(next_at) from disconnect_events indexed by disconnect_events_in_flight
+                          where campaign_id is not null and lane <> 0 and state = 'queued' and next_at < ?1)) as oldest",
     )
     .bind(at(now))
+    .bind(count_max.map_or(i64::MAX, i64::from))
     .fetch_one(&mut *db)
     .await
     .map_err(failure)?;
