@@ -5,6 +5,7 @@
 
 pub mod campaigns;
 pub mod inspection;
+mod like;
 pub mod migrations;
 mod once;
 pub mod postgres;

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
-use super::search::{Found, address_like_sql, containing, like_sql, text_like_sql};
+use super::search::{Found, address_like_sql, like_sql, text_like_sql};
 use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, whole_tables, within};
 use crate::domain::account::{
     AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, Group, LogEntry, LogKind,
@@ -18,6 +18,7 @@ use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
 use crate::domain::text::folded;
+use crate::store::like::containing;
 use crate::store::{Accounts, Page, Paged, StoreResult};
 
 #[async_trait]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::failure::{Failure, expect_rows};
-use super::search::{containing, like_sql, text_like_sql};
+use super::search::{like_sql, text_like_sql};
 use super::{PostgresStore, VERB_LIMIT, calendar, changes, decisions, requests, rows, whole_tables, within};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
@@ -14,6 +14,7 @@ use crate::domain::event::{Change, EventId, EventView, State};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
 use crate::domain::text::folded;
+use crate::store::like::containing;
 use crate::store::{DueCounts, EventFilter, Events, Page, Paged, Requested, StoreResult};
 
 #[async_trait]

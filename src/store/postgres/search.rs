@@ -97,27 +97,3 @@ impl Found {
         self.text_pattern.is_none() && self.address_pattern.is_none()
     }
 }
-
-/// The pattern of what contains `text`, whatever is in it.
-pub(super) fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_is_taken_literally() {
-        assert_eq!(containing(r"50%_a\b"), r"%50\%\_a\\b%");
-    }
-}

@@ -24,6 +24,7 @@ use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
 use crate::domain::text::folded;
+use crate::store::like::containing;
 use crate::store::{Accounts, Page, Paged, StoreError, StoreResult};
 
 /// The ids of the accounts that a filter selects, behind a cursor and in an order. One statement for each order, so that
@@ -79,7 +80,7 @@ impl Accounts for SqliteStore {
         };
         let found: Vec<i64> = sqlx::query_scalar(listing)
             .bind(&page.after)
-            .bind(filter.search.as_deref().map(|search| pattern(&folded(search))))
+            .bind(filter.search.as_deref().map(|search| containing(&folded(search))))
             .bind(&filter.status)
             .bind(&filter.group)
             .bind(filter.parent.as_ref().map(AccountNumber::as_str))
@@ -278,17 +279,4 @@ async fn views(connection: &mut SqliteConnection, ids: &[i64]) -> StoreResult<Ve
         views.insert(get::<i64, _>(row, "id")?, view);
     }
     Ok(ids.iter().filter_map(|id| views.remove(id)).collect())
-}
-
-/// A `like` pattern that finds `text` anywhere. In what is not folded, SQLite folds the letters A to Z alone.
-pub fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
 }

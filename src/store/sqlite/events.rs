@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::accounts::pattern;
 use super::failure::{failure, unreadable};
 use super::rows::{at, currency, cursor, get, json, limit, number, optional_word, shown, word};
 use super::{SqliteStore, calendar, decisions};
@@ -22,6 +21,7 @@ use crate::domain::money::Money;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::DisconnectRequest;
 use crate::domain::text::folded;
+use crate::store::like::containing;
 use crate::store::{DueCounts, EventFilter, Events, Page, Paged, Requested, StoreError, StoreResult};
 
 #[async_trait]
@@ -147,7 +147,7 @@ async fn found(connection: &mut SqliteConnection, filter: &EventFilter, page: &P
         .bind(filter.account.as_ref().map(AccountNumber::as_str))
         .bind(filter.state.map(State::as_str))
         .bind(cursor(page)?)
-        .bind(filter.search.as_deref().map(|search| pattern(&folded(search))))
+        .bind(filter.search.as_deref().map(|search| containing(&folded(search))))
         .bind(filter.due_from.map(at))
         .bind(filter.due_until.map(at))
         .bind(filter.to_decide)

@@ -16,9 +16,10 @@ use crate::domain::refusal::Refusal;
 use crate::domain::settings::Settings;
 use crate::domain::window::{Window, parse_holidays};
 use crate::store::campaigns::CampaignFilter;
+use crate::store::like;
 use crate::store::postgres::failure::Failure;
+use crate::store::postgres::installation;
 use crate::store::postgres::rows::{id_cursor, unreadable};
-use crate::store::postgres::{installation, search};
 use crate::store::{Page, Paged, StoreResult};
 
 /// What the row holds.
@@ -243,7 +244,7 @@ pub(super) async fn list(
     ))
     .bind(id_cursor(page.after.as_deref())?)
     .bind(filter.state.map(State::as_str))
-    .bind(filter.search.as_deref().map(search::containing))
+    .bind(filter.search.as_deref().map(like::containing))
     .bind(filter.template.map(|template| template.0))
     .bind(i64::from(page.limit) + 1)
     .fetch_all(&mut *db)

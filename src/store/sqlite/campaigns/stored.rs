@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::super::accounts::pattern;
 use super::super::failure::{failure, unreadable};
 use super::super::rows::{cursor, get, json, limit, optional_word, word};
 use super::super::settings::settings;
@@ -19,6 +18,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::settings::Settings;
 use crate::domain::window::{Window, parse_holidays};
 use crate::store::campaigns::CampaignFilter;
+use crate::store::like::containing;
 use crate::store::{Page, StoreResult};
 
 /// What the row holds.
@@ -168,7 +168,7 @@ pub async fn found(connection: &mut SqliteConnection, filter: &CampaignFilter, p
     )
     .bind(cursor(page)?.unwrap_or(i64::MAX))
     .bind(filter.state.map(State::as_str))
-    .bind(filter.search.as_deref().map(pattern))
+    .bind(filter.search.as_deref().map(containing))
     .bind(filter.template.map(|template| template.0))
     .bind(limit(page))
     .fetch_all(connection)
