@@ -36,7 +36,6 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::auth::Remembered;
@@ -48,7 +47,7 @@ use crate::console::{self, Console};
 use crate::doctor::Probe;
 use crate::domain::token::Role;
 use crate::health::Health;
-use crate::queue::Queue;
+use crate::queue::own::OwnQueue;
 use crate::shutdown::Shutdown;
 use crate::store::{Page, Store, StoreResult};
 
@@ -56,8 +55,7 @@ use crate::store::{Page, Store, StoreResult};
 pub struct Api {
     pub store: Arc<dyn Store>,
     pub health: Arc<Health>,
-    /// There once the database has said which installation this is.
-    pub queue: watch::Receiver<Option<Arc<dyn Queue>>>,
+    pub queue: OwnQueue,
     pub metrics: PrometheusHandle,
     pub stop: Shutdown,
     /// Whether it answers calls, or its own health and metrics alone.

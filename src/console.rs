@@ -17,7 +17,6 @@ mod form;
 mod gate;
 mod groups;
 mod invoices;
-mod kept;
 mod lists;
 mod page;
 mod password;
@@ -37,12 +36,10 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
-use tokio::sync::watch;
 use url::Url;
 
 pub use self::campaigns::live::Listeners;
 use self::gate::{Gate, Visitor, Work};
-use self::kept::Kept;
 pub use self::sent::SentForms;
 use crate::api::problem::{Problem, Told};
 use crate::api::request_id::{RequestId, caught};
@@ -51,8 +48,9 @@ use crate::doctor::Probe;
 use crate::domain::account::Group;
 use crate::domain::token::Role;
 use crate::domain::user::SignInSecret;
+use crate::kept::Kept;
 use crate::passwords::Passwords;
-use crate::queue::Queue;
+use crate::queue::own::OwnQueue;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -60,8 +58,7 @@ use crate::store::Store;
 #[derive(Clone)]
 pub struct Console {
     pub store: Arc<dyn Store>,
-    /// Once there is one.
-    pub queue: watch::Receiver<Option<Arc<dyn Queue>>>,
+    pub queue: OwnQueue,
     /// The same as for the API's calls.
     pub room: Room,
     pub passwords: Passwords,

@@ -28,7 +28,7 @@
 //!
 //! Around it: [`console`] is the pages for people; [`import`] reads CSV and [`export`] writes it, [`health`], [`watch`] and
 //! [`doctor`] tell how it goes, [`traces`] which way one disconnect went, [`backoff`] and [`shutdown`] are how everything
-//! waits and stops, [`passwords`] hashes and checks them, [`clock`] is the only source of the machine's now, and [`random`] of
+//! waits and stops, [`kept`] what is not found out anew each time, [`passwords`] hashes and checks them, [`clock`] is the only source of the machine's now, and [`random`] of
 //! what nobody can foresee; [`tls`] is whom to trust. [`fault`] is where tests break a process, and [`fuzz`] what they throw
 //! anything at.
 
@@ -47,6 +47,7 @@ pub mod fault;
 pub mod fuzz;
 pub mod health;
 pub mod import;
+pub mod kept;
 pub mod passwords;
 pub mod queue;
 pub mod random;

@@ -7,6 +7,7 @@
 
 pub mod dead;
 pub mod memory;
+pub mod own;
 pub mod rabbitmq;
 
 use std::time::Duration;

@@ -22,6 +22,7 @@ use crate::console::{Console, Listeners};
 use crate::health::Health;
 use crate::passwords::Passwords;
 use crate::queue::Queue;
+use crate::queue::own::OwnQueue;
 use crate::scheduler::Scheduler;
 use crate::shutdown::Shutdown;
 use crate::store::{Installation, Page, Serving, Store, StoreError};
@@ -122,6 +123,7 @@ impl Server {
 
         let health = Arc::new(Health::default());
         let (queue_sender, queue) = watch::channel(None);
+        let queue = OwnQueue::new(queue);
         let (http_stop, http_stopped) = Shutdown::new();
         let room = Room::beside(engines::connections(&self.config), self.stop.clone());
         let api = Api {
@@ -158,11 +160,7 @@ impl Server {
     }
 
     /// The pages, where this process answers people.
-    fn console(
-        &self,
-        room: &Room,
-        queue: &watch::Receiver<Option<Arc<dyn Queue>>>,
-    ) -> Result<Option<Console>, ServeError> {
+    fn console(&self, room: &Room, queue: &OwnQueue) -> Result<Option<Console>, ServeError> {
         if !self.roles.console {
             return Ok(None);
         }

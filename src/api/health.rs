@@ -100,7 +100,7 @@ async fn ready(State(api): State<Shared>) -> (StatusCode, Json<Readiness>) {
             _ => Condition::Down("the database does not answer in time".into()),
         },
     };
-    let queue = match &*api.queue.borrow() {
+    let queue = match api.queue.get() {
         None => Condition::Starting,
         Some(queue) => match &*queue.connectivity().borrow() {
             Connectivity::Starting => Condition::Starting,

@@ -83,8 +83,8 @@ fn numbers(events: &EventCounts, looked: doctor::Depth, depth: Option<Depth>, re
 const DEPTH_MAX: Duration = Duration::from_secs(2);
 
 async fn depth(console: &Console) -> Option<Depth> {
-    let queue = console.queue.borrow().clone()?;
-    tokio::time::timeout(DEPTH_MAX, queue.depth()).await.ok()?.ok()
+    let depth = tokio::time::timeout(DEPTH_MAX, console.queue.depth()).await.ok()?.ok()?;
+    Some(*depth)
 }
 
 impl SystemPart {

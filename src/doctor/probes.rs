@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use super::Probe;
 use crate::config::{Config, DatabaseUrl, QueueUrl, Secret};
 use crate::engines;
-use crate::queue::{Connectivity, Queue};
+use crate::queue::own::OwnQueue;
+use crate::queue::{Connectivity, Depth, Queue, QueueError};
 use crate::store::Store;
 use crate::store::postgres::Proof;
 
@@ -35,8 +35,6 @@ fn with_queue(config: &Config, store: &Arc<dyn Store>, own: Option<OwnQueue>) ->
     let config = Arc::new(config.clone());
     vec![Arc::new(Configuration(config.clone())), Arc::new(Broker { config, store: store.clone(), own })]
 }
-
-type OwnQueue = watch::Receiver<Option<Arc<dyn Queue>>>;
 
 struct Configuration(Arc<Config>);
 
@@ -97,14 +95,16 @@ impl Probe for Broker {
             .installation()
             .await
             .map_err(|_| "not looked at: the database has to say first which installation this is".to_owned())?;
-        let own = self.own.as_ref().and_then(|own| own.borrow().clone());
-        if let Some(queue) = own {
+        if let Some(own) = &self.own
+            && let Some(queue) = own.get()
+        {
             let is_known = |now: &Connectivity| *now != Connectivity::Starting;
-            return asked(&*queue, &installation.id, is_known).await;
+            let depth = async { own.depth().await.map(|depth| *depth) };
+            return asked(&*queue, depth, &installation.id, is_known).await;
         }
         let queue = engines::open_queue(&self.config, &installation).map_err(|error| error.to_string())?;
         // It tries again where it is refused at first.
-        let found = asked(&*queue, &installation.id, |now| *now == Connectivity::Up).await;
+        let found = asked(&*queue, queue.depth(), &installation.id, |now| *now == Connectivity::Up).await;
         // The goodbye goes on without us where it takes longer.
         let _ = tokio::time::timeout(CLOSE_WAIT, queue.close()).await;
         found
@@ -114,6 +114,7 @@ impl Probe for Broker {
 /// Once it is known whether it can be.
 async fn asked(
     queue: &dyn Queue,
+    depth: impl Future<Output = Result<Depth, QueueError>> + Send,
     installation: &str,
     is_known: impl FnMut(&Connectivity) -> bool + Send,
 ) -> Result<String, String> {
@@ -124,7 +125,7 @@ async fn asked(
             Connectivity::Down(reason) => return Err(reason.clone()),
             Connectivity::Up | Connectivity::Starting => {}
         }
-        queue.depth().await.map_err(|error| error.to_string())
+        depth.await.map_err(|error| error.to_string())
     };
     let depth = match tokio::time::timeout(QUEUE_WAIT, looking).await {
         Ok(depth) => depth?,

@@ -1,4 +1,4 @@
-//! What takes long to find out, and is asked for with each page.
+//! What takes long to find out, and is asked for again and again.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ async fn find_anew<T, E: Display>(kept: Arc<Mutex<Option<Found<T>>>>, find: impl
     let begun = Instant::now();
     match find.await {
         Ok(value) => *kept.lock().await = Found::of(&Arc::new(value), begun.elapsed()),
-        Err(error) => tracing::warn!("what a page shows is still as it was kept: {error}"),
+        Err(error) => tracing::warn!("what is shown is still as it was kept: {error}"),
     }
 }
 
