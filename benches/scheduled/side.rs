@@ -50,8 +50,10 @@ impl Side {
         store.migrate().await?;
         let pool = PgPool::connect(url.as_str()).await?;
         for statement in [
-            "insert into accounts (number, name, status_id, currency)
-             select 'A-' || lpad(n::text, 9, '0'), 'Customer ' || n, 2, 'USD' from generate_series(1, $1 + 1500) n",
+            "insert into accounts (number, name, status_id, currency, searched)
+             select number, name, 2, 'USD', lower(number || E'\\n' || name)
+               from (select 'A-' || lpad(n::text, 9, '0') as number, 'Customer ' || n as name
+                       from generate_series(1, $1 + 1500) n) a",
             "insert into debits (account_id, reference, description, amount, tax, charged_on)
              select n, 'r', 'Monthly charge', 1000, 80, date '2026-10-31' from generate_series($1 + 1, $1 + 1500) n",
             "insert into disconnect_events
@@ -73,8 +75,9 @@ impl Side {
         let pool = SqlitePool::connect(&url).await?;
         for statement in [
             "with recursive n(n) as (select 1 union all select n + 1 from n where n < ?1 + 1500)
-             insert into accounts (number, name, status_id, currency)
-             select 'A-' || printf('%09d', n), 'Customer ' || n, 2, 'USD' from n",
+             insert into accounts (number, name, status_id, currency, searched)
+             select 'A-' || printf('%09d', n), 'Customer ' || n, 2, 'USD', printf('a-%09d', n) || char(10) || 'customer ' || n
+               from n",
             "insert into debits (account_id, reference, description, amount, tax, charged_on)
              select id, 'r', 'Monthly charge', 1000, 80, '2026-10-31' from accounts where id > ?1",
             "insert into disconnect_events
