@@ -28,11 +28,15 @@ pub async fn run() -> Result<()> {
     let server =
         std::env::var("DISCONNECTD_TEST_POSTGRES_URL").context("run benches/growth, which starts the server")?;
     let server: Url = server.parse()?;
-    for engine in ["PostgreSQL", "SQLite (synchronous=FULL)"] {
-        println!("{engine:<34} {few:>10} {many:>10}      ratio");
+    let only = std::env::var("BENCH_ONLY").ok();
+    for (engine, name) in [("postgres", "PostgreSQL"), ("sqlite", "SQLite (synchronous=FULL)")] {
+        if only.as_deref().is_some_and(|only| only != engine) {
+            continue;
+        }
+        println!("{name:<34} {few:>10} {many:>10}      ratio");
         let mut sides = Vec::new();
         for scheduled in [few, many] {
-            sides.push(if engine == "PostgreSQL" {
+            sides.push(if engine == "postgres" {
                 Side::on_postgres(&server, scheduled).await?
             } else {
                 Side::on_sqlite(folder.path(), scheduled).await?

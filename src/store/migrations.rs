@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -82,6 +82,12 @@ const STEPS: [Step; 11] = [
         name: "trigrams",
         postgres: include_str!("../../migrations/postgres/0011_trigrams.sql"),
         sqlite: include_str!("../../migrations/sqlite/0011_trigrams.sql"),
+    },
+    Step {
+        version: 12,
+        name: "steady",
+        postgres: include_str!("../../migrations/postgres/0012_steady.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0012_steady.sql"),
     },
 ];
 

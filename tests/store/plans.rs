@@ -71,3 +71,71 @@ async fn with_stale_statistics_the_workers_verbs_look_up_ids_and_walk_no_other_i
     })
     .await;
 }
+
+impl TestDatabase {
+    /// Invoices, of a line each, the debits of the accounts with these ids.
+    async fn invoiced(&self, from: i64, to: i64) {
+        self.sql(&format!(
+            "insert into invoices (kind, account_id, currency, amount, tax, total, issued_at)
+             select 'regular', id, 'USD', 100, 0, 100, now() from accounts where id >= {from} and id < {to};
+             insert into invoice_lines (invoice_id, position, debit_id, description, charged_on, amount, tax, total)
+             select i.id, 1, d.id, 'd', d.charged_on, 100, 0, 100
+               from invoices i join debits d on d.account_id = i.account_id
+              where i.account_id >= {from} and i.account_id < {to};
+             update debits d set invoice_id = i.id from invoices i
+              where i.account_id = d.account_id and d.account_id >= {from} and d.account_id < {to}"
+        ))
+        .await;
+    }
+}
+
+/// A session keeps the plans of triggers until the tables are looked at again, which is a minute or a million invoices later.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_plans_from_when_there_were_few_invoices_those_of_others_are_not_read() {
+    TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
+        db.sql(&format!(
+            "alter table invoices set (autovacuum_enabled = false);
+             alter table invoice_lines set (autovacuum_enabled = false);
+             insert into accounts (number, name, status_id, currency)
+             select 'N-' || n, 'x', 2, 'USD' from generate_series(1, {QUEUED}) n;
+             insert into debits (account_id, reference, description, amount, tax, charged_on)
+             select id, 'r', 'd', 100, 0, '2026-10-31' from accounts;
+             insert into disconnect_events (account_id, state, attempt, due_at, next_at, failures_max, requested_by,
+                                            requested_from)
+             select id, 'queued', 1, now(), now() + interval '1 hour', 3, 'clerk', 'cli' from accounts"
+        ))
+        .await;
+        let account = db.number("select min(id) from accounts").await;
+        let event = db.number("select min(id) from disconnect_events").await;
+        db.invoiced(account, account + BATCH / 4).await;
+        db.sql("analyze").await;
+        let store = db.open().await;
+        let mut batches = 1..;
+        let mut disconnect_batches = async |count: usize| {
+            for n in batches.by_ref().take(count) {
+                let orders: Vec<_> = (event + n * BATCH..event + (n + 1) * BATCH)
+                    .map(|id| Order { event_id: EventId(id), attempt: Attempt(1), trace: None })
+                    .collect();
+                let executed = disconnect(&*store, &orders).await.unwrap();
+                assert!(executed.iter().all(|one| outcome_of(one).is_some()), "{executed:?}");
+            }
+        };
+        disconnect_batches(2).await;
+        db.invoiced(account + QUEUED / 2, account + QUEUED).await;
+
+        let read = async || {
+            db.number(
+                "select sum(idx_tup_read)::bigint from pg_stat_user_indexes where relname in ('invoices', 'invoice_lines')",
+            )
+            .await
+        };
+        let (before, invoices) = (read().await, db.count("invoices").await);
+        disconnect_batches(4).await;
+        assert_eq!(db.count("invoices").await - invoices, 4 * BATCH);
+        store.close().await;
+        wait_until(SOON, "the look-ups are counted", async || read().await >= before + 4 * BATCH).await;
+        let read = read().await - before;
+        assert!(read < QUEUED / 4, "{read} invoices and lines were read for {} new ones", 4 * BATCH);
+    })
+    .await;
+}

@@ -1,0 +1,1 @@
+-- On PostgreSQL, triggers that keep no plan from another day, and room in the pages of what disconnects write.
