@@ -167,12 +167,12 @@ impl Claim<'_> {
             };
             match (step, running) {
                 (Step::Claim { at_most }, Ok(running)) => {
-                    again.push(id.0);
+                    again.extend(again_at.is_some_and(|at| at <= now).then_some(id.0));
                     self.wait_until(again_at, now);
                     ready.push(Ready { facts: running, queued, at_most });
                 }
                 (Step::Wait { until }, _) => {
-                    again.push(id.0);
+                    again.extend(again_at.is_some_and(|at| at <= now).then_some(id.0));
                     self.wait_until(again_at, now);
                     self.wait_until(until, now);
                 }
@@ -199,7 +199,9 @@ impl Claim<'_> {
             }
         }
         // Behind what was taken back, which waits for workers: these locks wait for nobody.
-        self.claimed.orders = dispatch_again(self.db, &again, limit, self.redispatch).await?;
+        if !again.is_empty() {
+            self.claimed.orders = dispatch_again(self.db, &again, limit, self.redispatch).await?;
+        }
         let demands: Vec<Demand> =
             ready.iter().map(|ready| Demand { queued: ready.queued, at_most: ready.at_most }).collect();
         let grants = share_out(in_flight_max, in_flight, limit, &demands);
@@ -215,12 +217,13 @@ impl Claim<'_> {
 
     /// Claims up to `grant` of one campaign, and pays its pace for them.
     async fn take(&mut self, campaign: &Running, grant: u32, now: DateTime<Utc>) -> Result<(), Failure> {
+        let Some(first) = campaign.next_at else { return Ok(()) };
         let mut left = grant;
         for lane in lanes(campaign.id, campaign.canary, campaign.canary_passed) {
             if left == 0 {
                 break;
             }
-            let orders = claim_lane(self.db, lane, left, self.redispatch).await?;
+            let orders = claim_lane(self.db, lane, first, left, self.redispatch).await?;
             left -= u32::try_from(orders.len()).unwrap_or(left).min(left);
             self.claimed.orders.extend(orders);
         }
@@ -248,10 +251,12 @@ impl Claim<'_> {
     }
 }
 
-/// Of what is scheduled and due. The same shape as the claim of lane 0, and for the same reason.
+/// Of what is scheduled and due. The same shape as the claim of lane 0, and for the same reason. The `first` of them was found
+/// just now, behind all that was claimed since the last vacuum: that is passed over once, not for each statement.
 async fn claim_lane(
     db: &mut PgConnection,
     lane: i64,
+    first: DateTime<Utc>,
     limit: u32,
     redispatch: Redispatch,
 ) -> Result<Vec<Order>, Failure> {
@@ -263,7 +268,7 @@ async fn claim_lane(
                         + make_interval(secs => least($3::float8, $2::float8 * power(2, least(dispatches, 40))))
           where id = any(array(
                     select id from disconnect_events
-                     where lane = $4 and state = 'scheduled' and next_at <= statement_timestamp()
+                     where lane = $4 and state = 'scheduled' and next_at >= $5 and next_at <= statement_timestamp()
                      order by next_at, id
                      limit $1
                        for update skip locked))
@@ -273,6 +278,7 @@ async fn claim_lane(
     .bind(redispatch.base.as_secs_f64())
     .bind(redispatch.max.as_secs_f64())
     .bind(lane)
+    .bind(first)
     .fetch_all(db)
     .await?;
     Ok(claimed.into_iter().map(order).collect())
@@ -321,7 +327,8 @@ async fn facts(db: &mut PgConnection, running: Vec<Locked>) -> Result<(Vec<Facts
     let mut facts = Vec::with_capacity(running.len());
     for Locked { id, stored } in running {
         let counts = counted.remove(&id).ok_or(Refusal::UnknownCampaign { campaign: id })?.counts;
-        let queued = in_flight.iter().find(|(campaign, _)| *campaign == id.0).map_or(0, |(_, queued)| *queued);
+        let queued = in_flight.iter().find(|(campaign, ..)| *campaign == id.0);
+        let (queued, again_at) = queued.map_or((0, None), |(_, queued, again_at)| (*queued, Some(*again_at)));
         let read = match stored {
             Ok(stored) => readable(stored.window(&settings))?.map(|window| (stored, window)),
             Err(error) => Err(error),
@@ -330,7 +337,7 @@ async fn facts(db: &mut PgConnection, running: Vec<Locked>) -> Result<(Vec<Facts
         let (stored, window) = match read {
             Ok(read) => read,
             Err(error) => {
-                facts.push(Facts { id, running: Err(error), queued: in_lanes, again_at: None });
+                facts.push(Facts { id, running: Err(error), queued: in_lanes, again_at });
                 continue;
             }
         };
@@ -339,20 +346,18 @@ async fn facts(db: &mut PgConnection, running: Vec<Locked>) -> Result<(Vec<Facts
             "/* campaigns: lanes */
              select exists (select from disconnect_events
                              where lane = -$1 and state in ('scheduled', 'queued') and failures = 0) as canary_untried,
-                    exists (select from disconnect_events
-                             where lane in ($1, -$1) and state in ('scheduled', 'queued')) as has_open,
+                    $3 or exists (select from disconnect_events
+                                   where lane in ($1, -$1) and state in ('scheduled', 'queued')) as has_open,
                     (select min(first.next_at)
                        from unnest($2::bigint[]) as l (lane)
                       cross join lateral (
                             select next_at from disconnect_events e
                              where e.lane = l.lane and e.state = 'scheduled'
-                             order by e.next_at, e.id limit 1) first) as next_at,
-                    (select next_at from disconnect_events
-                      where campaign_id = $1 and state = 'queued' and lane <> 0
-                      order by next_at limit 1) as again_at",
+                             order by e.next_at, e.id limit 1) first) as next_at",
         )
         .bind(stored.id.0)
         .bind(&lanes)
+        .bind(queued > 0)
         .fetch_one(&mut *db)
         .await?;
         let running = Running {
@@ -374,17 +379,20 @@ async fn facts(db: &mut PgConnection, running: Vec<Locked>) -> Result<(Vec<Facts
             has_open: found.try_get("has_open")?,
             next_at: found.try_get("next_at")?,
         };
-        facts.push(Facts { id, running: Ok(running), queued: in_lanes, again_at: found.try_get("again_at")? });
+        facts.push(Facts { id, running: Ok(running), queued: in_lanes, again_at });
     }
-    let in_flight: i64 = in_flight.iter().map(|(_, queued)| queued).sum();
+    let in_flight: i64 = in_flight.iter().map(|(_, queued, _)| queued).sum();
     Ok((facts, u32::try_from(in_flight).unwrap_or(u32::MAX), now))
 }
 
-/// What each campaign has queued of its lanes. One that was brought forward is in lane 0, and needs no room.
-async fn in_flight(db: &mut PgConnection) -> Result<(Vec<(i64, i64)>, DateTime<Utc>), Failure> {
+type InFlight = (i64, i64, DateTime<Utc>);
+
+/// What each campaign has queued of its lanes, and when the first of that is dispatched again. One that was brought forward is
+/// in lane 0, and needs no room.
+async fn in_flight(db: &mut PgConnection) -> Result<(Vec<InFlight>, DateTime<Utc>), Failure> {
     let found = sqlx::query_as(
         "/* campaigns: in flight */
-         select campaign_id, count(*) from disconnect_events
+         select campaign_id, count(*), min(next_at) from disconnect_events
           where state = 'queued' and lane <> 0
             and campaign_id in (select id from campaigns where state = 'running')
           group by campaign_id",
