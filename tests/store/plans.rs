@@ -130,12 +130,13 @@ async fn with_plans_from_when_there_were_few_invoices_those_of_others_are_not_re
             .await
         };
         let (before, invoices) = (read().await, db.count("invoices").await);
-        disconnect_batches(4).await;
-        assert_eq!(db.count("invoices").await - invoices, 4 * BATCH);
+        disconnect_batches(16).await;
+        assert_eq!(db.count("invoices").await - invoices, 16 * BATCH);
         store.close().await;
-        wait_until(SOON, "the look-ups are counted", async || read().await >= before + 4 * BATCH).await;
+        wait_until(SOON, "the look-ups are counted", async || read().await >= before + 16 * BATCH).await;
         let read = read().await - before;
-        assert!(read < QUEUED / 4, "{read} invoices and lines were read for {} new ones", 4 * BATCH);
+        // What this test itself read to write invoices may be counted late: it is some of them, not all for each batch.
+        assert!(read < 8 * invoices, "{read} invoices and lines were read for 16 batches, beside {invoices}");
     })
     .await;
 }

@@ -138,6 +138,14 @@ async fn a_search_finds_what_matches_whether_few_do_or_many() {
 async fn accounts_with_an_open_event_are_found_whether_few_have_one_or_many() {
     TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
         provider(db).await;
+        // It failed before another one disconnected the account, and is tried again.
+        db.sql(
+            "insert into disconnect_events (account_id, state, due_at, next_at, failures_max, last_error, requested_by,
+                                            requested_from)
+             select id, 'scheduled', now(), now() + interval '1 year', 3, 'it broke', 'clerk', 'cli'
+               from accounts where number = 'N-20'",
+        )
+        .await;
         for is_many in [false, true] {
             if is_many {
                 db.sql(

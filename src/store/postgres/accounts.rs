@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
-use super::search::{Found, address_like_sql, like_sql, text_like_sql};
+use super::search::{Found, WithOpenEvent, address_like_sql, like_sql, text_like_sql};
 use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, whole_tables, within};
 use crate::domain::account::{
     AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, Group, LogEntry, LogKind,
@@ -102,7 +102,7 @@ macro_rules! account_view_sql {
 }
 
 /// The accounts that a filter selects: behind a cursor, by what a search found (`$7` to `$9`, see [`Found`]), by whether
-/// they have an open event, and in an order. A statement for each, so that each goes by its own indexes.
+/// they have an open event (`$10`, see [`WithOpenEvent`]), and in an order. A statement for each, so that each goes by its own indexes.
 macro_rules! accounts_sql {
     ($name:literal, $behind:literal, $search:expr, $open:expr, $order:literal) => {
         concat!(
@@ -139,9 +139,26 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
     macro_rules! by_event {
         ($name:literal, $behind:literal, $search:expr, $order:literal) => {
             match open_event {
-                None => accounts_sql!($name, $behind, $search, "", $order),
-                Some(true) => accounts_sql!($name, $behind, $search, concat!(" and ", open_sql!()), $order),
-                Some(false) => accounts_sql!($name, $behind, $search, concat!(" and not ", open_sql!()), $order),
+                None => accounts_sql!($name, $behind, $search, " and $10::bigint[] is null", $order),
+                Some(true) => accounts_sql!(
+                    $name,
+                    $behind,
+                    $search,
+                    concat!(
+                        " and ($10::bigint[] is null or a.disconnected_at is null or a.id = any($10)) and ",
+                        open_sql!()
+                    ),
+                    $order
+                ),
+                Some(false) => {
+                    accounts_sql!(
+                        $name,
+                        $behind,
+                        $search,
+                        concat!(" and $10::bigint[] is null and not ", open_sql!()),
+                        $order
+                    )
+                }
             }
         };
     }
@@ -204,16 +221,22 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
 
 async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
     if filter.search.is_none() && filter.open_event != Some(true) {
-        return page_of(&mut *store.pool.acquire().await?, filter, page, None).await;
+        return page_of(&mut *store.pool.acquire().await?, filter, page, None, None).await;
     }
     let mut view = store.begin_view().await?;
-    let mut found = if filter.open_event == Some(true) { Found::with_open_event(&mut view).await? } else { None };
+    let (mut found, mut disconnected) = (None, None);
+    if filter.open_event == Some(true) {
+        match WithOpenEvent::find(&mut view).await? {
+            WithOpenEvent::Few(few) => found = Some(Found::few(few)),
+            WithOpenEvent::Many { disconnected: these } => disconnected = these,
+        }
+    }
     if let Some(search) = &filter.search {
         whole_tables(&mut view).await?; // the quickest way to what most accounts have
         let few = found.as_ref().map(|found| found.few.as_slice());
         found = Some(Found::by_text(&mut view, &containing(&folded(search)), few).await?);
     }
-    let accounts = page_of(&mut view, filter, page, found.as_ref()).await?;
+    let accounts = page_of(&mut view, filter, page, found.as_ref(), disconnected).await?;
     view.rollback().await;
     Ok(accounts)
 }
@@ -223,6 +246,7 @@ async fn page_of(
     filter: &AccountFilter,
     page: &Page,
     found: Option<&Found>,
+    disconnected: Option<Vec<i64>>,
 ) -> Result<Paged<AccountView>, Failure> {
     let rows = sqlx::query(listing(filter.order, found, filter.open_event))
         .bind(&page.after)
@@ -234,6 +258,7 @@ async fn page_of(
         .bind(found.map(|found| &found.few))
         .bind(found.and_then(|found| found.text_pattern.as_deref()))
         .bind(found.and_then(|found| found.address_pattern.as_deref()))
+        .bind(disconnected)
         .persistent(found.is_none()) // else planned for what was found
         .fetch_all(db)
         .await?;

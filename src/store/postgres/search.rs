@@ -78,22 +78,55 @@ impl Found {
         })
     }
 
-    /// Those with an open event, where they are few.
-    pub(super) async fn with_open_event(db: &mut PgConnection) -> Result<Option<Self>, Failure> {
+    pub(super) fn few(few: Vec<i64>) -> Self {
+        Self { few, text_pattern: None, address_pattern: None }
+    }
+
+    pub(super) fn are_few(&self) -> bool {
+        self.text_pattern.is_none() && self.address_pattern.is_none()
+    }
+}
+
+/// Who has an open event.
+pub(super) enum WithOpenEvent {
+    Few(Vec<i64>),
+    /// A walk passes over the disconnected, but for these: what failed and is tried again after another event's disconnect.
+    /// None where those are many too.
+    Many {
+        disconnected: Option<Vec<i64>>,
+    },
+}
+
+impl WithOpenEvent {
+    pub(super) async fn find(db: &mut PgConnection) -> Result<Self, Failure> {
         let few: Vec<i64> = sqlx::query_scalar(concat!(
             "/* accounts: with an open event */
              select e.account_id from disconnect_events e where e.state in ('scheduled', 'queued') and ",
             stands!("e"),
             " limit $1"
         ))
-        .bind(Self::FEW + 1)
+        .bind(Found::FEW + 1)
+        .fetch_all(&mut *db)
+        .await?;
+        if let Some(few) = bounded(few) {
+            return Ok(Self::Few(few));
+        }
+        let disconnected: Vec<i64> = sqlx::query_scalar(
+            "/* accounts: disconnected with an open event */
+             select a.id
+               from (select account_id from disconnect_events
+                      where state in ('scheduled', 'queued') and last_error is not null
+                     offset 0) e
+               join accounts a on a.id = e.account_id and a.disconnected_at is not null
+              limit $1",
+        )
+        .bind(Found::FEW + 1)
         .fetch_all(db)
         .await?;
-        let are_few = i64::try_from(few.len()).is_ok_and(|found| found <= Self::FEW);
-        Ok(are_few.then_some(Self { few, text_pattern: None, address_pattern: None }))
+        Ok(Self::Many { disconnected: bounded(disconnected) })
     }
+}
 
-    pub(super) fn are_few(&self) -> bool {
-        self.text_pattern.is_none() && self.address_pattern.is_none()
-    }
+fn bounded(found: Vec<i64>) -> Option<Vec<i64>> {
+    i64::try_from(found.len()).is_ok_and(|count| count <= Found::FEW).then_some(found)
 }
