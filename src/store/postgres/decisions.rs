@@ -275,16 +275,18 @@ pub(super) async fn review(db: &mut PgConnection, views: &mut [EventView]) -> Re
     Ok(())
 }
 
-/// The children of the events' accounts, and those that were decided about.
+/// The children of the events' accounts, and those that were decided about. Each event is looked up, also by a plan that is
+/// kept from when there were hardly any.
 async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventId, Vec<Member>>, Failure> {
     let found = sqlx::query(concat!(
         "/* decisions: members */
          select m.event_id, c.number, c.disconnected_at, c.parent_id is not distinct from e.account_id as is_child,
                 c.email is not null or c.mailing_address is not null as has_contact,
                 d.disposition, d.had_contact, ce.id as child_event, ce.state, ce.outcome, o.id as open_event
-           from (select e.id as event_id, c.id as child_id
-                   from all_disconnect_events e join accounts c on c.parent_id = e.account_id
-                  where e.id = any($1)
+           from (select asked.id as event_id, c.id as child_id
+                   from unnest($1::bigint[]) as asked (id)
+                  cross join lateral (select account_id from all_disconnect_events where id = asked.id limit 1) e
+                   join accounts c on c.parent_id = e.account_id
                  union
                  select event_id, child_id from family_decisions where event_id = any($1)) m
           cross join lateral (select account_id from all_disconnect_events where id = m.event_id limit 1) e
@@ -292,9 +294,12 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
            left join family_decisions d on d.event_id = m.event_id and d.child_id = m.child_id
            left join lateral (
                 select id, state, outcome from all_disconnect_events where id = d.child_event_id limit 1) ce on true
-           left join disconnect_events o on o.account_id = c.id and o.state in ('scheduled', 'queued') and ",
+           left join lateral (
+                select id from disconnect_events o
+                 where o.account_id = c.id and o.state in ('scheduled', 'queued') and ",
         stands!("o"),
-        " order by m.event_id, c.number"
+        " offset 0) o on true
+          order by m.event_id, c.number"
     ))
     .bind(events)
     .fetch_all(db)

@@ -163,6 +163,7 @@ async fn new_parent(db: &mut PgConnection, parent: &AccountNumber) -> Result<(i6
 }
 
 /// A relative as it is shown: where the members come from, and what comes after the columns.
+/// The open event of each is looked up, also by a plan that is kept from when there were hardly any.
 macro_rules! relatives_sql {
     ($name:literal, $members:literal, $rest:literal) => {
         concat!(
@@ -177,9 +178,10 @@ macro_rules! relatives_sql {
                 join accounts r on r.id = m.id
                 join account_statuses s on s.id = r.status_id
                 left join accounts p on p.id = r.parent_id
-                left join disconnect_events e on e.account_id = r.id and e.state in ('scheduled', 'queued') and ",
+                left join lateral (select id, state, due_at, lane, parent_event_id from disconnect_events e
+                                    where e.account_id = r.id and e.state in ('scheduled', 'queued') and ",
             stands!("e"),
-            " ",
+            " offset 0) e on true ",
             $rest
         )
     };
@@ -249,9 +251,11 @@ pub(super) async fn child_counts(db: &mut PgConnection, account: i64) -> Result<
                   as without_contact,
                 count(e.id) as with_open_event
            from accounts c
-           left join disconnect_events e on e.account_id = c.id and e.state in ('scheduled', 'queued') and ",
+           left join lateral (select id from disconnect_events e
+                               where e.account_id = c.id and e.state in ('scheduled', 'queued') and ",
         stands!("e"),
-        " where c.parent_id = $1"
+        " offset 0) e on true
+          where c.parent_id = $1"
     ))
     .bind(account)
     .fetch_one(db)

@@ -86,7 +86,8 @@ impl<T> Intake<T> {
 pub(super) async fn plan_for_all(db: &mut PgConnection) -> Result<(), Failure> {
     sqlx::raw_sql(
         "/* import: plan for all */
-         set local enable_seqscan = on; set local enable_hashjoin = on; set local enable_mergejoin = on",
+         set local enable_seqscan = on; set local enable_bitmapscan = on;
+         set local enable_hashjoin = on; set local enable_mergejoin = on",
     )
     .execute(db)
     .await?;
@@ -99,7 +100,8 @@ pub(super) async fn plan_for_all(db: &mut PgConnection) -> Result<(), Failure> {
 pub(super) async fn plan_each_chunk(db: &mut PgConnection) -> Result<(), Failure> {
     sqlx::raw_sql(
         "/* import: plan each chunk */
-         set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+         set local enable_seqscan = off; set local enable_bitmapscan = on;
+         set local enable_hashjoin = off; set local enable_mergejoin = off;
          set local plan_cache_mode = force_custom_plan",
     )
     .execute(db)

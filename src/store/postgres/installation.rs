@@ -299,21 +299,28 @@ async fn open_counts(db: &mut PgConnection, count_max: Option<u32>) -> Result<Op
                         (select count(*) from (select from disconnect_events where state = 'failed' limit $2) e) as failed) s,
                 (select coalesce(max(dispatches), 0) as dispatches_max
                    from disconnect_events where state = 'queued') q,
+                -- Of a campaign no more are in the queue than may be at once.
                 (select (select count(*) from (select from disconnect_events
-                                                where state in ('scheduled', 'queued') and (lane = 0 or state = 'queued')
-                                                  and next_at <= statement_timestamp() limit $2) e) as overdue,
-                        -- Of a campaign no more are in the queue than may be at once.
+                                                where state in ('scheduled', 'queued') and lane = 0
+                                                  and next_at <= statement_timestamp()
+                                               union all
+                                               select from disconnect_events
+                                                where state = 'queued' and campaign_id is not null and lane <> 0
+                                                  and next_at <= statement_timestamp()
+                                                limit $2) e) as overdue,
                         least((select next_at from disconnect_events
                                 where state in ('scheduled', 'queued') and lane = 0 and next_at <= statement_timestamp()
                                 order by next_at limit 1),
                               (select min(next_at) from disconnect_events
                                 where state = 'queued' and campaign_id is not null and lane <> 0
                                   and next_at <= statement_timestamp())) as since) o,
+                -- By what is claimed next: by the date it would pass over all that campaigns have due.
                 (select min(due_at) as since
-                   from disconnect_events
-                  where state in ('scheduled', 'queued') and lane = 0 and (failures = 0 or state = 'queued')
-                    and next_at <= statement_timestamp() + $1 * interval '1 second'
-                    and due_at <= statement_timestamp()) d",
+                   from (select due_at from disconnect_events
+                          where state in ('scheduled', 'queued') and lane = 0 and (failures = 0 or state = 'queued')
+                            and next_at <= statement_timestamp() + $1 * interval '1 second'
+                            and due_at <= statement_timestamp()
+                         offset 0) due) d",
     )
     .bind(Redispatch::LONGEST.as_secs_f64())
     .bind(count_max.map(i64::from))

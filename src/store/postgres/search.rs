@@ -31,6 +31,13 @@ macro_rules! like_sql {
 }
 pub(super) use {address_like_sql, like_sql, text_like_sql};
 
+/// The statements of this transaction may search: by trigrams, which is always by bitmap, or through all, which is the quickest
+/// way to what most accounts have.
+pub(super) async fn may_search(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql("/* search */ set local enable_seqscan = on; set local enable_bitmapscan = on").execute(db).await?;
+    Ok(())
+}
+
 /// What accounts are found by, in a form that a list can go by: few are found once, and looked up; of many, a walk through
 /// the accounts, in the order of the list, comes by enough soon.
 pub(super) struct Found {
