@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
-use super::search::{Found, WithOpenEvent, address_like_sql, like_sql, may_search, text_like_sql};
+use super::search::{Found, WithOpenEvent, address_like_sql, by_ids, like_sql, may_search, text_like_sql};
 use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, within};
 use crate::domain::account::{
     AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, Group, LogEntry, LogKind,
@@ -234,7 +234,11 @@ async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Res
     if let Some(search) = &filter.search {
         may_search(&mut view).await?;
         let few = found.as_ref().map(|found| found.few.as_slice());
-        found = Some(Found::by_text(&mut view, &containing(&folded(search)), few).await?);
+        let by_text = Found::by_text(&mut view, &containing(&folded(search)), few).await?;
+        if by_text.are_few() {
+            by_ids(&mut view).await?;
+        }
+        found = Some(by_text);
     }
     let accounts = page_of(&mut view, filter, page, found.as_ref(), disconnected).await?;
     view.rollback().await;

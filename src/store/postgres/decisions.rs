@@ -275,8 +275,7 @@ pub(super) async fn review(db: &mut PgConnection, views: &mut [EventView]) -> Re
     Ok(())
 }
 
-/// The children of the events' accounts, and those that were decided about. Each event is looked up, also by a plan that is
-/// kept from when there were hardly any.
+/// The children of the events' accounts, and those that were decided about.
 async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventId, Vec<Member>>, Failure> {
     let found = sqlx::query(concat!(
         "/* decisions: members */
@@ -302,6 +301,7 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
           order by m.event_id, c.number"
     ))
     .bind(events)
+    .persistent(false) // a plan from when there were hardly any events looks them up by any index
     .fetch_all(db)
     .await?;
     let mut members: HashMap<EventId, Vec<Member>> = HashMap::new();

@@ -38,6 +38,12 @@ pub(super) async fn may_search(db: &mut PgConnection) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The rest of this transaction looks up what was found: to begin a parallel worker takes longer than that.
+pub(super) async fn by_ids(db: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::raw_sql("/* search: look up */ set local max_parallel_workers_per_gather = 0").execute(db).await?;
+    Ok(())
+}
+
 /// What accounts are found by, in a form that a list can go by: few are found once, and looked up; of many, a walk through
 /// the accounts, in the order of the list, comes by enough soon.
 pub(super) struct Found {
