@@ -109,37 +109,23 @@ pub async fn diagnose(store: &dyn Store, probes: &[Arc<dyn Probe>], depth: Depth
 }
 
 async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> StoreResult<()> {
-    // Beside each other, since each is waited for on a busy machine; by three connections at most.
-    let ((installation, settings, statuses, has_search_indexes), (counts, servers), families) = tokio::join!(
-        async {
-            (
-                store.installation().await,
-                store.settings().await,
-                store.statuses().await,
-                store.has_search_indexes().await,
-            )
-        },
-        async { (store.event_counts(depth.count_max()).await, store.servers().await) },
-        families(store),
-    );
-
-    let installation = installation?;
+    let installation = store.installation().await?;
     let demo = if installation.is_demo { ", the sample provider's" } else { "" };
     diagnosis.add("installation", Ok(format!("{}{demo}", installation.id)));
 
-    let (settings, statuses) = (settings?, statuses?);
+    let (settings, statuses) = (store.settings().await?, store.statuses().await?);
     let target = settings.target(&statuses);
     diagnosis.add(
         "settings",
         target.map(|status| format!("a disconnect leads to {}", status.name)).map_err(|refusal| refusal.to_string()),
     );
 
-    if !has_search_indexes? {
+    if !store.has_search_indexes().await? {
         diagnosis.put("search", Finding::Warning, SLOW_SEARCH);
     }
 
-    let counts = counts?;
-    diagnosis.servers = servers?;
+    let counts = store.event_counts(depth.count_max()).await?;
+    diagnosis.servers = store.servers().await?;
     if diagnosis.servers.is_empty() {
         diagnosis.put("serving", unserved(&counts.open), "nobody serves this database; `disconnectd serve` does");
     } else {
@@ -149,7 +135,7 @@ async fn examine(store: &dyn Store, diagnosis: &mut Diagnosis, depth: Depth) -> 
     diagnosis.put("events", finding, message);
     diagnosis.events = Some(counts);
 
-    let (finding, message) = families?;
+    let (finding, message) = families(store).await?;
     diagnosis.put("families", finding, message);
 
     if depth == Depth::Glance {

@@ -10,13 +10,17 @@ use tokio::task::JoinHandle;
 /// What is found in less is found anew each time.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// It is kept for so many times as long as it took, so that finding it out takes a hundredth of the time at most.
+/// It is kept for so many times as long as it took, so that finding it out takes a hundredth of the time at most; but never
+/// longer than who keeps it wants.
 const TIMES_KEPT: u32 = 100;
 
 /// Who asks first waits until it is found out, and who asks meanwhile waits for the same answer. Who asks when its time is up
 /// has it found out anew for those who follow, and is told what was kept; that is waited for only where nobody asked for as
-/// long again.
-pub struct Kept<T>(Arc<Mutex<Option<Found<T>>>>);
+/// long again, or where it failed.
+pub struct Kept<T> {
+    found: Arc<Mutex<Option<Found<T>>>>,
+    at_most: Duration,
+}
 
 struct Found<T> {
     value: Arc<T>,
@@ -28,8 +32,8 @@ struct Found<T> {
 
 impl<T> Found<T> {
     /// None where it was quick.
-    fn of(value: &Arc<T>, took: Duration) -> Option<Self> {
-        let kept_for = took * TIMES_KEPT;
+    fn of(value: &Arc<T>, took: Duration, at_most: Duration) -> Option<Self> {
+        let kept_for = (took * TIMES_KEPT).min(at_most);
         (took >= SLOW).then(|| Self {
             value: Arc::clone(value),
             kept_for,
@@ -39,46 +43,58 @@ impl<T> Found<T> {
     }
 }
 
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
 impl<T: Send + Sync + 'static> Kept<T> {
+    #[must_use]
+    pub fn for_at_most(at_most: Duration) -> Self {
+        Self { found: Arc::default(), at_most }
+    }
+
     pub async fn or_find<E: Display + Send + 'static>(
         &self,
         find: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<Arc<T>, E> {
-        let mut kept = self.0.lock().await;
+        let mut kept = self.found.lock().await;
         let begun = Instant::now();
         if let Some(found) = &mut *kept
             && begun < found.until + found.kept_for
         {
             if begun >= found.until && found.finding_anew.as_ref().is_none_or(JoinHandle::is_finished) {
-                found.until = begun + found.kept_for; // where it fails, not sooner again
-                found.finding_anew = Some(tokio::spawn(find_anew(Arc::clone(&self.0), find)));
+                found.until = begun + found.kept_for; // lest the next one who asks begins it again
+                found.finding_anew = Some(tokio::spawn(find_anew(Arc::clone(&self.found), self.at_most, find)));
             }
             return Ok(Arc::clone(&found.value));
         }
         let value = Arc::new(find.await?);
-        *kept = Found::of(&value, begun.elapsed());
+        *kept = Found::of(&value, begun.elapsed(), self.at_most);
         Ok(value)
     }
 }
 
-/// What can't be found out stays as it was.
-async fn find_anew<T, E: Display>(kept: Arc<Mutex<Option<Found<T>>>>, find: impl Future<Output = Result<T, E>>) {
+/// Where it can't be found out, whoever asks next is told so.
+async fn find_anew<T, E: Display>(
+    kept: Arc<Mutex<Option<Found<T>>>>,
+    at_most: Duration,
+    find: impl Future<Output = Result<T, E>>,
+) {
     let begun = Instant::now();
-    match find.await {
-        Ok(value) => *kept.lock().await = Found::of(&Arc::new(value), begun.elapsed()),
-        Err(error) => tracing::warn!("what is shown is still as it was kept: {error}"),
-    }
+    let found = find.await;
+    let took = begun.elapsed();
+    *kept.lock().await = match found {
+        Ok(value) => Found::of(&Arc::new(value), took, at_most),
+        Err(error) => {
+            tracing::debug!(%error, "what was kept is forgotten");
+            None
+        }
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kept<T: Send + Sync + 'static>() -> Kept<T> {
+        Kept::for_at_most(Duration::from_secs(60))
+    }
 
     async fn slowly<E>(found: Result<i32, E>) -> Result<i32, E> {
         tokio::time::sleep(SLOW).await;
@@ -87,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_took_long_is_kept_and_what_did_not_is_found_anew() {
-        let (quick, slow) = (Kept::default(), Kept::default());
+        let (quick, slow) = (kept(), kept());
         for found in [1, 2] {
             assert_eq!(*quick.or_find(async move { Ok::<_, &str>(found) }).await.unwrap(), found);
         }
@@ -97,9 +113,9 @@ mod tests {
 
     #[tokio::test]
     async fn whose_time_is_up_is_found_anew_behind_who_asks() {
-        let kept = Kept::default();
+        let kept = kept();
         assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(1))).await.unwrap(), 1);
-        kept.0.lock().await.as_mut().unwrap().until = Instant::now();
+        kept.found.lock().await.as_mut().unwrap().until = Instant::now();
         assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(2))).await.unwrap(), 1, "nobody waits for it");
         assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(3))).await.unwrap(), 1, "it is being found out already");
         let found = async {
@@ -112,10 +128,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_asked_for_in_a_long_time_is_waited_for() {
-        let kept = Kept::default();
+        let kept = kept();
         assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(1))).await.unwrap(), 1);
         {
-            let mut found = kept.0.lock().await;
+            let mut found = kept.found.lock().await;
             let found = found.as_mut().unwrap();
             found.kept_for = Duration::ZERO;
             found.until = Instant::now();
@@ -124,8 +140,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_can_not_be_found_anew_is_forgotten() {
+        let kept = kept();
+        assert_eq!(*kept.or_find(slowly(Ok::<_, &str>(1))).await.unwrap(), 1);
+        kept.found.lock().await.as_mut().unwrap().until = Instant::now();
+        assert_eq!(*kept.or_find(async { Err("away") }).await.unwrap(), 1, "nobody waits for it");
+        let told = async {
+            while kept.or_find(async { Err("away") }).await != Err("away") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
+    }
+
+    #[test]
+    fn it_is_kept_for_no_longer_than_wanted() {
+        let found = |took| Found::of(&Arc::new(1), took, Duration::from_secs(7)).map(|found| found.kept_for);
+        assert_eq!(found(SLOW / 2), None);
+        assert_eq!(found(SLOW), Some(SLOW * TIMES_KEPT));
+        assert_eq!(found(SLOW * 2), Some(Duration::from_secs(7)));
+    }
+
+    #[tokio::test]
     async fn an_error_is_not_kept() {
-        let kept = Kept::default();
+        let kept = kept();
         assert_eq!(kept.or_find(async { Err::<i32, _>("away") }).await, Err("away"));
         assert_eq!(kept.or_find(async { Ok::<_, &str>(1) }).await.as_deref(), Ok(&1));
     }

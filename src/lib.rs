@@ -28,9 +28,9 @@
 //!
 //! Around it: [`console`] is the pages for people; [`import`] reads CSV and [`export`] writes it, [`health`], [`watch`] and
 //! [`doctor`] tell how it goes, [`traces`] which way one disconnect went, [`backoff`] and [`shutdown`] are how everything
-//! waits and stops, [`kept`] what is not found out anew each time, [`passwords`] hashes and checks them, [`clock`] is the only source of the machine's now, and [`random`] of
-//! what nobody can foresee; [`tls`] is whom to trust. [`fault`] is where tests break a process, and [`fuzz`] what they throw
-//! anything at.
+//! waits and stops, [`kept`] what is not found out anew each time, [`passwords`] hashes and checks them, [`clock`] is the
+//! only source of the machine's now, and [`random`] of what nobody can foresee; [`tls`] is whom to trust. [`fault`] is where
+//! tests break a process, and [`fuzz`] what they throw anything at.
 
 pub mod api;
 pub mod backoff;

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, QueueUrl};
 use crate::console::{Console, Listeners};
 use crate::health::Health;
+use crate::kept::Kept;
 use crate::passwords::Passwords;
 use crate::queue::Queue;
 use crate::queue::own::OwnQueue;
@@ -35,6 +36,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for what has begun once the database is known to be away.
 const OUTAGE_GRACE: Duration = Duration::from_secs(2);
+
+/// How long it may be kept how many accounts each group has.
+const GROUPS_KEPT: Duration = Duration::from_mins(1);
 
 /// How long the connections to the database may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -174,7 +178,7 @@ impl Server {
             stop: self.stop.clone(),
             listeners: Listeners::default(),
             probes: doctor::probes::of_server(&self.config, &self.store, queue),
-            groups: Arc::default(),
+            groups: Arc::new(Kept::for_at_most(GROUPS_KEPT)),
             examining: Arc::default(),
             sent: Arc::default(),
             sent_links: Arc::default(),

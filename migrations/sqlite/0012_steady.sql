@@ -1,1 +1,2 @@
--- On PostgreSQL, triggers that keep no plan from another day, and room in the pages of what disconnects write.
+-- On PostgreSQL, triggers that keep no plan from another day, and room in the pages of what disconnects write, and an index
+-- that a list goes by.

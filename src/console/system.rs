@@ -4,8 +4,6 @@ pub mod settings;
 pub mod tokens;
 pub mod users;
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -15,6 +13,7 @@ use super::gate::Visitor;
 use super::reader::{Moment, Reader};
 use super::{Console, Shared};
 use crate::api::problem::Answer;
+use crate::doctor::probes::QUEUE_WAIT;
 use crate::doctor::{self, Check, Finding};
 use crate::domain::token::Role;
 use crate::queue::Depth;
@@ -79,11 +78,8 @@ fn numbers(events: &EventCounts, looked: doctor::Depth, depth: Option<Depth>, re
     numbers
 }
 
-/// How long the broker may take to say how much waits.
-const DEPTH_MAX: Duration = Duration::from_secs(2);
-
 async fn depth(console: &Console) -> Option<Depth> {
-    let depth = tokio::time::timeout(DEPTH_MAX, console.queue.depth()).await.ok()?.ok()?;
+    let depth = tokio::time::timeout(QUEUE_WAIT, console.queue.depth()).await.ok()?.ok()?;
     Some(*depth)
 }
 

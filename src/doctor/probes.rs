@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::store::postgres::Proof;
 
 /// How long the broker may take to be reached and to answer. Less than the look may take in all, which would cut off why it is not.
-const QUEUE_WAIT: Duration = Duration::from_secs(3);
+pub const QUEUE_WAIT: Duration = Duration::from_secs(3);
 
 /// And how long the goodbye, for the same reason.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);

@@ -89,7 +89,8 @@ impl PostgresStore {
             // whole tables are meant, see `whole_tables`.
             ("enable_seqscan", "off"),
             // What a campaign has done with stays in the indexes of open events until a vacuum. A scan by index marks such
-            // entries, and the next one passes over them; a scan by bitmap reads their rows each time: 200,000 for 300.
+            // entries, and the next one passes over them; a scan by bitmap reads their rows each time: 200,000 for 300. What
+            // only a bitmap can answer must not be asked: either of two conditions by an index each. Trigrams: `may_search`.
             ("enable_bitmapscan", "off"),
         ]);
         let pool = PgPoolOptions::new()

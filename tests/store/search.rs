@@ -2,9 +2,12 @@
 //! a plain statement says it is.
 
 use disconnectd::domain::account::{AccountFilter, AccountOrder};
+use disconnectd::domain::event::Change;
+use disconnectd::domain::retry::Verdict;
 use disconnectd::store::Page;
 
 use crate::support::database::{Engine, TestDatabase};
+use crate::support::scenario::clerk;
 use crate::support::{SOON, wait_until};
 
 /// More than are looked up one by one.
@@ -142,14 +145,11 @@ async fn a_search_finds_what_matches_whether_few_do_or_many() {
 async fn accounts_with_an_open_event_are_found_whether_few_have_one_or_many() {
     TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
         provider(db).await;
-        // It failed before another one disconnected the account, and is tried again.
-        db.sql(
-            "insert into disconnect_events (account_id, state, due_at, next_at, failures_max, last_error, requested_by,
-                                            requested_from)
-             select id, 'scheduled', now(), now() + interval '1 year', 3, 'it broke', 'clerk', 'cli'
-               from accounts where number = 'N-20'",
-        )
-        .await;
+        // One that failed before another one disconnected the account, and is tried again.
+        let failed = db.queued("N-60").await;
+        db.fail_orders(&[failed], Verdict::GiveUp).await;
+        db.disconnected("N-60").await;
+        db.store.change(failed.event_id, &Change::Retry, &clerk(), None).await.unwrap();
         for is_many in [false, true] {
             if is_many {
                 db.sql(

@@ -6,7 +6,9 @@ use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
 use super::failure::{Failure, expect_rows};
-use super::search::{Found, WithOpenEvent, address_like_sql, by_ids, like_sql, may_search, text_like_sql};
+use super::search::{
+    Found, WithOpenEvent, address_like_sql, like_sql, may_search, text_like_sql, without_parallel_workers,
+};
 use super::{PostgresStore, VERB_LIMIT, family, groups, invoices, overview, rows, within};
 use crate::domain::account::{
     AccountFilter, AccountNumber, AccountOrder, AccountView, ContactChange, Group, LogEntry, LogKind,
@@ -102,7 +104,8 @@ macro_rules! account_view_sql {
 }
 
 /// The accounts that a filter selects: behind a cursor, by what a search found (`$7` to `$9`, see [`Found`]), by whether
-/// they have an open event (`$10`, see [`WithOpenEvent`]), and in an order. A statement for each, so that each goes by its own indexes.
+/// they have an open event (`$10`, see [`WithOpenEvent`]), and in an order. A statement for each, so that each goes by its
+/// own indexes.
 macro_rules! accounts_sql {
     ($name:literal, $behind:literal, $search:expr, $open:expr, $order:literal) => {
         concat!(
@@ -236,7 +239,7 @@ async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Res
         let few = found.as_ref().map(|found| found.few.as_slice());
         let by_text = Found::by_text(&mut view, &containing(&folded(search)), few).await?;
         if by_text.are_few() {
-            by_ids(&mut view).await?;
+            without_parallel_workers(&mut view).await?;
         }
         found = Some(by_text);
     }

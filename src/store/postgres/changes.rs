@@ -106,10 +106,14 @@ async fn lock(db: &mut PgConnection, event: EventId) -> Result<(), Failure> {
     if concerned(db, event).await?.iter().any(|account| !accounts.contains(account)) {
         return Err(StoreError::Conflict("the family was changing".into()).into());
     }
+    // By their ids: either of two conditions is looked up by a bitmap alone, which these sessions do not take.
     sqlx::query(
         "/* change: lock events */
          select id from disconnect_events
-          where id = $1 or (account_id = any($2) and state in ('scheduled', 'queued'))
+          where id = any(array(select $1
+                               union
+                               select id from disconnect_events
+                                where account_id = any($2) and state in ('scheduled', 'queued')))
           order by id for update",
     )
     .bind(event.0)
@@ -152,10 +156,11 @@ async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts
                      else (select c.ended_at from campaigns c where c.id = e.campaign_id) end as ended_at, o.id as other_open, clock_timestamp() as now
            from all_disconnect_events e
            join accounts a on a.id = e.account_id
-           left join disconnect_events o on o.account_id = e.account_id and o.id <> e.id
-                                        and o.state in ('scheduled', 'queued') and ",
+           left join lateral (select id from disconnect_events o
+                               where o.account_id = e.account_id and o.state in ('scheduled', 'queued') and ",
         stands!("o"),
-        " where e.id = $1"
+        " offset 0) o on o.id <> e.id
+          where e.id = $1"
     ))
     .bind(event.0)
     .fetch_one(&mut *db)

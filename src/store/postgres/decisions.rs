@@ -265,6 +265,9 @@ async fn decide_once(
 
 /// Adds to events what was decided about their families, and what there is to decide.
 pub(super) async fn review(db: &mut PgConnection, views: &mut [EventView]) -> Result<(), Failure> {
+    if views.is_empty() {
+        return Ok(());
+    }
     let ids: Vec<i64> = views.iter().map(|view| view.id.0).collect();
     let mut members = members(db, &ids).await?;
     for view in views {

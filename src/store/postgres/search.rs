@@ -39,7 +39,7 @@ pub(super) async fn may_search(db: &mut PgConnection) -> Result<(), Failure> {
 }
 
 /// The rest of this transaction looks up what was found: to begin a parallel worker takes longer than that.
-pub(super) async fn by_ids(db: &mut PgConnection) -> Result<(), Failure> {
+pub(super) async fn without_parallel_workers(db: &mut PgConnection) -> Result<(), Failure> {
     sqlx::raw_sql("/* search: look up */ set local max_parallel_workers_per_gather = 0").execute(db).await?;
     Ok(())
 }

@@ -165,14 +165,19 @@ impl Claim<'_> {
                 }
                 Err(error) => Step::Pause { cause: PauseCause::Failures, note: error.clone() },
             };
+            let is_due_again = again_at.is_some_and(|at| at <= now);
             match (step, running) {
                 (Step::Claim { at_most }, Ok(running)) => {
-                    again.extend(again_at.is_some_and(|at| at <= now).then_some(id.0));
+                    if is_due_again {
+                        again.push(id.0);
+                    }
                     self.wait_until(again_at, now);
                     ready.push(Ready { facts: running, queued, at_most });
                 }
                 (Step::Wait { until }, _) => {
-                    again.extend(again_at.is_some_and(|at| at <= now).then_some(id.0));
+                    if is_due_again {
+                        again.push(id.0);
+                    }
                     self.wait_until(again_at, now);
                     self.wait_until(until, now);
                 }
@@ -217,6 +222,7 @@ impl Claim<'_> {
 
     /// Claims up to `grant` of one campaign, and pays its pace for them.
     async fn take(&mut self, campaign: &Running, grant: u32, now: DateTime<Utc>) -> Result<(), Failure> {
+        // Whoever may claim has something due.
         let Some(first) = campaign.next_at else { return Ok(()) };
         let mut left = grant;
         for lane in lanes(campaign.id, campaign.canary, campaign.canary_passed) {
