@@ -473,7 +473,7 @@ async fn complete_events(
     .bind(outcomes.iter().map(|(_, outcome)| outcome.as_str()).collect::<Vec<_>>())
     .bind(now)
     // A plan from when there were hardly any events joins them all, 0.2 s for each batch of the first campaign.
-    .persistent(false)
+    .persistent(outcomes.len() == 1)
     .execute(db)
     .await?;
     expect_rows("events to complete", outcomes.len(), completed.rows_affected())
