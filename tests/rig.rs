@@ -100,11 +100,11 @@ struct Run {
 }
 
 impl Run {
-    /// A minute, unless the environment says otherwise.
+    /// Forty seconds, unless the environment says otherwise.
     fn asked() -> Self {
         let number = |name: &str| std::env::var(format!("DISCONNECTD_FAULTS_{name}")).ok()?.parse::<u64>().ok();
         Self {
-            seconds: number("SECONDS").unwrap_or(60),
+            seconds: number("SECONDS").unwrap_or(40),
             every: Duration::from_millis(number("EVERY_MS").unwrap_or(2_500)),
             seed: number("SEED").unwrap_or(20_261_124),
             drawn: number("DRAWN").unwrap_or(0),
