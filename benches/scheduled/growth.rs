@@ -29,6 +29,10 @@ pub async fn run() -> Result<()> {
         std::env::var("DISCONNECTD_TEST_POSTGRES_URL").context("run benches/growth, which starts the server")?;
     let server: Url = server.parse()?;
     let only = std::env::var("BENCH_ONLY").ok();
+    ensure!(
+        only.as_deref().is_none_or(|only| ["postgres", "sqlite"].contains(&only)),
+        "BENCH_ONLY: postgres or sqlite"
+    );
     for (engine, name) in [("postgres", "PostgreSQL"), ("sqlite", "SQLite (synchronous=FULL)")] {
         if only.as_deref().is_some_and(|only| only != engine) {
             continue;
