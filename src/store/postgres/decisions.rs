@@ -304,7 +304,7 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
           order by m.event_id, c.number"
     ))
     .bind(events)
-    .persistent(events.len() == 1) // many are not looked up by a plan from when there were hardly any events
+    .persistent(events.len() == 1) // as a batch is completed
     .fetch_all(db)
     .await?;
     let mut members: HashMap<EventId, Vec<Member>> = HashMap::new();
