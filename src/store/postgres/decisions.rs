@@ -304,7 +304,7 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
           order by m.event_id, c.number"
     ))
     .bind(events)
-    .persistent(events.len() == 1) // as a batch is completed
+    .persistent(events.len() == 1) // many are planned for each time, as in `complete_events`
     .fetch_all(db)
     .await?;
     let mut members: HashMap<EventId, Vec<Member>> = HashMap::new();
