@@ -3,13 +3,14 @@
 //! The claim commits before anything is published. Confirmed: nothing to write. Refused: the events are released.
 //! Unknown: nothing, since their `next_at` brings them back (DESIGN 3).
 //!
-//! Five loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, what campaigns need
-//! done beside, the campaigns that templates make, and what goes to the archive.
+//! Six loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, what campaigns need
+//! done beside, the campaigns that templates make, what goes to the archive, and what clears the way for the lists.
 
 mod archive;
 mod campaigns;
 mod singles;
 mod templates;
+mod tending;
 mod upkeep;
 
 use std::sync::Arc;
@@ -47,6 +48,15 @@ enum Loop {
     Upkeep,
     Templates,
     Archive,
+    Tending,
+}
+
+/// What one loop tells another. What nobody waits for yet is kept.
+#[derive(Default)]
+struct Told {
+    /// Members of campaigns have become events.
+    enlisted: Notify,
+    claimed: Notify,
 }
 
 pub struct Scheduler {
@@ -62,21 +72,21 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs until a stop is asked for, whatever becomes of the database and the broker meanwhile.
     pub async fn run(self, stop: Shutdown) {
-        let enlisted = Notify::new();
-        let rounds = |of| self.rounds(of, &stop, &enlisted);
+        let told = Told::default();
+        let rounds = |of| self.rounds(of, &stop, &told);
         tokio::join!(
             rounds(Loop::Singles),
             rounds(Loop::Campaigns),
             rounds(Loop::Upkeep),
             rounds(Loop::Templates),
             rounds(Loop::Archive),
+            rounds(Loop::Tending),
         );
     }
 
     /// Does what the loop does again and again: each round answers how long there will be nothing to do. Whatever wakes it
-    /// meanwhile is listened for before it looks, so that nothing is lost. `enlisted` tells that members of campaigns have
-    /// become events.
-    async fn rounds(&self, of: Loop, stop: &Shutdown, enlisted: &Notify) {
+    /// meanwhile is listened for before it looks, so that nothing is lost.
+    async fn rounds(&self, of: Loop, stop: &Shutdown, told: &Told) {
         let mut hints = self.store.hints();
         let mut connectivity = self.queue.connectivity();
         let mut backoff = Backoff::new();
@@ -85,11 +95,12 @@ impl Scheduler {
             connectivity.borrow_and_update();
             let asked = self.health.asking();
             let round = match of {
-                Loop::Singles => self.dispatch_singles(stop).await,
-                Loop::Campaigns => self.dispatch_campaigns(stop).await,
-                Loop::Upkeep => self.keep_up(stop, enlisted).await,
+                Loop::Singles => self.dispatch_singles(stop, told).await,
+                Loop::Campaigns => self.dispatch_campaigns(stop, told).await,
+                Loop::Upkeep => self.keep_up(stop, told).await,
                 Loop::Templates => self.make_recurring(stop).await,
                 Loop::Archive => self.archive().await,
+                Loop::Tending => self.tend(stop, told).await,
             };
             let next = match round {
                 Ok(next) => next,
@@ -105,8 +116,7 @@ impl Scheduler {
                 () = tokio::time::sleep(sleep) => {}
                 // What ended long ago is in no hurry, and would be looked for at each request.
                 _ = hints.changed(), if self.config.hints && of != Loop::Archive => {}
-                // One that came while nobody waited is kept.
-                () = enlisted.notified(), if of == Loop::Campaigns => {}
+                () = told.enlisted.notified(), if of == Loop::Campaigns => {}
                 _ = connectivity.changed() => {}
                 () = stop.asked() => {}
             }

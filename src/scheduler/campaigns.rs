@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LOOK_AGAIN, Scheduler};
+use super::{LOOK_AGAIN, Scheduler, Told};
 use crate::domain::event::Order;
 use crate::fault::{self, Step};
 use crate::queue::LaneKind;
@@ -12,7 +12,7 @@ use crate::store::campaigns::Claimed;
 
 impl Scheduler {
     /// As for singles. Answers how long there is nothing more to claim by the clock.
-    pub(super) async fn dispatch_campaigns(&self, stop: &Shutdown) -> StoreResult<Option<Duration>> {
+    pub(super) async fn dispatch_campaigns(&self, stop: &Shutdown, told: &Told) -> StoreResult<Option<Duration>> {
         let mut orders: Vec<Order> = Vec::new();
         loop {
             if !self.queue_is_up() || stop.is_asked() {
@@ -26,6 +26,7 @@ impl Scheduler {
             if orders.is_empty() {
                 return Ok(claimed.next.map(|next| if next.is_zero() { LOOK_AGAIN } else { next }));
             }
+            told.claimed.notify_one();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LOOK_AGAIN, Scheduler};
+use super::{LOOK_AGAIN, Scheduler, Told};
 use crate::domain::event::Order;
 use crate::fault::{self, Step};
 use crate::queue::LaneKind;
@@ -12,7 +12,7 @@ use crate::store::StoreResult;
 impl Scheduler {
     /// Publishes everything that is due, the next claim running while the last one is confirmed. Answers how long
     /// nothing will be due.
-    pub(super) async fn dispatch_singles(&self, stop: &Shutdown) -> StoreResult<Option<Duration>> {
+    pub(super) async fn dispatch_singles(&self, stop: &Shutdown, told: &Told) -> StoreResult<Option<Duration>> {
         let mut claimed: Vec<Order> = Vec::new();
         loop {
             if !self.queue_is_up() || stop.is_asked() {
@@ -32,6 +32,7 @@ impl Scheduler {
                 // Due, and yet not claimed: another scheduler is at it. Give it a moment.
                 return Ok(Some(LOOK_AGAIN));
             }
+            told.claimed.notify_one();
         }
     }
 

@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
-use super::Scheduler;
+use super::{Scheduler, Told};
 use crate::shutdown::Shutdown;
 use crate::store::StoreResult;
 use crate::store::campaigns::Upkeep;
 
 impl Scheduler {
     /// Until there is nothing left. It needs the database alone: it goes on while the broker is away.
-    pub(super) async fn keep_up(&self, stop: &Shutdown, enlisted: &Notify) -> StoreResult<Option<Duration>> {
+    pub(super) async fn keep_up(&self, stop: &Shutdown, told: &Told) -> StoreResult<Option<Duration>> {
         loop {
             let asked = self.health.asking();
             let done = self.health.answer(asked, self.store.upkeep()).await?;
             if done.enlisted > 0 {
-                enlisted.notify_one();
+                told.enlisted.notify_one();
             }
             if done == Upkeep::default() || stop.is_asked() {
                 return Ok(None);

@@ -16,7 +16,7 @@ struct Step {
 }
 
 /// By ascending version.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         version: 1,
         name: "disconnectd",
@@ -88,6 +88,12 @@ const STEPS: [Step; 12] = [
         name: "steady",
         postgres: include_str!("../../migrations/postgres/0012_steady.sql"),
         sqlite: include_str!("../../migrations/sqlite/0012_steady.sql"),
+    },
+    Step {
+        version: 13,
+        name: "open_by_number",
+        postgres: include_str!("../../migrations/postgres/0013_open_by_number.sql"),
+        sqlite: include_str!("../../migrations/sqlite/0013_open_by_number.sql"),
     },
 ];
 

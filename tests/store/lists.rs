@@ -4,6 +4,7 @@ use disconnectd::domain::account::{AccountFilter, AccountOrder};
 use disconnectd::domain::event::{Change, State};
 use disconnectd::domain::overview::Overview;
 use disconnectd::domain::refusal::Refusal;
+use disconnectd::domain::retry::Verdict;
 use disconnectd::store::{DueCounts, EventFilter, Page, Paged, StoreResult};
 
 use crate::support::both_engines;
@@ -49,7 +50,7 @@ async fn all<T>(mut page: impl AsyncFnMut(&Page) -> StoreResult<Paged<T>>) -> Ve
 }
 
 impl TestDatabase {
-    async fn found(&self, filter: AccountFilter) -> Vec<String> {
+    pub async fn found(&self, filter: AccountFilter) -> Vec<String> {
         let page = self.store.accounts(&filter, &Page::default()).await.unwrap();
         assert_eq!(page.next_cursor, None);
         page.items.into_iter().map(|account| account.number.to_string()).collect()
@@ -149,14 +150,50 @@ async fn accounts_are_paged_by_name_each_once(db: &TestDatabase) {
 }
 
 async fn accounts_are_found_by_whether_an_event_is_to_come(db: &TestDatabase) {
-    db.accounts(["A-1", "A-2", "A-3", "A-4"].map(account)).await;
+    // By name they come the other way round.
+    let named = |n: u8| account(&format!("A-{n}")).name(&format!("Customer {}", 9 - n)).address("1 Main St");
+    db.accounts((1..=9).map(named)).await;
     db.scheduled("A-1").await;
     db.queued("A-2").await;
     db.disconnected("A-3").await;
+    db.started(["A-4"]).await;
+    // What an aborted campaign has left, and what failed and is to come again.
+    let aborted = db.started(["A-5"]).await;
+    db.abort(aborted).await;
+    for account in ["A-6", "A-7"] {
+        let failed = db.queued(account).await;
+        db.fail_orders(&[failed], Verdict::GiveUp).await;
+        if account == "A-7" {
+            db.store.change(failed.event_id, &Change::Retry, &clerk(), None).await.unwrap();
+        }
+    }
+    // By hand, as nobody should.
+    let far = "'2099-12-01T00:00:00.000000Z'";
+    db.sql(&format!(
+        "insert into disconnect_events (account_id, state, due_at, next_at, failures_max, requested_by, requested_from)
+         select id, 'scheduled', {far}, {far}, 3, 'x', 'cli' from accounts where number = 'A-8'"
+    ))
+    .await;
+    let (with, without) = (["A-1", "A-2", "A-4", "A-7", "A-8"], ["A-3", "A-5", "A-6", "A-9"]);
     for order in [AccountOrder::Number, AccountOrder::Name] {
+        let in_order = |numbers: &[&'static str]| -> Vec<&str> {
+            let by_number = numbers.iter().copied();
+            if order == AccountOrder::Number { by_number.collect() } else { by_number.rev().collect() }
+        };
         let filter = |open| AccountFilter { open_event: Some(open), order, ..AccountFilter::default() };
-        assert_eq!(db.found(filter(true)).await, ["A-1", "A-2"]);
-        assert_eq!(db.found(filter(false)).await, ["A-3", "A-4"]);
+        for (open, expected) in [(true, &with[..]), (false, &without[..])] {
+            let listed = all(async |page| db.store.accounts(&filter(open), page).await).await;
+            let listed: Vec<_> = listed.iter().map(|account| account.number.to_string()).collect();
+            assert_eq!(listed, in_order(expected), "{order:?}");
+            let searched = AccountFilter { search: Some("main".into()), ..filter(open) };
+            let listed: Vec<_> = db.found(searched).await.into_iter().filter(|number| number != "A-3").collect();
+            let at_the_address: Vec<_> = expected.iter().copied().filter(|number| *number != "A-3").collect();
+            assert_eq!(listed, in_order(&at_the_address), "{order:?}");
+        }
+        let inactive = AccountFilter { status: Some("Inactive".into()), ..filter(true) };
+        assert!(db.found(inactive).await.is_empty());
+        let connected = AccountFilter { disconnected: Some(false), ..filter(true) };
+        assert_eq!(db.found(connected).await, in_order(&with));
     }
 }
 

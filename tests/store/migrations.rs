@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
+use disconnectd::domain::account::AccountFilter;
+use disconnectd::domain::event::Change;
+use disconnectd::domain::retry::Verdict;
+
 use crate::support::both_engines;
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::rows::account;
-use crate::support::scenario::unusable;
+use crate::support::scenario::{clerk, unusable};
 
 both_engines!(
     on_empty:
@@ -15,6 +19,7 @@ both_engines!(
     a_newer_database_is_refused_plainly,
     an_installation_has_an_id_that_stays_and_is_its_own,
     accounts_of_a_database_of_before_are_found_when_it_is_migrated,
+    open_events_of_a_database_of_before_are_listed_when_it_is_migrated,
 );
 
 async fn an_empty_database_says_to_migrate(db: &TestDatabase) {
@@ -112,4 +117,34 @@ async fn accounts_of_a_database_of_before_are_found_when_it_is_migrated(db: &Tes
     for table in ["accounts", "serviceable_addresses"] {
         assert_eq!(db.number(&format!("select count(*) from {table} where searched is null")).await, 0);
     }
+}
+
+async fn open_events_of_a_database_of_before_are_listed_when_it_is_migrated(db: &TestDatabase) {
+    db.store.migrate().await.unwrap();
+    db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
+    db.scheduled("A-1").await;
+    let failed = db.queued("A-2").await;
+    db.fail_orders(&[failed], Verdict::GiveUp).await;
+    db.disconnected("A-3").await;
+    // As it was before the migration 13.
+    db.sql("drop view all_disconnect_events; drop index disconnect_events_open_numbers").await;
+    db.sql(match db.engine() {
+        Engine::Postgres => {
+            "drop trigger disconnect_events_name on disconnect_events; drop function name_account;
+             alter table archived_disconnect_events drop column account_number"
+        }
+        Engine::Sqlite => "drop trigger disconnect_events_name",
+    })
+    .await;
+    db.sql("alter table disconnect_events drop column account_number").await;
+    if db.engine() == Engine::Sqlite {
+        db.sql("create view all_disconnect_events as select * from disconnect_events").await;
+    }
+    db.sql("delete from _sqlx_migrations where version = 13").await;
+    let store = db.open().await;
+    assert_eq!(store.migrate().await.unwrap(), 1);
+    let with_open_event = AccountFilter { open_event: Some(true), ..AccountFilter::default() };
+    assert_eq!(db.found(with_open_event.clone()).await, ["A-1"]);
+    db.store.change(failed.event_id, &Change::Retry, &clerk(), None).await.unwrap();
+    assert_eq!(db.found(with_open_event).await, ["A-1", "A-2"]);
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use disconnectd::domain::event::{Attempt, Change, EventId, Order};
+use disconnectd::domain::account::{AccountFilter, AccountOrder};
+use disconnectd::domain::event::{Attempt, Change, EventId, Order, State};
 use disconnectd::domain::retry::{FailedAttempt, Verdict};
+use disconnectd::store::{EventFilter, Page};
 
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::scenario::{clerk, disconnect, outcome_of};
@@ -149,6 +151,56 @@ async fn with_plans_from_when_there_were_few_invoices_those_of_others_are_not_re
         let read = read().await - before;
         // What this test itself read to write invoices may be counted late: it is some of them, not all for each batch.
         assert!(read < 8 * invoices, "{read} invoices and lines were read for 16 batches, beside {invoices}");
+    })
+    .await;
+}
+
+/// What a campaign has done with stands at the beginning of the lists of what is to come until a vacuum: whoever is served
+/// first would read it all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_with_is_read_by_nobody_once_it_is_tended_to() {
+    TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
+        db.sql(&format!(
+            "alter table disconnect_events set (autovacuum_enabled = false);
+             insert into accounts (number, name, status_id, currency)
+             select 'N-' || n, 'x', 2, 'USD' from generate_series(1, {QUEUED}) n;
+             insert into disconnect_events (account_id, state, due_at, next_at, failures_max, requested_by, requested_from)
+             select id, 'scheduled', now(), now() + interval '1 hour', 3, 'clerk', 'cli' from accounts order by id;
+             update disconnect_events set state = 'cancelled', next_at = null, ended_at = now()
+              where id < (select max(id) - 100 from disconnect_events)"
+        ))
+        .await;
+        let counted = "select reltuples::bigint from pg_class where oid = 'disconnect_events'::regclass";
+        assert_eq!(db.number(counted).await, -1);
+        let changes = "select pg_stat_get_mod_since_analyze('disconnect_events'::regclass)";
+        wait_until(SOON, "the changes are counted", async || db.number(changes).await > QUEUED).await;
+
+        let entries = "select sum(idx_tup_read)::bigint from pg_stat_user_indexes
+                        where relname = 'disconnect_events' and indexrelname <> 'disconnect_events_pkey'";
+        let looks = "select sum(idx_scan)::bigint from pg_stat_user_indexes where relname = 'disconnect_events'";
+        // What a connection reads is counted once it is closed.
+        let store = db.open().await;
+        let looked = db.number(looks).await;
+        store.tend().await.unwrap();
+        store.close().await;
+        wait_until(SOON, "the looks are counted", async || db.number(looks).await > looked).await;
+        assert_eq!(db.number(counted).await, QUEUED, "the planner knows");
+        let store = db.open().await;
+        let (read, looked) = (db.number(entries).await, db.number(looks).await);
+        let coming = EventFilter { coming: true, ..EventFilter::default() };
+        let scheduled = EventFilter { state: Some(State::Scheduled), ..EventFilter::default() };
+        for filter in [coming, scheduled] {
+            assert_eq!(store.events(&filter, &Page::default()).await.unwrap().items.len(), 50);
+        }
+        for order in [AccountOrder::Number, AccountOrder::Name] {
+            let filter = AccountFilter { open_event: Some(true), order, ..AccountFilter::default() };
+            assert_eq!(store.accounts(&filter, &Page::default()).await.unwrap().items.len(), 50);
+        }
+        assert_eq!(store.event_counts(Some(10_001)).await.unwrap().open.scheduled, 101);
+        store.close().await;
+        wait_until(SOON, "the looks are counted", async || db.number(looks).await > looked + 5).await;
+        let read = db.number(entries).await - read;
+        assert!(read < QUEUED, "{read} entries were read");
     })
     .await;
 }

@@ -75,9 +75,12 @@ impl Accounts for PostgresStore {
     }
 }
 
-/// An account as it is shown: what is asked before the columns, and what comes after them.
+/// An account as it is shown: what is asked before the columns, where the account comes from, and what comes after that.
 macro_rules! account_view_sql {
     ($name:literal, $rest:literal) => {
+        account_view_sql!($name, "accounts a", $rest)
+    };
+    ($name:literal, $from:expr, $rest:literal) => {
         concat!(
             "/* ",
             $name,
@@ -93,7 +96,9 @@ macro_rules! account_view_sql {
                       where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
             stands!("e"),
             ") as open_event
-               from accounts a
+               from ",
+            $from,
+            "
                join account_statuses s on s.id = a.status_id
                left join accounts p on p.id = a.parent_id
                left join address_assignments o on o.account_id = a.id and o.assigned_until is null
@@ -108,8 +113,11 @@ macro_rules! account_view_sql {
 /// own indexes.
 macro_rules! accounts_sql {
     ($name:literal, $behind:literal, $search:expr, $open:expr, $order:literal) => {
+        accounts_sql!($name, "accounts a", $behind, $search, $open, $order)
+    };
+    ($name:literal, $from:expr, $behind:literal, $search:expr, $open:expr, $order:literal) => {
         concat!(
-            account_view_sql!($name, "where ("),
+            account_view_sql!($name, $from, "where ("),
             $behind,
             ")
            and ($2::text is null or s.name = $2)
@@ -206,6 +214,20 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
         };
     }
     match order {
+        AccountOrder::Number if found.is_none() && open_event == Some(true) => accounts_sql!(
+            "accounts: with an open event",
+            concat!(
+                "(select e.account_id, e.account_number from disconnect_events e
+                   where e.state in ('scheduled', 'queued') and e.account_number > coalesce($1::text, '') and ",
+                stands!("e"),
+                " order by e.account_number offset 0) w
+                 cross join lateral (select * from accounts where id = w.account_id offset 0) a"
+            ),
+            "true",
+            "$7::bigint[] is null and $8::text is null and $9::text is null",
+            " and $10::bigint[] is null",
+            "w.account_number"
+        ),
         AccountOrder::Number => by_what_is_found!(
             ["accounts", "accounts: few found", "accounts: many found"],
             "$1::text is null or a.number > $1",
@@ -223,7 +245,8 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
 }
 
 async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
-    if filter.search.is_none() && filter.open_event != Some(true) {
+    let by_number_or_all = filter.open_event != Some(true) || filter.order == AccountOrder::Number;
+    if filter.search.is_none() && by_number_or_all {
         return page_of(&mut *store.pool.acquire().await?, filter, page, None, None).await;
     }
     let mut view = store.begin_view().await?;

@@ -44,10 +44,10 @@ async fn batch(store: &PostgresStore, after: Duration) -> Result<u64, Failure> {
          insert into archived_disconnect_events
                 (id, account_id, state, outcome, lane, due_at, planned_for, zone, next_at, attempt, dispatches, failures,
                  failures_max, last_error, reason, requested_by, requested_from, created_at, ended_at, agreed,
-                 changed_since, parent_event_id, campaign_id, traceparent)
+                 changed_since, parent_event_id, campaign_id, traceparent, account_number)
          select id, account_id, state, outcome, lane, due_at, planned_for, zone, next_at, attempt, dispatches, failures,
                 failures_max, last_error, reason, requested_by, requested_from, created_at, ended_at, agreed,
-                changed_since, parent_event_id, campaign_id, traceparent
+                changed_since, parent_event_id, campaign_id, traceparent, account_number
            from gone",
     )
     .bind(&ids)

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 
 use super::failure::Failure;
 use super::{PostgresStore, VERB_LIMIT, hints, within};
@@ -34,6 +35,10 @@ impl Dispatch for PostgresStore {
 
     async fn next_due(&self) -> StoreResult<Option<Duration>> {
         within(VERB_LIMIT, next_due(self)).await
+    }
+
+    async fn tend(&self) -> StoreResult<()> {
+        within(VERB_LIMIT, tend(self)).await
     }
 }
 
@@ -119,6 +124,53 @@ async fn next_due(store: &PostgresStore) -> Result<Option<Duration>, Failure> {
     .await?;
     // Never negative; a date thousands of years ahead still fits.
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+}
+
+/// Those that disconnects and campaigns write.
+const COUNTED: [&str; 9] = [
+    "account_log",
+    "accounts",
+    "address_assignments",
+    "campaign_members",
+    "debits",
+    "disconnect_events",
+    "family_decisions",
+    "invoice_lines",
+    "invoices",
+];
+
+/// Fewer changes than these make no plan bad enough to be worth a look at the table.
+const CHANGES_MIN: i64 = 10_000;
+
+async fn tend(store: &PostgresStore) -> Result<(), Failure> {
+    let mut connection = store.pool.acquire().await?;
+    sqlx::raw_sql(
+        "/* tend: where lists begin */
+         select (select id from disconnect_events where state in ('scheduled', 'queued') order by due_at, id limit 1),
+                (select id from disconnect_events where state in ('scheduled', 'queued') order by account_id limit 1),
+                (select id from disconnect_events where state in ('scheduled', 'queued') order by account_number limit 1),
+                (select id from disconnect_events where state = 'scheduled' order by id limit 1),
+                (select id from disconnect_events where state = 'queued' order by id limit 1)",
+    )
+    .execute(&mut *connection)
+    .await?;
+    let changed: Vec<String> = sqlx::query_scalar(
+        "/* tend: what changed much */
+         select relname::text from pg_class
+          where relnamespace = current_schema()::regnamespace and relname = any($1) and relkind = 'r'
+            and pg_stat_get_mod_since_analyze(oid) > greatest(reltuples, $2)
+            and pg_has_role(relowner, 'usage')",
+    )
+    .bind(COUNTED.as_slice())
+    .bind(CHANGES_MIN)
+    .fetch_all(&mut *connection)
+    .await?;
+    if !changed.is_empty() {
+        // Skipped where autovacuum is at it already.
+        let analyze = format!("/* tend: count */ analyze (skip_locked) {}", changed.join(", "));
+        sqlx::raw_sql(AssertSqlSafe(analyze)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 type Claimed = (i64, i32, Option<String>);

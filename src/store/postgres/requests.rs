@@ -90,9 +90,10 @@ pub(super) async fn create(
         "/* request: create */
          insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at, failures_max, reason,
                                         requested_by, requested_from, created_at, agreed, parent_event_id,
-                                        traceparent)
+                                        traceparent, account_number)
          -- Meant for long ago, it is overdue only from now on.
-         values ($1, 'scheduled', $2, $3, $4, greatest($2, $9), $5, $6, $7, $8, $9, $10, $11, $12)
+         values ($1, 'scheduled', $2, $3, $4, greatest($2, $9), $5, $6, $7, $8, $9, $10, $11, $12,
+                 (select number from accounts where id = $1))
          returning id",
     )
     .bind(account)

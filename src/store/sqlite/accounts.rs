@@ -31,11 +31,26 @@ use crate::store::{Accounts, Page, Paged, StoreError, StoreResult};
 /// each walks its own index.
 macro_rules! accounts_sql {
     ($name:literal, $behind:literal, $order:literal) => {
+        accounts_sql!(
+            $name,
+            "accounts a",
+            $behind,
+            concat!(
+                "(?7 is null or exists (select 1 from disconnect_events e
+                                         where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+                stands!("e"),
+                ") = ?7)"
+            ),
+            $order
+        )
+    };
+    ($name:literal, $from:literal, $behind:literal, $open:expr, $order:literal) => {
         concat!(
             "/* accounts: ",
             $name,
-            " */ select a.id from accounts a
-              where ",
+            " */ select a.id from ",
+            $from,
+            " where ",
             $behind,
             "   and (?2 is null or coalesce(a.searched, lower(a.number || char(10) || a.name)) like ?2 escape '\\'
                      -- The addresses once for all: a look at that of each account took three times as long.
@@ -48,11 +63,9 @@ macro_rules! accounts_sql {
                                             where m.account_id = a.id and g.name = ?4))
                 and (?5 is null or a.parent_id = (select id from accounts where number = ?5))
                 and (?6 is null or (a.disconnected_at is not null) = ?6)
-                and (?7 is null or exists (select 1 from disconnect_events e
-                                            where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
-            stands!("e"),
-            ") = ?7)
-              order by ",
+                and ",
+            $open,
+            " order by ",
             $order,
             " limit ?8"
         )
@@ -70,6 +83,13 @@ impl Accounts for SqliteStore {
     async fn accounts(&self, filter: &AccountFilter, page: &Page) -> StoreResult<Paged<AccountView>> {
         let mut tx = self.read().await?;
         let listing = match filter.order {
+            AccountOrder::Number if filter.open_event == Some(true) => accounts_sql!(
+                "list with an open event",
+                "disconnect_events e indexed by disconnect_events_open_numbers cross join accounts a on a.id = e.account_id",
+                "e.state in ('scheduled', 'queued') and e.account_number > coalesce(?1, '')",
+                concat!("?7 and ", stands!("e")),
+                "e.account_number"
+            ),
             AccountOrder::Number => accounts_sql!("list", "a.number > coalesce(?1, '')", "a.number"),
             AccountOrder::Name => accounts_sql!(
                 "list by name",

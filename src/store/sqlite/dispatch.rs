@@ -40,6 +40,10 @@ impl Dispatch for SqliteStore {
         claimed.iter().map(order).collect()
     }
 
+    async fn tend(&self) -> StoreResult<()> {
+        Ok(())
+    }
+
     async fn claim_one(&self, event: EventId, redispatch: Redispatch) -> StoreResult<Option<Order>> {
         let mut tx = self.write().await?;
         // Once the lock is held: it may have been waited for, and what passes meanwhile must not count.

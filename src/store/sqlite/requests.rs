@@ -87,9 +87,11 @@ pub async fn create(
     cancel_leftovers(connection, &[account.0], draft.by, draft.reason, draft.now).await?;
     sqlx::query_scalar(
         "/* request: create */ insert into disconnect_events (account_id, state, due_at, planned_for, zone, next_at,
-                failures_max, reason, requested_by, requested_from, created_at, agreed, parent_event_id, traceparent)
+                failures_max, reason, requested_by, requested_from, created_at, agreed, parent_event_id, traceparent,
+                account_number)
          -- Meant for long ago, it is overdue only from now on.
-         values (?1, 'scheduled', ?2, ?3, ?4, max(?2, ?9), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) returning id",
+         values (?1, 'scheduled', ?2, ?3, ?4, max(?2, ?9), ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+                 (select number from accounts where id = ?1)) returning id",
     )
     .bind(account.0)
     .bind(at(due_at))

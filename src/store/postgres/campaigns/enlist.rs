@@ -204,14 +204,14 @@ impl Batch<'_> {
              with wanted as materialized (
                  select *
                    from unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::text[], $8::text[],
-                               $9::text[], $10::text[], $11::bigint[])
-                        as w (position, account_id, lane, due_at, planned_for, zone, reason, message, expected)
+                               $9::text[], $10::text[], $11::bigint[], $18::text[])
+                        as w (position, account_id, lane, due_at, planned_for, zone, reason, message, expected, number)
              ), made as (
                  insert into disconnect_events (account_id, state, lane, due_at, planned_for, zone, next_at,
                                                 failures_max, reason, requested_by, requested_from, created_at,
-                                                campaign_id)
+                                                campaign_id, account_number)
                  select account_id, 'scheduled', lane, due_at, planned_for, zone, greatest(due_at, $2), $12, reason,
-                        $13, $14, $2, $1
+                        $13, $14, $2, $1, number
                    from wanted
                   -- Of those that are due together the one with the lowest id comes first.
                   order by position
@@ -249,6 +249,7 @@ impl Batch<'_> {
         .bind(LogKind::Scheduled.as_str())
         .bind(self.stored.enlisted)
         .bind(self.last)
+        .bind(members.iter().map(|member| member.facts.number.as_str()).collect::<Vec<_>>())
         // As for a page of members.
         .persistent(false)
         .fetch_all(db)

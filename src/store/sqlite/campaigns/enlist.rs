@@ -107,14 +107,15 @@ async fn create(
     now: DateTime<Utc>,
 ) -> StoreResult<HashMap<i64, EventId>> {
     let events = enlisted.iter().map(|member| {
-        let Enlisted { account, lane, due_at, planned, reason, .. } = member;
-        (account.id.0, lane, at(*due_at), &planned.planned_for, &planned.zone, reason)
+        let Enlisted { account, number, lane, due_at, planned, reason, .. } = member;
+        (account.id.0, lane, at(*due_at), &planned.planned_for, &planned.zone, reason, number)
     });
     let rows = sqlx::query(
         "/* enlist: events */ insert into disconnect_events (account_id, state, lane, due_at, planned_for, zone, next_at,
-                failures_max, reason, requested_by, requested_from, created_at, campaign_id)
+                failures_max, reason, requested_by, requested_from, created_at, campaign_id,
+                account_number)
          select value ->> 0, 'scheduled', value ->> 1, value ->> 2, value ->> 3, value ->> 4, max(value ->> 2, ?2), ?3,
-                value ->> 5, ?4, ?5, ?2, ?6
+                value ->> 5, ?4, ?5, ?2, ?6, value ->> 6
            from json_each(?1) order by key
          returning id, account_id",
     )
