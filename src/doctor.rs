@@ -66,8 +66,8 @@ pub enum Depth {
     All,
 }
 
-/// So many events of a state are counted at a glance, which takes some milliseconds. Of more it is known that there are more.
-pub const COUNTED_AT_A_GLANCE: u32 = 10_000;
+/// So many events of a state are counted at a glance, which takes a millisecond. Of more it is known that there are more.
+pub const COUNTED_AT_A_GLANCE: u32 = 1_000;
 
 impl Depth {
     fn count_max(self) -> Option<u32> {
@@ -293,9 +293,9 @@ mod tests {
         assert_eq!(finding, Finding::Warning);
         assert!(message.contains("the oldest for 3 d 4 h"), "{message}");
         assert_eq!(backlog(&OpenCounts::default(), Depth::All).0, Finding::Ok);
-        let many = OpenCounts { scheduled: 10_001, queued: 10_000, ..OpenCounts::default() };
-        assert_eq!(backlog(&many, Depth::All).1, "10001 scheduled, 10000 queued, 0 failed");
-        assert_eq!(backlog(&many, Depth::Glance).1, "more than 10000 scheduled, 10000 queued, 0 failed");
+        let many = OpenCounts { scheduled: 1_001, queued: 1_000, ..OpenCounts::default() };
+        assert_eq!(backlog(&many, Depth::All).1, "1001 scheduled, 1000 queued, 0 failed");
+        assert_eq!(backlog(&many, Depth::Glance).1, "more than 1000 scheduled, 1000 queued, 0 failed");
     }
 
     #[test]

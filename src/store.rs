@@ -246,7 +246,8 @@ pub trait Installations: Send + Sync {
     async fn has_search_indexes(&self) -> StoreResult<bool>;
 
     /// How many events are in each state, how many are overdue, and since when the oldest of them is. Of each of
-    /// these, `count_max` are counted at most, where it is given: all of them may be millions.
+    /// these, `count_max` are counted at most, where it is given: all of them may be millions; and [`OpenCounts::dispatches_max`]
+    /// is not found out then.
     async fn event_counts(&self, count_max: Option<u32>) -> StoreResult<EventCounts>;
 
     /// Of [`Installations::event_counts`] what is not over. It grows with what is scheduled, queued and failed, and not with

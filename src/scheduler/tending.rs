@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A look that took long is followed by a pause so many times as long: while somebody looks at an old state of the database
 /// (a backup), nothing can be marked, and each reads what was left since.
-const TIMES_PAUSED: u32 = 100;
+const TIMES_PAUSED: u32 = 20;
 
 impl Scheduler {
     /// Once something was claimed, and then a pause.

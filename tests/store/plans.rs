@@ -5,7 +5,7 @@ use std::time::Duration;
 use disconnectd::domain::account::{AccountFilter, AccountOrder};
 use disconnectd::domain::event::{Attempt, Change, EventId, Order, State};
 use disconnectd::domain::retry::{FailedAttempt, Verdict};
-use disconnectd::store::{EventFilter, Page};
+use disconnectd::store::{EventFilter, Page, Store};
 
 use crate::support::database::{Engine, TestDatabase};
 use crate::support::scenario::{clerk, disconnect, outcome_of};
@@ -155,6 +155,23 @@ async fn with_plans_from_when_there_were_few_invoices_those_of_others_are_not_re
     .await;
 }
 
+impl TestDatabase {
+    /// Entries that are read from the events' indexes, but of their ids, by what looks at them `looks` times at least.
+    async fn entries_read_by(&self, looks: i64, by: impl AsyncFnOnce(&dyn Store)) -> i64 {
+        let sum = async |what: &str| {
+            let sql =
+                format!("select sum({what})::bigint from pg_stat_user_indexes where relname = 'disconnect_events'");
+            self.number(&format!("{sql} and indexrelname <> 'disconnect_events_pkey'")).await
+        };
+        let (read, looked) = (sum("idx_tup_read").await, sum("idx_scan").await);
+        let store = self.open().await;
+        by(&*store).await;
+        store.close().await; // what a connection has read is counted then
+        wait_until(SOON, "the looks are counted", async || sum("idx_scan").await >= looked + looks).await;
+        sum("idx_tup_read").await - read
+    }
+}
+
 /// What a campaign has done with stands at the beginning of the lists of what is to come until a vacuum: whoever is served
 /// first would read it all.
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +179,7 @@ async fn what_is_done_with_is_read_by_nobody_once_it_is_tended_to() {
     TestDatabase::run(Engine::Postgres, async |db: &TestDatabase| {
         db.sql(&format!(
             "alter table disconnect_events set (autovacuum_enabled = false);
+             alter table accounts set (autovacuum_enabled = false);
              insert into accounts (number, name, status_id, currency)
              select 'N-' || n, 'x', 2, 'USD' from generate_series(1, {QUEUED}) n;
              insert into disconnect_events (account_id, state, due_at, next_at, failures_max, requested_by, requested_from)
@@ -174,33 +192,26 @@ async fn what_is_done_with_is_read_by_nobody_once_it_is_tended_to() {
         assert_eq!(db.number(counted).await, -1);
         let changes = "select pg_stat_get_mod_since_analyze('disconnect_events'::regclass)";
         wait_until(SOON, "the changes are counted", async || db.number(changes).await > QUEUED).await;
-
-        let entries = "select sum(idx_tup_read)::bigint from pg_stat_user_indexes
-                        where relname = 'disconnect_events' and indexrelname <> 'disconnect_events_pkey'";
-        let looks = "select sum(idx_scan)::bigint from pg_stat_user_indexes where relname = 'disconnect_events'";
-        // What a connection reads is counted once it is closed.
-        let store = db.open().await;
-        let looked = db.number(looks).await;
-        store.tend().await.unwrap();
-        store.close().await;
-        wait_until(SOON, "the looks are counted", async || db.number(looks).await > looked).await;
+        // What somebody may still see is not marked: who wrote before, in whichever database, and autovacuum at other tables.
+        wait_until(SOON, "it is marked", async || {
+            db.entries_read_by(5, async |store| store.tend().await.unwrap()).await < QUEUED / 4
+        })
+        .await;
         assert_eq!(db.number(counted).await, QUEUED, "the planner knows");
-        let store = db.open().await;
-        let (read, looked) = (db.number(entries).await, db.number(looks).await);
-        let coming = EventFilter { coming: true, ..EventFilter::default() };
-        let scheduled = EventFilter { state: Some(State::Scheduled), ..EventFilter::default() };
-        for filter in [coming, scheduled] {
-            assert_eq!(store.events(&filter, &Page::default()).await.unwrap().items.len(), 50);
-        }
-        for order in [AccountOrder::Number, AccountOrder::Name] {
-            let filter = AccountFilter { open_event: Some(true), order, ..AccountFilter::default() };
-            assert_eq!(store.accounts(&filter, &Page::default()).await.unwrap().items.len(), 50);
-        }
-        assert_eq!(store.event_counts(Some(10_001)).await.unwrap().open.scheduled, 101);
-        store.close().await;
-        wait_until(SOON, "the looks are counted", async || db.number(looks).await > looked + 5).await;
-        let read = db.number(entries).await - read;
-        assert!(read < QUEUED, "{read} entries were read");
+        let read = db
+            .entries_read_by(6, async |store| {
+                let coming = EventFilter { coming: true, ..EventFilter::default() };
+                let scheduled = EventFilter { state: Some(State::Scheduled), ..EventFilter::default() };
+                for filter in [coming, scheduled] {
+                    assert_eq!(store.events(&filter, &Page::default()).await.unwrap().items.len(), 50);
+                }
+                for order in [AccountOrder::Number, AccountOrder::Name] {
+                    let filter = AccountFilter { open_event: Some(true), order, ..AccountFilter::default() };
+                    assert_eq!(store.accounts(&filter, &Page::default()).await.unwrap().items.len(), 50);
+                }
+            })
+            .await;
+        assert!(read < QUEUED / 4, "{read} entries were read");
     })
     .await;
 }

@@ -5,6 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
+use super::events::events_of;
 use super::failure::{Failure, expect_rows};
 use super::search::{
     Found, WithOpenEvent, address_like_sql, like_sql, may_search, text_like_sql, without_parallel_workers,
@@ -92,8 +93,9 @@ macro_rules! account_view_sql {
                            where m.account_id = a.id order by g.name collate \"C\") as groups,
                     (select least(coalesce(sum(d.amount::numeric + d.tax), 0), 9223372036854775807)::bigint
                        from debits d where d.account_id = a.id and d.invoice_id is null) as uninvoiced,
-                    (select e.id from disconnect_events e
-                      where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+                    (select e.id from ",
+            events_of!("a.id"),
+            " e where e.state in ('scheduled', 'queued') and ",
             stands!("e"),
             ") as open_event
                from ",
@@ -177,8 +179,9 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
     macro_rules! open_sql {
         () => {
             concat!(
-                "coalesce((select true from disconnect_events e
-                            where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+                "coalesce((select true from ",
+                events_of!("a.id"),
+                " e where e.state in ('scheduled', 'queued') and ",
                 stands!("e"),
                 " limit 1), false)"
             )
@@ -220,7 +223,8 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
                 "(select e.account_id, e.account_number from disconnect_events e
                    where e.state in ('scheduled', 'queued') and e.account_number > coalesce($1::text, '') and ",
                 stands!("e"),
-                " order by e.account_number offset 0) w
+                // A limit, for it to be planned for the first ones: else all are read by another index, and sorted.
+                " order by e.account_number limit 9223372036854775807) w
                  cross join lateral (select * from accounts where id = w.account_id offset 0) a"
             ),
             "true",

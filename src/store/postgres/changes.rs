@@ -5,9 +5,10 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::campaigns::{self, stands};
+use super::events::{self, events_of};
 use super::failure::{Failure, expect_rows};
 use super::family::while_changing;
-use super::{PostgresStore, events, family, hints, installation, rows};
+use super::{PostgresStore, family, hints, installation, rows};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::calendar::Planned;
@@ -156,10 +157,11 @@ async fn event_facts(db: &mut PgConnection, event: EventId) -> Result<EventFacts
                      else (select c.ended_at from campaigns c where c.id = e.campaign_id) end as ended_at, o.id as other_open, clock_timestamp() as now
            from all_disconnect_events e
            join accounts a on a.id = e.account_id
-           left join lateral (select id from disconnect_events o
-                               where o.account_id = e.account_id and o.state in ('scheduled', 'queued') and ",
+           left join lateral (select id from ",
+        events_of!("e.account_id"),
+        " o where o.state in ('scheduled', 'queued') and ",
         stands!("o"),
-        " offset 0) o on o.id <> e.id
+        ") o on o.id <> e.id
           where e.id = $1"
     ))
     .bind(event.0)

@@ -6,10 +6,11 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::campaigns::stands;
+use super::events::{self, events_of};
 use super::failure::{Failure, expect_rows};
 use super::family::while_changing;
 use super::requests::{Draft, bring_forward, create, log};
-use super::{PostgresStore, changes, events, family, hints, overview, rows, snapshot};
+use super::{PostgresStore, changes, family, hints, overview, rows, snapshot};
 use crate::domain::account::{AccountNumber, LogKind};
 use crate::domain::actor::Actor;
 use crate::domain::digest::Shown;
@@ -297,10 +298,11 @@ async fn members(db: &mut PgConnection, events: &[i64]) -> Result<HashMap<EventI
            left join lateral (
                 select id, state, outcome from all_disconnect_events where id = d.child_event_id limit 1) ce on true
            left join lateral (
-                select id from disconnect_events o
-                 where o.account_id = c.id and o.state in ('scheduled', 'queued') and ",
+                select id from ",
+        events_of!("c.id"),
+        " o where o.state in ('scheduled', 'queued') and ",
         stands!("o"),
-        " offset 0) o on true
+        ") o on true
           order by m.event_id, c.number"
     ))
     .bind(events)

@@ -93,6 +93,15 @@ pub(super) async fn view(db: &mut PgConnection, event: EventId) -> Result<EventV
     Ok(view)
 }
 
+/// The events of one account, by a look at each of them. Without the fence a plan from before a campaign may take any index
+/// of open events, and read all of it for each account.
+macro_rules! events_of {
+    ($account:literal) => {
+        concat!("(select * from disconnect_events where account_id = ", $account, " offset 0)")
+    };
+}
+pub(super) use events_of;
+
 /// With something to decide: the same as `domain::review::questions` asks. Of families alone, which are few beside the events:
 /// `offset 0` has the events looked up family by family, and the array has them found before any event is gone through.
 macro_rules! to_decide_sql {

@@ -6,6 +6,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
 use super::campaigns::stands;
+use super::events::events_of;
 use super::failure::{Failure, expect_rows};
 use super::{PostgresStore, accounts, decisions, rows};
 use crate::domain::account::{AccountId, AccountNumber, AccountView, LogKind};
@@ -178,10 +179,11 @@ macro_rules! relatives_sql {
                 join accounts r on r.id = m.id
                 join account_statuses s on s.id = r.status_id
                 left join accounts p on p.id = r.parent_id
-                left join lateral (select id, state, due_at, lane, parent_event_id from disconnect_events e
-                                    where e.account_id = r.id and e.state in ('scheduled', 'queued') and ",
+                left join lateral (select id, state, due_at, lane, parent_event_id from ",
+            events_of!("r.id"),
+            " e where e.state in ('scheduled', 'queued') and ",
             stands!("e"),
-            " offset 0) e on true ",
+            ") e on true ",
             $rest
         )
     };
@@ -251,10 +253,11 @@ pub(super) async fn child_counts(db: &mut PgConnection, account: i64) -> Result<
                   as without_contact,
                 count(e.id) as with_open_event
            from accounts c
-           left join lateral (select id from disconnect_events e
-                               where e.account_id = c.id and e.state in ('scheduled', 'queued') and ",
+           left join lateral (select id from ",
+        events_of!("c.id"),
+        " e where e.state in ('scheduled', 'queued') and ",
         stands!("e"),
-        " offset 0) e on true
+        ") e on true
           where c.parent_id = $1"
     ))
     .bind(account)

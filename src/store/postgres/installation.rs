@@ -292,28 +292,28 @@ async fn event_counts(store: &PostgresStore, count_max: Option<u32>) -> Result<E
 async fn open_counts(db: &mut PgConnection, count_max: Option<u32>) -> Result<OpenCounts, Failure> {
     let found = sqlx::query(
         "/* event counts: of what is open */
+         -- Of a campaign no more are in the queue than may be at once.
+         with c as materialized (select count(*) as overdue, min(next_at) as since
+                                   from disconnect_events
+                                  where state = 'queued' and campaign_id is not null and lane <> 0
+                                    and next_at <= statement_timestamp())
          select s.*, q.dispatches_max, o.overdue, coalesce(extract(epoch from clock_timestamp() - o.since), 0)::float8 as lag_seconds,
                 coalesce(extract(epoch from clock_timestamp() - d.since), 0)::float8 as oldest_due_seconds
            from (select (select count(*) from (select from disconnect_events where state = 'scheduled' limit $2) e) as scheduled,
                         (select count(*) from (select from disconnect_events where state = 'queued' limit $2) e) as queued,
                         (select count(*) from (select from disconnect_events where state = 'failed' limit $2) e) as failed) s,
                 (select coalesce(max(dispatches), 0) as dispatches_max
-                   from disconnect_events where state = 'queued') q,
-                -- Of a campaign no more are in the queue than may be at once.
-                (select (select count(*) from (select from disconnect_events
-                                                where state in ('scheduled', 'queued') and lane = 0
-                                                  and next_at <= statement_timestamp()
-                                               union all
-                                               select from disconnect_events
-                                                where state = 'queued' and campaign_id is not null and lane <> 0
-                                                  and next_at <= statement_timestamp()
-                                                limit $2) e) as overdue,
+                   from disconnect_events where state = 'queued' and $2::bigint is null) q,
+                (select least(c.overdue + (select count(*)
+                                             from (select from disconnect_events
+                                                    where state in ('scheduled', 'queued') and lane = 0
+                                                      and next_at <= statement_timestamp()
+                                                    limit $2) e), $2) as overdue,
                         least((select next_at from disconnect_events
                                 where state in ('scheduled', 'queued') and lane = 0 and next_at <= statement_timestamp()
                                 order by next_at limit 1),
-                              (select min(next_at) from disconnect_events
-                                where state = 'queued' and campaign_id is not null and lane <> 0
-                                  and next_at <= statement_timestamp())) as since) o,
+                              c.since) as since
+                   from c) o,
                 -- By what is claimed next: by the date it would pass over all that campaigns have due.
                 (select min(due_at) as since
                    from (select due_at from disconnect_events

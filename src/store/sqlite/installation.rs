@@ -228,8 +228,9 @@ async fn open_counts(db: &mut SqliteConnection, now: DateTime<Utc>, count_max: O
     .map_err(failure)?;
     let dispatches_max = sqlx::query_scalar(
         "/* event counts: the most dispatches */
-         select coalesce(max(dispatches), 0) from disconnect_events where state = 'queued'",
+         select coalesce(max(dispatches), 0) from disconnect_events where state = 'queued' and ?1 is null",
     )
+    .bind(count_max)
     .fetch_one(&mut *db)
     .await
     .map_err(failure)?;

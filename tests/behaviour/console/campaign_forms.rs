@@ -5,6 +5,7 @@ use disconnectd::domain::token::Role;
 use super::{Browser, hidden, text_of, with_users};
 use crate::behaviour::both_pairs;
 use crate::support::database::TestDatabase;
+use crate::support::{SOON, wait_until};
 
 both_pairs!(
     groups_are_offered_in_a_list_and_beyond_fifty_as_hints,
@@ -35,8 +36,13 @@ async fn groups_are_offered_in_a_list_and_beyond_fifty_as_hints(db: &TestDatabas
     let rows = (0..60).map(|n| format!("N-{n},Nobody,Active,,,,,,,street-{n:02}"));
     program.write("many.csv", [head].into_iter().chain(rows).collect::<Vec<_>>().join("\n"));
     program.run(&["import", "accounts", "many.csv"]).exits(0);
-    let page = browser.page("/accounts?group=street-07");
-    assert!(page.contains("list=\"group-known\"") && page.contains("<option value=\"street-59\">"), "{page}");
+    let mut page = String::new();
+    // Where it took long to count them, it is known for some seconds which there are.
+    wait_until(SOON, "the groups are offered as hints", async || {
+        page = browser.page("/accounts?group=street-07");
+        page.contains("list=\"group-known\"") && page.contains("<option value=\"street-59\">")
+    })
+    .await;
     assert_eq!(page.matches("data-account=").count(), 1);
     assert_eq!(value(&page, "group"), "street-07");
 }

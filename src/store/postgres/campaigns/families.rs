@@ -12,6 +12,7 @@ use crate::domain::dispositions::{ChildPlan, ChildStep, Disposition};
 use crate::domain::event::EventId;
 use crate::domain::story;
 use crate::store::campaigns::ENLIST_MAX;
+use crate::store::postgres::events::events_of;
 use crate::store::postgres::failure::{Failure, expect_rows};
 
 /// A member that has become an event in this transaction.
@@ -246,9 +247,9 @@ pub(super) async fn join_members(
                 select m.event_id from accounts p join campaign_members m on m.account_number = p.number
                  where p.id = f.parent_id and m.campaign_id = $1 and m.event_id is not null limit 1) pm
            left join lateral (
-                select e.id from disconnect_events e
-                 where f.left_out = 'open_event' and e.account_id = f.child_id and e.state in ('scheduled', 'queued')
-                   and ",
+                select e.id from ",
+        events_of!("f.child_id"),
+        " e where f.left_out = 'open_event' and e.state in ('scheduled', 'queued') and ",
         stands!("e"),
         "        limit 1) o on true
           where coalesce(f.childs_event, o.id) is not null

@@ -9,6 +9,7 @@ use crate::domain::calendar::Planned;
 use crate::domain::campaign::CampaignId;
 use crate::domain::campaign::cohort::{BlockerKind, MemberAccount, MemberFacts, OutsideChild};
 use crate::domain::event::EventId;
+use crate::store::postgres::events::events_of;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::rows::{self, unreadable};
 
@@ -62,8 +63,9 @@ pub(super) async fn page(
                   from debits d where d.account_id = a.id and d.invoice_id is null) d on true
            left join lateral (
                 select e.id, e.campaign_id
-                  from disconnect_events e
-                 where e.account_id = a.id and e.state in ('scheduled', 'queued') and ",
+                  from ",
+        events_of!("a.id"),
+        " e where e.state in ('scheduled', 'queued') and ",
         stands!("e"),
         "        limit 1) e on true
           order by m.position"
