@@ -21,7 +21,6 @@ use crate::domain::overview::OverviewFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::story;
 use crate::domain::text::folded;
-use crate::store::like::containing;
 use crate::store::{Accounts, Page, Paged, StoreResult};
 
 #[async_trait]
@@ -264,7 +263,7 @@ async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Res
     if let Some(search) = &filter.search {
         may_search(&mut view).await?;
         let few = found.as_ref().map(|found| found.few.as_slice());
-        let by_text = Found::by_text(&mut view, &containing(&folded(search)), few).await?;
+        let by_text = Found::by_text(&mut view, &folded(search), few).await?;
         if by_text.are_few() {
             without_parallel_workers(&mut view).await?;
         }
