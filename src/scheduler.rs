@@ -4,7 +4,7 @@
 //! Unknown: nothing, since their `next_at` brings them back (DESIGN 3).
 //!
 //! Six loops side by side, so that none waits for another: single disconnects, the campaigns' lanes, what campaigns need
-//! done beside, the campaigns that templates make, what goes to the archive, and what clears the way for the lists.
+//! done beside, the campaigns that templates make, what goes to the archive, and what keeps lists quick.
 
 mod archive;
 mod campaigns;
@@ -56,7 +56,8 @@ enum Loop {
 struct Told {
     /// Members of campaigns have become events.
     enlisted: Notify,
-    claimed: Notify,
+    /// Events were claimed, made or cancelled, many perhaps.
+    written: Notify,
 }
 
 pub struct Scheduler {

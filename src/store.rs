@@ -511,13 +511,12 @@ pub trait Dispatch: Send + Sync {
     /// How long until the next event may be claimed: zero if one can be now, `None` without any open event.
     async fn next_due(&self) -> StoreResult<Option<Duration>>;
 
-    /// Clears the way for who reads next, and changes nothing that can be read. For now and then, while events are claimed;
-    /// it waits for nobody.
+    /// Keeps lists and plans quick while much is written, and changes nothing that can be read. It waits for nobody's lock.
     ///
-    /// PostgreSQL: what is no longer open stays in the indexes of what is until a vacuum, a minute or more. A look from the
-    /// beginning of each marks it, or the first list that begins there would read it all. And the planner's statistics
-    /// are made anew of each table that changed more often than it had rows, where the tables are the user's own. SQLite:
-    /// nothing, since nothing stays.
+    /// PostgreSQL: the index entries of events that are no longer open stay until a vacuum, a minute or more, and the first
+    /// list that begins there would read them all; a look at the beginning of each index marks them as dead. And each table
+    /// that changed more often than it had rows is analyzed, where the tables are the user's own. SQLite: nothing, since
+    /// nothing stays.
     async fn tend(&self) -> StoreResult<()>;
 }
 

@@ -79,6 +79,7 @@ enum Verb {
     FirstAccounts,
     LastAccounts,
     AccountsByName,
+    OpenAccounts,
     LatestEvents,
     ComingEvents,
     Immediate,
@@ -88,11 +89,12 @@ enum Verb {
 }
 
 impl Verb {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Claim,
         Self::FirstAccounts,
         Self::LastAccounts,
         Self::AccountsByName,
+        Self::OpenAccounts,
         Self::LatestEvents,
         Self::ComingEvents,
         Self::Immediate,
@@ -107,6 +109,7 @@ impl Verb {
             Self::FirstAccounts => "accounts, first page",
             Self::LastAccounts => "accounts, last page",
             Self::AccountsByName => "accounts by name, first page",
+            Self::OpenAccounts => "accounts with an open event",
             Self::LatestEvents => "events, first page",
             Self::ComingEvents => "events to come, first page",
             Self::Immediate => "immediate disconnect, to commit",
@@ -157,6 +160,10 @@ impl Side {
             Verb::AccountsByName => {
                 let by_name = AccountFilter { order: AccountOrder::Name, ..AccountFilter::default() };
                 timed(store.accounts(&by_name, &page)).await
+            }
+            Verb::OpenAccounts => {
+                let open = AccountFilter { open_event: Some(true), ..AccountFilter::default() };
+                timed(store.accounts(&open, &page)).await
             }
             Verb::LatestEvents => timed(store.events(&EventFilter::default(), &page)).await,
             Verb::ComingEvents => {

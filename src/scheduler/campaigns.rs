@@ -26,7 +26,7 @@ impl Scheduler {
             if orders.is_empty() {
                 return Ok(claimed.next.map(|next| if next.is_zero() { LOOK_AGAIN } else { next }));
             }
-            told.claimed.notify_one();
+            told.written.notify_one();
         }
     }
 

@@ -32,7 +32,7 @@ impl Scheduler {
                 // Due, and yet not claimed: another scheduler is at it. Give it a moment.
                 return Ok(Some(LOOK_AGAIN));
             }
-            told.claimed.notify_one();
+            told.written.notify_one();
         }
     }
 

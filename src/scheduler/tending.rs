@@ -1,4 +1,4 @@
-//! What claims and disconnects leave behind for the lists to pass over is looked through soon, by nobody who waits for it.
+//! While much is written, dead index entries are marked, so that lists need not read them, and tables are analyzed.
 
 use std::time::{Duration, Instant};
 
@@ -14,18 +14,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 const TIMES_PAUSED: u32 = 20;
 
 impl Scheduler {
-    /// Once something was claimed, and then a pause.
+    /// Once something was written, and then a pause. Nothing depends on it: where it fails, it is done another time, and
+    /// whether the database is there others find out.
     pub(super) async fn tend(&self, stop: &Shutdown, told: &Told) -> StoreResult<Option<Duration>> {
+        let tending = async {
+            told.written.notified().await;
+            let begun = Instant::now();
+            if let Err(error) = self.store.tend().await {
+                tracing::debug!(%error, "the lists are not tended to");
+            }
+            tokio::time::sleep(PAUSE.max(begun.elapsed() * TIMES_PAUSED)).await;
+        };
         tokio::select! {
-            () = told.claimed.notified() => {}
-            () = stop.asked() => return Ok(None),
+            () = tending => Ok(Some(Duration::ZERO)),
+            () = stop.asked() => Ok(None),
         }
-        let (asked, begun) = (self.health.asking(), Instant::now());
-        self.health.answer(asked, self.store.tend()).await?;
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE.max(begun.elapsed() * TIMES_PAUSED)) => {}
-            () = stop.asked() => {}
-        }
-        Ok(Some(Duration::ZERO))
     }
 }

@@ -19,6 +19,7 @@ impl Scheduler {
             if done == Upkeep::default() || stop.is_asked() {
                 return Ok(None);
             }
+            told.written.notify_one();
         }
     }
 }

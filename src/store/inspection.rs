@@ -15,10 +15,11 @@ pub enum Check {
     DebitWithoutLine,
     CampaignCounts,
     MissingEvent,
+    OpenUnderAnother,
 }
 
 impl Check {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::UninvoicedDebit,
         Self::OpenAssignment,
         Self::NotByOneEvent,
@@ -28,6 +29,7 @@ impl Check {
         Self::DebitWithoutLine,
         Self::CampaignCounts,
         Self::MissingEvent,
+        Self::OpenUnderAnother,
     ];
 
     /// What `examples` name: account numbers, event ids, invoice numbers, debits' references, or campaign ids.
@@ -44,6 +46,7 @@ impl Check {
             Self::MissingEvent => {
                 "events that an invoice, a log, a decision, a member or an event names, and that are missing"
             }
+            Self::OpenUnderAnother => "open events that do not bear their account's number",
         }
     }
 

@@ -99,6 +99,25 @@ async fn sigterm_in_the_middle_loses_nothing() {
     .await;
 }
 
+/// See `store::plans` for what that does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_tends_to_the_lists_once_it_has_claimed() {
+    TestDatabase::run_on_empty(Engine::Postgres, async |db: &TestDatabase| {
+        installed(db).await;
+        let program = Program::new(db.folder(), db.url(), queue_url(db));
+        db.accounts([account("1")]).await;
+        let _served = program.serve(&["--roles", "scheduler"]);
+        let tended = "select count(*) from pg_stat_activity
+                       where datname = current_database() and query like '/* tend: what changed%'";
+        let claimed = "select count(*) from disconnect_events where state = 'queued'";
+        db.due("1").await;
+        db.sql("notify disconnectd_due").await;
+        wait_until(DEADLINE, "it is claimed", async || db.number(claimed).await == 1).await;
+        wait_until(DEADLINE, "the lists are tended to", async || db.number(tended).await > 0).await;
+    })
+    .await;
+}
+
 /// The second signal does not wait for anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_at_once() {

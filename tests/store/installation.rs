@@ -17,6 +17,7 @@ both_engines!(
     a_database_with_tables_of_others_is_not_dropped,
     a_healthy_database_has_nothing_to_inspect,
     a_sum_that_went_wrong_is_found_by_the_doctor,
+    an_open_event_that_no_list_would_show_is_found_by_the_doctor,
     what_is_late_or_failed_is_not_the_inspections,
     the_inspection_counts_all_and_names_a_few,
     a_closed_store_answers_with_an_error,
@@ -87,6 +88,20 @@ async fn a_sum_that_went_wrong_is_found_by_the_doctor(db: &TestDatabase) {
     .await;
     let found = db.store.inspect().await.unwrap();
     assert_eq!(found, ["invoices that their lines do not add up to, 1 in all: 77"]);
+}
+
+async fn an_open_event_that_no_list_would_show_is_found_by_the_doctor(db: &TestDatabase) {
+    db.is_broken_on_purpose();
+    db.accounts(["A-1", "A-2", "A-3"].map(account)).await;
+    let (unnamed, misnamed) = (db.scheduled("A-1").await, db.scheduled("A-2").await);
+    db.scheduled("A-3").await;
+    db.sql(&format!("update disconnect_events set account_number = null where id = {unnamed}")).await;
+    db.sql(&format!("update disconnect_events set account_number = 'A-3' where id = {misnamed}")).await;
+    let found = db.store.inspect().await.unwrap();
+    assert_eq!(
+        found,
+        [format!("open events that do not bear their account's number, 2 in all: {unnamed}, {misnamed}")]
+    );
 }
 
 async fn what_is_late_or_failed_is_not_the_inspections(db: &TestDatabase) {

@@ -130,10 +130,10 @@ async fn open_events_of_a_database_of_before_are_listed_when_it_is_migrated(db: 
     db.sql("drop view all_disconnect_events; drop index disconnect_events_open_numbers").await;
     db.sql(match db.engine() {
         Engine::Postgres => {
-            "drop trigger disconnect_events_name on disconnect_events; drop function name_account;
+            "drop trigger disconnect_events_fill on disconnect_events; drop function fill_account_number;
              alter table archived_disconnect_events drop column account_number"
         }
-        Engine::Sqlite => "drop trigger disconnect_events_name",
+        Engine::Sqlite => "drop trigger disconnect_events_fill",
     })
     .await;
     db.sql("alter table disconnect_events drop column account_number").await;

@@ -164,6 +164,10 @@ async fn accounts_with_an_open_event_are_found_whether_few_have_one_or_many() {
                 for open in [true, false] {
                     let filter = AccountFilter { open_event: Some(open), order, ..AccountFilter::default() };
                     assert!(db.are_listed_as_expected(&filter).await > 1_000);
+                    let in_group = AccountFilter { group: Some("towers".into()), ..filter.clone() };
+                    assert!(db.are_listed_as_expected(&in_group).await > 300);
+                    let disconnected = AccountFilter { disconnected: Some(true), ..filter };
+                    assert!(db.are_listed_as_expected(&disconnected).await < 10);
                 }
             }
         }

@@ -147,10 +147,10 @@ pub(super) async fn view(db: &mut PgConnection, number: &AccountNumber) -> Resul
 }
 
 /// The statement for a list. Where few were found, no index is in its order, lest the planner walks along that.
-fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>) -> &'static str {
+fn listing(filter: &AccountFilter, found: Option<&Found>) -> &'static str {
     macro_rules! by_event {
         ($name:literal, $behind:literal, $search:expr, $order:literal) => {
-            match open_event {
+            match filter.open_event {
                 None => accounts_sql!($name, $behind, $search, " and $10::bigint[] is null", $order),
                 Some(true) => accounts_sql!(
                     $name,
@@ -215,8 +215,8 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
             )
         };
     }
-    match order {
-        AccountOrder::Number if found.is_none() && open_event == Some(true) => accounts_sql!(
+    match filter.order {
+        AccountOrder::Number if walks_open_events(filter) => accounts_sql!(
             "accounts: with an open event",
             concat!(
                 "(select e.account_id, e.account_number from disconnect_events e
@@ -247,9 +247,15 @@ fn listing(order: AccountOrder, found: Option<&Found>, open_event: Option<bool>)
     }
 }
 
+/// Whether the list goes through the open events by their accounts' numbers. Not where another filter leaves few of them: each
+/// would be looked up for a page that is never filled.
+fn walks_open_events(filter: &AccountFilter) -> bool {
+    let is_narrow = filter.group.is_some() || filter.parent.is_some() || filter.disconnected == Some(true);
+    filter.open_event == Some(true) && filter.search.is_none() && filter.order == AccountOrder::Number && !is_narrow
+}
+
 async fn list(store: &PostgresStore, filter: &AccountFilter, page: &Page) -> Result<Paged<AccountView>, Failure> {
-    let by_number_or_all = filter.open_event != Some(true) || filter.order == AccountOrder::Number;
-    if filter.search.is_none() && by_number_or_all {
+    if walks_open_events(filter) || filter.search.is_none() && filter.open_event != Some(true) {
         return page_of(&mut *store.pool.acquire().await?, filter, page, None, None).await;
     }
     let mut view = store.begin_view().await?;
@@ -281,7 +287,7 @@ async fn page_of(
     found: Option<&Found>,
     disconnected: Option<Vec<i64>>,
 ) -> Result<Paged<AccountView>, Failure> {
-    let rows = sqlx::query(listing(filter.order, found, filter.open_event))
+    let rows = sqlx::query(listing(filter, found))
         .bind(&page.after)
         .bind(&filter.status)
         .bind(&filter.group)

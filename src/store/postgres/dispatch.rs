@@ -126,8 +126,8 @@ async fn next_due(store: &PostgresStore) -> Result<Option<Duration>, Failure> {
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
 }
 
-/// Those that disconnects and campaigns write.
-const COUNTED: [&str; 9] = [
+/// The tables that disconnects and campaigns write.
+const ANALYZED: [&str; 9] = [
     "account_log",
     "accounts",
     "address_assignments",
@@ -144,30 +144,35 @@ const CHANGES_MIN: i64 = 10_000;
 
 async fn tend(store: &PostgresStore) -> Result<(), Failure> {
     let mut connection = store.pool.acquire().await?;
+    // In orders that one index alone has. Lists of a state begin with its newest, counts with its oldest.
     sqlx::raw_sql(
         "/* tend: where lists begin */
          select (select id from disconnect_events where state in ('scheduled', 'queued') order by due_at, id limit 1),
-                (select id from disconnect_events where state in ('scheduled', 'queued') order by account_id limit 1),
                 (select id from disconnect_events where state in ('scheduled', 'queued') order by account_number limit 1),
-                (select id from disconnect_events where state = 'scheduled' order by id limit 1),
-                (select id from disconnect_events where state = 'queued' order by id limit 1)",
+                (select id from disconnect_events where (state, id) >= ('scheduled', 0) order by state, id limit 1),
+                (select id from disconnect_events where (state, id) <= ('scheduled', 9223372036854775807)
+                  order by state desc, id desc limit 1),
+                (select id from disconnect_events where (state, id) >= ('queued', 0) order by state, id limit 1),
+                (select id from disconnect_events where (state, id) <= ('queued', 9223372036854775807)
+                  order by state desc, id desc limit 1)",
     )
     .execute(&mut *connection)
     .await?;
     let changed: Vec<String> = sqlx::query_scalar(
         "/* tend: what changed much */
-         select relname::text from pg_class
-          where relnamespace = current_schema()::regnamespace and relname = any($1) and relkind = 'r'
-            and pg_stat_get_mod_since_analyze(oid) > greatest(reltuples, $2)
-            and pg_has_role(relowner, 'usage')",
+         select format('%I.%I', n.nspname, c.relname)
+           from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          where n.nspname = current_schema() and c.relname = any($1) and c.relkind = 'r'
+            and pg_stat_get_mod_since_analyze(c.oid) > greatest(c.reltuples, $2)
+            and pg_has_role(c.relowner, 'usage')",
     )
-    .bind(COUNTED.as_slice())
+    .bind(ANALYZED.as_slice())
     .bind(CHANGES_MIN)
     .fetch_all(&mut *connection)
     .await?;
     if !changed.is_empty() {
         // Skipped where autovacuum is at it already.
-        let analyze = format!("/* tend: count */ analyze (skip_locked) {}", changed.join(", "));
+        let analyze = format!("/* tend: analyze */ analyze (skip_locked) {}", changed.join(", "));
         sqlx::raw_sql(AssertSqlSafe(analyze)).execute(&mut *connection).await?;
     }
     Ok(())

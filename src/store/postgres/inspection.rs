@@ -105,6 +105,13 @@ fn statement(check: Check) -> &'static str {
                   where n.event_id is not null and e.id is null) missing
               order by id limit $1"
         }
+        Check::OpenUnderAnother => {
+            "/* inspect: open under another number */
+             select e.id::text, count(*) over () from disconnect_events e
+               join accounts a on a.id = e.account_id
+              where e.state in ('scheduled', 'queued') and e.account_number is distinct from a.number
+              order by e.id limit $1"
+        }
         Check::CampaignCounts => {
             // Each table is gone through once, but the events twice.
             "/* inspect: campaign counts */

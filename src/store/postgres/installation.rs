@@ -359,7 +359,8 @@ const DROP: &str = "/* demo: drop everything of ours */
         address_assignments, serviceable_addresses, account_groups, groups, accounts, account_statuses, settings,
         installation, tokens, idempotency_keys, _sqlx_migrations;
     drop sequence if exists invoice_numbers;
-    drop function if exists refuse_change, refuse_after_disconnect, refuse_unbalanced, refuse_loss, name_account;";
+    drop function if exists refuse_change, refuse_after_disconnect, refuse_unbalanced, refuse_loss,
+        fill_account_number;";
 
 async fn drop_demo(store: &PostgresStore) -> Result<Option<String>, Failure> {
     let mut tx = store.begin().await?;

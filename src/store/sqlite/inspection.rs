@@ -79,6 +79,12 @@ fn statement(check: Check) -> &'static str {
                                  where l.debit_id = d.id and l.invoice_id = d.invoice_id)
               order by d.id limit ?1"
         }
+        Check::OpenUnderAnother => {
+            "/* inspect: open under another number */ select count(*) over (), cast(e.id as text)
+               from disconnect_events e join accounts a on a.id = e.account_id
+              where e.state in ('scheduled', 'queued') and e.account_number is not a.number
+              order by e.id limit ?1"
+        }
         Check::MissingEvent => {
             "/* inspect: missing events */
              select count(*) over (), cast(id as text) from (
