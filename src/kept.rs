@@ -163,7 +163,7 @@ mod tests {
         let found = |took| Found::of(&Arc::new(1), took, Duration::from_secs(7)).map(|found| found.kept_for);
         assert_eq!(found(SLOW / 2), None);
         assert_eq!(found(SLOW), Some(SLOW * TIMES_KEPT));
-        assert_eq!(found(SLOW * 2), Some(Duration::from_secs(7)));
+        assert_eq!(found(SLOW * 4), Some(Duration::from_secs(7)));
     }
 
     #[tokio::test]
