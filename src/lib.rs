@@ -16,6 +16,7 @@
 //!    loads a snapshot, asks [`domain::plan::plan_disconnect`], and writes the effects that it answers.
 //! 4. After the commit the batch is acknowledged. Whatever is lost on the way comes again by the event's `next_at`.
 //! 5. Some time after it has ended, the scheduler moves it to the archive ([`store::Archive`]), and it is shown as before.
+//!    While much is written it also keeps lists quick ([`store::Dispatch::tend`]).
 //!
 //! A campaign's way ([`domain::campaign`], [`store::campaigns`]): its cohort is frozen from a list or by a
 //! [`domain::filter`]; a dry run shows what it would do, and somebody agrees to that. The scheduler's upkeep makes events of
