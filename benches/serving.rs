@@ -28,14 +28,19 @@ pub struct Serving {
     _served: Served,
 }
 
+pub async fn until_connected(queue: &dyn Queue) -> Result<()> {
+    let mut connectivity = queue.connectivity();
+    tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
+    Ok(())
+}
+
 impl Serving {
     /// Once the queue is there.
     pub async fn begin(roles: Roles, store: Arc<dyn Store>, queue: Arc<dyn Queue>, database: &str) -> Result<Self> {
         let environment = Environment { database_url: Some(database.to_owned()), ..Environment::default() };
         let config = Config::load(None, &environment)?;
         let served = store.serve("bench").await?;
-        let mut connectivity = queue.connectivity();
-        tokio::time::timeout(Duration::from_secs(10), connectivity.wait_for(|c| *c == Connectivity::Up)).await??;
+        until_connected(&*queue).await?;
         let (handle, stop) = Shutdown::new();
         let health = Arc::new(Health::default());
         let mut tasks = Vec::new();

@@ -16,7 +16,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::meter::{Meter, Reading, resident};
 use crate::server::Server;
-use crate::serving::Roles;
+use crate::serving::{Roles, until_connected};
 use crate::{Member, variable};
 
 const WORKERS: usize = 2;
@@ -80,6 +80,7 @@ pub async fn run() -> Result<()> {
     }
     members.push(Member::begin(&server, &database, Roles { scheduler: true, worker: false }).await?);
     let watching = RabbitQueue::new(&server.amqp, &members[0].store.installation().await?.id)?;
+    until_connected(&watching).await?;
 
     let length = Duration::from_secs(minutes * 60);
     let feeder = tokio::spawn(feed(bench.clone(), rate, length));
