@@ -1,8 +1,76 @@
-//! Whether a call with an `Idempotency-Key` may begin: decided here for both engines, which lock, load and write.
+//! The port's part for calls with an `Idempotency-Key`, and whether such a call may begin: decided here for both engines,
+//! which lock, load and write.
 
 use std::time::Duration;
 
-use super::{ONCE_KEPT, Once, OnceAnswer, StoreError, StoreResult};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{StoreError, StoreResult};
+
+/// One write of one caller, by the `Idempotency-Key` that it bears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceKey {
+    /// Whose key it is: keys of different owners never meet.
+    pub owner: String,
+    /// As the caller chose it, at most 255 characters.
+    pub key: String,
+}
+
+/// What was answered to a write, to be answered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceAnswer {
+    pub status: u16,
+    /// The headers that belong to the answer itself: content type, location, etag.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// Which of the calls that took a key one after the other: when it began, as the database has it. One that was taken
+/// over as lost, and comes late, does not touch what its successor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnceFence(pub DateTime<Utc>);
+
+/// How a write with a key begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once {
+    /// It is new: do it, then [`Idempotency::answer_once`] or [`Idempotency::forget_once`] with this fence.
+    Begun(OnceFence),
+    /// It was done: answer this again.
+    Answered(OnceAnswer),
+    /// Another call with this key is under way.
+    UnderWay,
+    /// The key was used for something else.
+    OtherCall,
+}
+
+/// How long the answer to a key is kept.
+pub const ONCE_KEPT: Duration = Duration::from_hours(24);
+
+/// After this long a call that began and never answered counts as lost with its process, unless such a call may take
+/// longer: the next with its key does it again. What it does is safe to repeat: each verb is one transaction, and there
+/// is one open event per account.
+pub const ONCE_LOST: Duration = Duration::from_mins(5);
+
+/// Writes that a caller may repeat without doing them twice.
+#[async_trait]
+pub trait Idempotency: Send + Sync {
+    /// Takes the key for a call with this fingerprint (a SHA-256 of method, path, query and body), of many at the same
+    /// time for one alone. One that began `lost_after` ago and has no answer counts as lost. Forgets some of what is
+    /// older than [`ONCE_KEPT`].
+    async fn begin_once(&self, call: &OnceKey, fingerprint: &[u8; 32], lost_after: Duration) -> StoreResult<Once>;
+
+    /// Keeps the answer of a call that began. The first answer stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`] where no such call is under way: it was answered or forgotten meanwhile, by whoever took
+    /// it over as lost. What the call itself did stands all the same.
+    async fn answer_once(&self, call: &OnceKey, fence: OnceFence, answer: &OnceAnswer) -> StoreResult<()>;
+
+    /// Nothing came of a call that began (no answer of the rules': a time-out, a database that was away): the key is
+    /// free again. An answer that is there stays, and so does a call that took this one over as lost.
+    async fn forget_once(&self, call: &OnceKey, fence: OnceFence) -> StoreResult<()>;
+}
 
 /// How many old keys one call forgets at most. Each call brings one, so that any number above one keeps up.
 pub(super) const FORGOTTEN_MAX: i64 = 100;
