@@ -47,6 +47,8 @@ struct AccountsAsked {
     parent: Option<String>,
     /// Disconnected ones alone, or those alone that are not.
     disconnected: Option<bool>,
+    /// Those alone with an event that is to come, or those alone without one.
+    open_event: Option<bool>,
     /// How many to answer.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
@@ -73,6 +75,7 @@ async fn list_accounts(
         group: printable("group", asked.group)?,
         parent: asked.parent.map(|number| account_number("parent", &number)).transpose()?,
         disconnected: asked.disconnected,
+        open_event: asked.open_event,
         ..AccountFilter::default()
     };
     Ok(Json(api.store.accounts(&filter, &page(asked.limit, asked.after)?).await?))

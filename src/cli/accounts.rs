@@ -45,7 +45,7 @@ pub enum AccountsCommand {
 #[command(after_help = "\
 Examples:
   disconnectd accounts list --search 'main st'
-  disconnectd accounts list --group 'Tower A' --connected
+  disconnectd accounts list --group 'Tower A' --connected --no-open-event
   disconnectd --json accounts list --disconnected | jq -r '.items[].number'")]
 pub struct ListArgs {
     /// In the number, the name or the address, whatever the case
@@ -67,7 +67,19 @@ pub struct ListArgs {
     #[arg(long)]
     connected: bool,
     #[command(flatten)]
+    event: EventArgs,
+    #[command(flatten)]
     page: PageArgs,
+}
+
+#[derive(Debug, Args)]
+struct EventArgs {
+    /// Accounts with an event that is to come alone
+    #[arg(long, conflicts_with = "no_open_event")]
+    open_event: bool,
+    /// Accounts without one alone
+    #[arg(long)]
+    no_open_event: bool,
 }
 
 /// Change who gets the invoices of an account; what is not given stays
@@ -122,7 +134,8 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         status: args.status,
         group: args.group,
         parent: args.parent,
-        disconnected: if args.disconnected || args.connected { Some(args.disconnected) } else { None },
+        disconnected: one_of(args.disconnected, args.connected),
+        open_event: one_of(args.event.open_event, args.event.no_open_event),
         ..AccountFilter::default()
     };
     let is_filtered = filter.search.is_some()
@@ -130,6 +143,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
         || filter.group.is_some()
         || filter.parent.is_some()
         || filter.disconnected.is_some()
+        || filter.open_event.is_some()
         || args.page.after.is_some();
     let page = session.store.accounts(&filter, &args.page.page()).await?;
     session.answer(&page, || match (page.items.is_empty(), is_filtered) {
@@ -139,6 +153,11 @@ async fn list(args: ListArgs, session: &Session) -> Result<(), CliError> {
     })?;
     note_more(&session.screen, &page);
     Ok(())
+}
+
+/// Two flags that rule each other out; neither asks for all.
+fn one_of(yes: bool, no: bool) -> Option<bool> {
+    (yes || no).then_some(yes)
 }
 
 fn listed(accounts: &[AccountView], width: Option<u16>) -> String {

@@ -34,6 +34,8 @@ async fn it_answers_what_the_command_line_answers(db: &TestDatabase) {
         ("/api/v1/accounts", &["accounts", "list"][..]),
         ("/api/v1/accounts?search=MILLER&limit=1", &["accounts", "list", "--search", "MILLER", "--limit", "1"]),
         ("/api/v1/accounts?group=fiber&disconnected=false", &["accounts", "list", "--group", "fiber", "--connected"]),
+        ("/api/v1/accounts?open_event=true", &["accounts", "list", "--open-event"]),
+        ("/api/v1/accounts?open_event=false", &["accounts", "list", "--no-open-event"]),
         ("/api/v1/accounts?parent=1001&status=Active", &["accounts", "list", "--parent", "1001"]),
         ("/api/v1/accounts/1001", &["accounts", "show", "1001"]),
         ("/api/v1/accounts/1001/log", &["log", "1001"]),
@@ -50,6 +52,12 @@ async fn it_answers_what_the_command_line_answers(db: &TestDatabase) {
         assert_eq!(get(&served, path), program.json(arguments), "{path}");
     }
     assert_eq!(get(&served, "/api/v1/events?due_until=2099-11-30")["items"], json!([]));
+    let numbers = |path| {
+        let page = get(&served, path);
+        page["items"].as_array().unwrap().iter().map(|account| account["number"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("/api/v1/accounts?open_event=true"), ["1002"]);
+    assert_eq!(numbers("/api/v1/accounts?open_event=false"), ["1001", "1003"]);
 }
 
 async fn one_account_from_overview_to_final_invoice(db: &TestDatabase) {
