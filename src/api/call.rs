@@ -23,7 +23,7 @@ use super::auth::Place;
 use super::extract::{content_type, require_unpacked};
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
-use super::{Shared, once};
+use super::{Shared, Wanted, once};
 use crate::store::ONCE_LOST;
 
 /// The longest JSON body, in bytes. The longest that has any sense is a few kilobytes.
@@ -127,10 +127,13 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
     };
     // Health is answered however many ask, and while work drains.
     let room = match terms.place {
-        Place::Calls => match terms.api.room.take(terms.brings.may_be_long()).await {
-            Ok(taken) => Some(taken),
-            Err(problem) => return problem.into_response(),
-        },
+        Place::Calls => {
+            let wanted = Wanted { is_write, is_long: terms.brings.may_be_long() };
+            match terms.api.room.take(wanted).await {
+                Ok(taken) => Some(taken),
+                Err(problem) => return problem.into_response(),
+            }
+        }
         Place::Page | Place::Health => None,
     };
     let Received { request, fingerprint } = call;

@@ -27,7 +27,21 @@ pub struct Room {
     count: u32,
     /// Those of the places that long calls may take: a pause must not stand behind dry runs of a million accounts.
     for_long: Arc<Semaphore>,
+    /// Those that writes may take: they wait for what others hold in the database, and a look must not stand behind them.
+    for_writes: Arc<Semaphore>,
     stop: Shutdown,
+}
+
+/// What a call wants room for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub is_write: bool,
+    pub is_long: bool,
+}
+
+impl Wanted {
+    pub const LOOK: Self = Self { is_write: false, is_long: false };
+    pub const WRITE: Self = Self { is_write: true, is_long: false };
 }
 
 /// A place for one call, free again once it is dropped.
@@ -35,6 +49,7 @@ pub struct Room {
 pub struct Taken {
     _place: OwnedSemaphorePermit,
     _among_the_long: Option<OwnedSemaphorePermit>,
+    _among_the_writes: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -44,23 +59,29 @@ impl Room {
         // A call holds one connection at a time. One call may run however few there are.
         let count = connections.saturating_sub(CONNECTIONS_LEFT).max(1);
         let places = |count: u32| Arc::new(Semaphore::new(count as usize)); // more than fit in one, no pool has
-        let for_long = places((count / 2).max(1));
-        Self { places: places(count), count, for_long, stop }
+        let half = (count / 2).max(1);
+        let (for_long, for_writes) = (places(half), places(half));
+        Self { places: places(count), count, for_long, for_writes, stop }
     }
 
-    /// A place for one call, which may be a long one.
+    /// A place for one call.
     ///
     /// # Errors
     /// There was none for as long as it is worth waiting, or the process stops.
-    pub async fn take(&self, is_long: bool) -> Answer<Taken> {
+    pub async fn take(&self, wanted: Wanted) -> Answer<Taken> {
         if self.stop.is_asked() {
             return Err(stopping());
         }
         let take = async {
-            // First of all this one: who waits for it holds no place of others.
-            let among_the_long = if is_long { Some(self.for_long.clone().acquire_owned().await?) } else { None };
+            // These first, and always in this order: who waits for one holds no place that a short look could have.
+            let among_the_long = one_of(&self.for_long, wanted.is_long).await?;
+            let among_the_writes = one_of(&self.for_writes, wanted.is_write).await?;
             let place = self.places.clone().acquire_owned().await?;
-            Ok::<_, AcquireError>(Taken { _place: place, _among_the_long: among_the_long })
+            Ok::<_, AcquireError>(Taken {
+                _place: place,
+                _among_the_long: among_the_long,
+                _among_the_writes: among_the_writes,
+            })
         };
         let place = tokio::select! {
             place = tokio::time::timeout(WAIT_MAX, take) => place,
@@ -79,6 +100,10 @@ impl Room {
         // An error means that it is closed, which it never is.
         let _ = self.places.acquire_many(self.count).await;
     }
+}
+
+async fn one_of(places: &Arc<Semaphore>, is_wanted: bool) -> Result<Option<OwnedSemaphorePermit>, AcquireError> {
+    if is_wanted { places.clone().acquire_owned().await.map(Some) } else { Ok(None) }
 }
 
 /// What runs one at a time: it reads everything there is.
@@ -114,32 +139,46 @@ mod tests {
         let (_handle, stop) = Shutdown::new();
         assert_eq!(Room::beside(10, stop.clone()).count, 6);
         let room = Room::beside(1, stop);
-        let place = room.take(false).await.unwrap();
-        assert_eq!(room.take(false).await.unwrap_err().code, "too_busy");
+        let place = room.take(Wanted::LOOK).await.unwrap();
+        assert_eq!(room.take(Wanted::LOOK).await.unwrap_err().code, "too_busy");
         drop(place);
-        assert!(room.take(true).await.is_ok());
+        assert!(room.take(Wanted { is_write: true, is_long: true }).await.is_ok());
     }
 
     #[tokio::test]
     async fn long_calls_leave_half_of_the_places_to_others() {
         let (_handle, stop) = Shutdown::new();
         let room = Room::beside(8, stop);
-        let long = [room.take(true).await.unwrap(), room.take(true).await.unwrap()];
-        assert_eq!(room.take(true).await.unwrap_err().code, "too_busy");
-        let others = [room.take(false).await.unwrap(), room.take(false).await.unwrap()];
-        assert_eq!(room.take(false).await.unwrap_err().code, "too_busy");
-        drop(long);
+        let long = Wanted { is_long: true, ..Wanted::LOOK };
+        let taken = [room.take(long).await.unwrap(), room.take(long).await.unwrap()];
+        assert_eq!(room.take(long).await.unwrap_err().code, "too_busy");
+        let others = [room.take(Wanted::LOOK).await.unwrap(), room.take(Wanted::LOOK).await.unwrap()];
+        assert_eq!(room.take(Wanted::LOOK).await.unwrap_err().code, "too_busy");
+        drop(taken);
         drop(others);
-        assert!(room.take(true).await.is_ok());
+        assert!(room.take(long).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn writes_leave_half_of_the_places_to_looks() {
+        let (_handle, stop) = Shutdown::new();
+        let room = Room::beside(8, stop);
+        let write = Wanted::WRITE;
+        let writes = [room.take(write).await.unwrap(), room.take(write).await.unwrap()];
+        assert_eq!(room.take(write).await.unwrap_err().code, "too_busy");
+        let looks = [room.take(Wanted::LOOK).await.unwrap(), room.take(Wanted::LOOK).await.unwrap()];
+        drop(writes);
+        assert!(room.take(Wanted { is_long: true, ..write }).await.is_ok());
+        drop(looks);
     }
 
     #[tokio::test]
     async fn a_stop_waits_for_the_calls_that_run_and_begins_no_other() {
         let (handle, stop) = Shutdown::new();
         let room = Room::beside(10, stop);
-        let place = room.take(false).await.unwrap();
+        let place = room.take(Wanted::LOOK).await.unwrap();
         handle.stop();
-        assert_eq!(room.take(false).await.unwrap_err().code, "stopping");
+        assert_eq!(room.take(Wanted::LOOK).await.unwrap_err().code, "stopping");
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_err(), "it runs still");
         drop(place);
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_ok());

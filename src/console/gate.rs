@@ -14,8 +14,8 @@ use tracing::Span;
 use super::form::{self, Form, Takes};
 use super::page::Asked;
 use super::{Shared, sign_in};
-use crate::api::Taken;
 use crate::api::problem::{Answer, Problem};
+use crate::api::{Taken, Wanted};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::token::Role;
 use crate::domain::user::{SessionId, SignInSecret, UserView};
@@ -142,15 +142,17 @@ impl Gate {
             request = Request::from_parts(parts, Body::empty());
         }
         if is_to_be_touched {
-            // It is no reason to fail: the next request does it.
-            let _ = self.console.store.touch_session(&hash).await;
+            // No page waits for it, nor fails with it: where somebody else is writing for long, a later one does it.
+            let store = self.console.store.clone();
+            tokio::spawn(async move { store.touch_session(&hash).await });
         }
         let visitor = Visitor { user, session: session.id, secret, asked };
         let seen = visitor.clone();
         request.extensions_mut().insert(visitor);
         let (console, work) = (self.console.clone(), self.work);
         let answer = async move {
-            let place = Place(Arc::new(Mutex::new(Some(console.room.take(work.is_long()).await?))));
+            let taken = console.room.take(Wanted { is_write, is_long: work.is_long() }).await?;
+            let place = Place(Arc::new(Mutex::new(Some(taken))));
             request.extensions_mut().insert(place.clone());
             let response = next.run(request).await;
             place.leave();

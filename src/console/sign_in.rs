@@ -15,6 +15,7 @@ use super::form::{self, Form, KEY_FIELD, Takes};
 use super::gate::{Ours, Visitor};
 use super::page::{self, Asked, Theme};
 use super::{Console, Shared};
+use crate::api::Wanted;
 use crate::api::problem::{Answer, Problem};
 use crate::domain::user::{NewSession, Password, Proof, SESSION_MAX, SignInSecret, UserView};
 use crate::random;
@@ -175,7 +176,12 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts.headers, &parts.uri);
     let form = form_before(&console, &parts.headers, body).await?;
-    let place = console.room.take(false).await?;
+    // A browser that goes away stops no transaction half-way.
+    console.sent.clone().once(None, with_password(console, parts.headers, asked, form)).await
+}
+
+async fn with_password(console: Shared, headers: HeaderMap, asked: Asked, form: Form) -> Answer<Response> {
+    let place = console.room.take(Wanted::WRITE).await?;
     let (name, next) = (form.get("name").unwrap_or_default(), form.get("next").unwrap_or_default());
     let refuse = |status: StatusCode, message: String| {
         let page = sign_in_page(&console, &asked, &Said { message: Some(message), name, next })?;
@@ -198,7 +204,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
         return refuse(StatusCode::UNAUTHORIZED, WRONG.into());
     };
     let proof = Proof::Password { user: user.id, checked };
-    match begin(&console, &parts.headers, proof, Some(own_path(Some(next)))).await? {
+    match begin(&console, &headers, proof, Some(own_path(Some(next)))).await? {
         Some(signed_in) => Ok(signed_in),
         None => refuse(StatusCode::UNAUTHORIZED, WRONG.into()),
     }
@@ -233,7 +239,7 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     // Whoever presses twice is shown the answer to the second, which would be that the link is used.
     let (sent, of) = (console.sent_links.clone(), form.sent_to(parts.uri.path()));
     let signs_in = async move {
-        let _until_it_is_answered = console.room.take(false).await?;
+        let _until_it_is_answered = console.room.take(Wanted::WRITE).await?;
         let link = SignInSecret::presented(form.get("secret").unwrap_or_default());
         if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), None).await? {
             return Ok(signed_in);

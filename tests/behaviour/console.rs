@@ -46,7 +46,7 @@ impl<'s> Browser<'s> {
     }
 
     /// Signed in as the user of this role; see [`TestDatabase::users_of_all_roles`].
-    fn of(served: &'s Served, role: Role) -> Self {
+    pub fn of(served: &'s Served, role: Role) -> Self {
         let mut browser = Self::new(served);
         browser.signs_in(role.as_str(), PASSWORD).is(303);
         browser

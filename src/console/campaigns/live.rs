@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::{ProgressPart, id_of};
+use crate::api::Wanted;
 use crate::api::problem::{Answer, Problem};
 use crate::console::gate::{Place, Visitor};
 use crate::console::reader::Reader;
@@ -95,7 +96,7 @@ impl Listening {
                     () = self.console.stop.asked() => return None,
                 }
             }
-            let place = self.console.room.take(false).await.ok()?;
+            let place = self.console.room.take(Wanted::LOOK).await.ok()?;
             let campaign = self.console.store.campaign(self.campaign).await.ok()?;
             drop(place);
             self.rate.add(&campaign);
