@@ -42,7 +42,7 @@ pub use self::auth::Remembered;
 use self::auth::{Gate, Place};
 use self::call::{Brings, Terms};
 use self::problem::Problem;
-pub use self::room::{OneAtATime, Room, Taken};
+pub use self::room::{OneAtATime, Room, Taken, Wanted};
 use crate::console::{self, Console};
 use crate::doctor::Probe;
 use crate::domain::token::Role;

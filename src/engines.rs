@@ -8,17 +8,23 @@ use crate::queue::Queue;
 use crate::queue::memory::MemoryQueue;
 use crate::queue::rabbitmq::RabbitQueue;
 use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::{READERS, SqliteStore};
+use crate::store::sqlite::{Patience, READERS, SqliteStore};
 use crate::store::{Installation, Store, StoreError, StoreResult};
 
-/// Opens the store. A PostgreSQL server that is away is no error yet. `note` is told of a file that had to be made.
+/// Opens the store. A PostgreSQL server that is away is no error yet. `note` is told of a file that had to be made; the
+/// patience is for SQLite alone, where one import is in the way of all who write.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] for a URL or a file that can't be used.
-pub async fn open_store(config: &Config, clock: Clock, note: impl Fn(&str)) -> StoreResult<Arc<dyn Store>> {
+pub async fn open_store(
+    config: &Config,
+    clock: Clock,
+    note: impl Fn(&str),
+    patience: Patience,
+) -> StoreResult<Arc<dyn Store>> {
     Ok(match &config.database {
         DatabaseUrl::Sqlite(url) => {
-            let store = SqliteStore::open(url, clock).await?;
+            let store = SqliteStore::open_with(url, clock, patience).await?;
             if store.was_created() {
                 note(&format!("made a new database: {}", url.trim_start_matches("sqlite://")));
             }

@@ -13,6 +13,7 @@ use disconnectd::domain::trace::TraceParent;
 use disconnectd::domain::user::{LINK_MAX, SignInSecret};
 use disconnectd::serve::{Roles, ServeError, Server};
 use disconnectd::shutdown::Shutdown;
+use disconnectd::store::sqlite::Patience;
 use disconnectd::store::{Installation, Store};
 use disconnectd::traces::{self, Traces};
 use disconnectd::{console, doctor, engines, telemetry};
@@ -99,7 +100,7 @@ async fn session(
     trace: Option<TraceParent>,
     screen: &Screen,
 ) -> Result<Session, CliError> {
-    let store = open_store(config, screen).await?;
+    let store = open_store(config, screen, patience(screen)).await?;
     // The doctor says itself what is wrong with the schema.
     if !matches!(verb, Verb::Doctor(_)) || matches!(config.database, DatabaseUrl::Sqlite(_)) {
         engines::prepare(config, &*store).await?;
@@ -121,12 +122,18 @@ async fn session(
     })
 }
 
-async fn open_store(config: &Config, screen: &Screen) -> Result<Arc<dyn Store>, CliError> {
-    Ok(engines::open_store(config, Clock::system(), |note| screen.note(note)).await?)
+async fn open_store(config: &Config, screen: &Screen, patience: Patience) -> Result<Arc<dyn Store>, CliError> {
+    Ok(engines::open_store(config, Clock::system(), |note| screen.note(note), patience).await?)
+}
+
+/// Of somebody at a screen.
+fn patience(screen: &Screen) -> Patience {
+    let screen = Screen::of_process(screen.json);
+    Patience::of_a_command(move |note| screen.note(note))
 }
 
 async fn migrate(config: &Config, screen: &Screen) -> Result<Exit, CliError> {
-    let store = open_store(config, screen).await?;
+    let store = open_store(config, screen, patience(screen)).await?;
     let applied = store.migrate().await?;
     if screen.json {
         screen.print_json(&json!({ "applied": applied }))?;
@@ -167,8 +174,8 @@ async fn serve_until_stopped(
 ) -> Result<Exit, CliError> {
     let stop =
         Shutdown::on_signals().map_err(|error| CliError::Failed(format!("signals can't be followed: {error}")))?;
-    let server =
-        Server { store: open_store(&config, screen).await?, config, clock: Clock::system(), roles, metrics, stop };
+    let store = open_store(&config, screen, Patience::default()).await?;
+    let server = Server { store, config, clock: Clock::system(), roles, metrics, stop };
     let console_config = server.config.clone();
     let announce = |address| {
         let console = sign_in.map(|secret| console::sign_in_link(&console_config.console_url(address), &secret));
@@ -194,7 +201,7 @@ async fn serve_until_stopped(
 async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, CliError> {
     let quiet = LogConfig { json: false, filter: "warn,lapin=off,sqlx=off".into() };
     telemetry::init_logs(&quiet).map_err(CliError::Usage)?;
-    let store = open_store(&config, screen).await?;
+    let store = open_store(&config, screen, Patience::default()).await?;
     let tell = |line: &str| {
         if !screen.json {
             // A reader who has gone away misses it, no more.

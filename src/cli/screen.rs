@@ -147,6 +147,10 @@ impl Screen {
 
     /// Something to know beside the answer.
     pub fn note(&self, text: &str) {
+        if self.shows_progress {
+            // A bar stands there, maybe. It is drawn again, below.
+            let _ = Term::stderr().clear_line();
+        }
         // Nobody could be told that telling does not work.
         let _ = write(&self.stderr, &plain_lines(text));
     }

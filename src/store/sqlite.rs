@@ -52,12 +52,12 @@ use tokio::time::Instant;
 
 use self::failure::failure;
 use self::hints::Hints;
+pub use self::turn::Patience;
 use crate::clock::Clock;
 use crate::store::{StoreError, StoreResult};
 
-/// How long a statement waits for the lock of another process before it gives up with a conflict. Writing verbs take
-/// milliseconds; an import of a million rows takes longer, and everybody tries again meanwhile.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long opening waits for others who open the file at this moment.
+const OPENING_MAX: Duration = Duration::from_secs(10);
 
 /// Readers at the same time. They are threads, and answers are quick; calls over HTTP take half of them at most.
 pub const READERS: u32 = 8;
@@ -73,6 +73,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     clock: Clock,
     hints: Arc<Hints>,
+    patience: Patience,
     was_created: bool,
 }
 
@@ -83,6 +84,14 @@ impl SqliteStore {
     /// [`StoreError::Unusable`] for a URL that names no file, a folder that is not there, a file that can't be written
     /// or is not a database.
     pub async fn open(url: &str, clock: Clock) -> StoreResult<Self> {
+        Self::open_with(url, clock, Patience::default()).await
+    }
+
+    /// The same, with another patience.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with(url: &str, clock: Clock, patience: Patience) -> StoreResult<Self> {
         let path = path_of(url)?;
         let was_created = create(&path)?;
         let unusable = |error: io::Error| StoreError::Unusable(format!("{} can't be opened: {error}", path.display()));
@@ -92,7 +101,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_timeout(patience.max)
             // Of pages, for each connection; a search goes through all accounts. SQLite's own is 2 MiB.
             .pragma("cache_size", "-8192")
             .disable_statement_logging();
@@ -100,11 +109,12 @@ impl SqliteStore {
         let store = Self {
             url: url.to_owned(),
             file,
-            writer: pool(1).connect_lazy_with(options.clone()),
-            readers: pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "on")),
+            writer: pool(1, &patience).connect_lazy_with(options.clone()),
+            readers: pool(READERS, &patience).connect_lazy_with(options.clone().pragma("query_only", "on")),
             options,
             clock,
             hints: Arc::new(Hints::default()),
+            patience,
             was_created,
         };
         Ok(store)
@@ -184,7 +194,7 @@ fn create(path: &Path) -> StoreResult<bool> {
 /// Brings the file to WAL once, before several connections want to: the switch needs the file for itself, and SQLite
 /// does not wait for that by its busy timeout.
 async fn prepare_file(options: &SqliteConnectOptions, path: &Path) -> StoreResult<()> {
-    let deadline = Instant::now() + BUSY_TIMEOUT;
+    let deadline = Instant::now() + OPENING_MAX;
     loop {
         match options.connect().await {
             Ok(connection) => return connection.close().await.map_err(failure),
@@ -201,10 +211,10 @@ async fn prepare_file(options: &SqliteConnectOptions, path: &Path) -> StoreResul
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
+fn pool(connections: u32, patience: &Patience) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(BUSY_TIMEOUT)
+        .acquire_timeout(patience.max)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

@@ -1,12 +1,20 @@
 //! Whoever asks without an end holds up nobody else. Those who ask slowly, or don't read, are in `api::connections`.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::installed;
+use disconnectd::domain::token::Role;
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+
+use super::console::Browser;
+use super::{ACCOUNTS, header, installed};
 use crate::program::{DEADLINE, Served};
 use crate::support::database::{Engine, TestDatabase};
+use crate::support::wait_until;
 
 /// Whether the other side has closed it, before `deadline`. What it says before is read.
 fn is_closed(stream: &mut TcpStream, deadline: Instant) -> bool {
@@ -59,6 +67,80 @@ async fn a_form_of_a_stranger_is_waited_for_no_longer_than_it_takes_to_send_one(
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("nothing was done"), "{answer}");
+    })
+    .await;
+}
+
+/// An import of a million is one transaction of half a minute, and SQLite has one writer. A command beside it says that it
+/// waits, and is done after it; looks over HTTP are answered at once, however many calls wait to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_long_import_commands_wait_and_looks_do_not() {
+    const CALLS: usize = 5;
+    /// Whoever waited for the import would wait for longer.
+    const LOOK_MAX: Duration = Duration::from_secs(5);
+    TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
+        let program = installed(db).await;
+        let rows = (0..=CALLS).fold(header(ACCOUNTS), |rows, n| rows + &format!("N{n},Nobody,Active,,USD,,,,,\n"));
+        program.write("accounts.csv", rows);
+        program.run(&["import", "accounts", "accounts.csv"]).exits(0);
+        db.users_of_all_roles().await;
+        let served = program.serve(&[]);
+        served.until_ready_is(200);
+        let mut browser = Browser::of(&served, Role::Operator);
+        // That it is used again is to be written down with its next page.
+        let seen_long_ago = format!("last_seen_at < {}", db.instant(-300));
+        db.sql(&format!("update console_sessions set last_seen_at = {}", db.instant(-600))).await;
+
+        let mut import = SqliteConnection::connect(&db.url()).await.unwrap();
+        sqlx::raw_sql("begin immediate").execute(&mut import).await.unwrap();
+        let mut command = program
+            .command(&["--json", "disconnect", "N0", "--yes"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(command.stderr.take().unwrap());
+        let told = thread::spawn(move || {
+            let mut line = String::new();
+            stderr.read_line(&mut line).unwrap();
+            (line, stderr)
+        });
+        let calls: Vec<_> = (1..=CALLS)
+            .map(|n| {
+                let call = served.request("POST", &format!("/api/v1/accounts/N{n}/disconnect")).json(&json!({}));
+                thread::spawn(move || call.answer())
+            })
+            .collect();
+        // Half of the four places are for them; the others are asked to come again.
+        let are_refused = || calls.iter().filter(|call| call.is_finished()).count() == CALLS - 2;
+        let begun = Instant::now();
+        while !(told.is_finished() && are_refused()) {
+            assert!(begun.elapsed() < DEADLINE, "{:?}", calls.iter().map(thread::JoinHandle::is_finished));
+            let asked = Instant::now();
+            browser.page("/accounts/N1");
+            served.request("GET", "/api/v1/accounts/N1").answer().is(200);
+            served.until_ready_is(200);
+            assert!(asked.elapsed() < LOOK_MAX, "{:?}", asked.elapsed());
+        }
+        sqlx::raw_sql("rollback").execute(&mut import).await.unwrap();
+
+        let (line, _until_it_ends) = told.join().unwrap();
+        assert_eq!(line, "something else is being written, an import perhaps; waiting for it\n");
+        let output = command.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(event["outcome"], "disconnected", "{event}");
+        let (done, refused): (Vec<_>, Vec<_>) =
+            calls.into_iter().map(|call| call.join().unwrap()).partition(|answer| answer.status == 201);
+        assert_eq!(done.len(), 2, "{done:?}");
+        for answer in refused {
+            answer.problem(503, "too_busy");
+        }
+        wait_until(DEADLINE, "it is written down that the session is used", async || {
+            browser.page("/accounts/N1");
+            db.number(&format!("select count(*) from console_sessions where {seen_long_ago}")).await == 0
+        })
+        .await;
     })
     .await;
 }

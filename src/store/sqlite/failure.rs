@@ -24,9 +24,7 @@ pub fn failure(error: sqlx::Error) -> StoreError {
             let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(ERROR);
             database(code & 0xff, error.message())
         }
-        sqlx::Error::PoolTimedOut => {
-            StoreError::Conflict("other work of this process kept it for more than ten seconds".into())
-        }
+        sqlx::Error::PoolTimedOut => StoreError::Conflict("other work of this process kept it for long".into()),
         // A connection whose transaction ended by itself; it is replaced before it is used again.
         sqlx::Error::InvalidSavePointStatement | sqlx::Error::BeginFailed => StoreError::Conflict(text),
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => StoreError::Unavailable(text),

@@ -12,9 +12,36 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
 use tokio::time::Instant;
 
+use super::SqliteStore;
 use super::failure::failure;
-use super::{BUSY_TIMEOUT, SqliteStore};
 use crate::store::{StoreError, StoreResult};
+
+/// How long whoever wants to write waits for those who do, and who is told of it.
+pub struct Patience {
+    /// For the turn, and then for the lock.
+    pub max: Duration,
+    /// Told what is waited for, where it takes longer than two seconds.
+    pub tell: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Patience {
+    /// For somebody who asks for one thing, and waits for it: until an import is over that has the lock for half a minute.
+    #[must_use]
+    pub fn of_a_command(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { max: MERGE_PATIENCE, tell: Box::new(tell) }
+    }
+}
+
+/// For a process that serves: what it does by itself is done at its next try, its callers are told to come again, and
+/// a stop waits for neither. Writing verbs take milliseconds.
+impl Default for Patience {
+    fn default() -> Self {
+        Self { max: Duration::from_secs(10), tell: Box::new(|_| {}) }
+    }
+}
+
+/// Whoever waits for longer than this is told what for.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a merge waits for the lock. Its file has been read to the end and may not be there to be read again, so it
 /// is worth more patience than other verbs.
@@ -30,8 +57,11 @@ impl SqliteStore {
     pub(super) async fn write(&self) -> StoreResult<Transaction<'static, Sqlite>> {
         // The connection before the turn: whoever has the turn waits for no one of its own process.
         let connection: PoolConnection<Sqlite> = self.writer.acquire().await.map_err(failure)?;
-        let _turn = self.turn(BUSY_TIMEOUT).await?;
-        Transaction::begin(connection, Some(BEGIN.into_sql_str())).await.map_err(failure)
+        self.telling(async {
+            let _turn = self.turn(self.patience.max).await?;
+            Transaction::begin(connection, Some(BEGIN.into_sql_str())).await.map_err(failure)
+        })
+        .await
     }
 
     /// The same on a connection of the caller's own, for what took long to prepare.
@@ -39,8 +69,21 @@ impl SqliteStore {
         &self,
         connection: &'c mut SqliteConnection,
     ) -> StoreResult<Transaction<'c, Sqlite>> {
-        let _turn = self.turn(MERGE_PATIENCE).await?;
-        connection.begin_with(BEGIN).await.map_err(failure)
+        self.telling(async {
+            let _turn = self.turn(MERGE_PATIENCE).await?;
+            connection.begin_with(BEGIN).await.map_err(failure)
+        })
+        .await
+    }
+
+    /// Awaits the turn and the lock. Where that takes long, it is told.
+    async fn telling<T>(&self, beginning: impl Future<Output = T>) -> T {
+        tokio::pin!(beginning);
+        if let Ok(begun) = tokio::time::timeout(SILENCE_MAX, &mut beginning).await {
+            return begun;
+        }
+        (self.patience.tell)("something else is being written, an import perhaps; waiting for it");
+        beginning.await
     }
 
     /// The turn, until the file is dropped; it ends with the process as well.
