@@ -36,6 +36,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get, post};
+use tokio::sync::Mutex;
 use url::Url;
 
 pub use self::campaigns::live::Listeners;
@@ -61,6 +62,8 @@ pub struct Console {
     pub queue: OwnQueue,
     /// The same as for the API's calls.
     pub room: Room,
+    /// It is written down of one session at a time that it is used.
+    pub touching: Arc<Mutex<()>>,
     pub passwords: Passwords,
     /// How many failed executions end an event that is asked for here.
     pub failures_max: i32,

@@ -8,7 +8,7 @@ use crate::queue::Queue;
 use crate::queue::memory::MemoryQueue;
 use crate::queue::rabbitmq::RabbitQueue;
 use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::{Patience, READERS, SqliteStore};
+use crate::store::sqlite::{Patience, READERS, SqliteStore, WRITERS_WAITING};
 use crate::store::{Installation, Store, StoreError, StoreResult};
 
 /// Opens the store. A PostgreSQL server that is away is no error yet. `note` is told of a file that had to be made; the
@@ -40,6 +40,15 @@ pub fn connections(config: &Config) -> u32 {
     match config.database {
         DatabaseUrl::Sqlite(_) => READERS,
         DatabaseUrl::Postgres(_) => config.max_connections,
+    }
+}
+
+/// How many calls that write may wait for each other besides: on SQLite, where that takes no connection.
+#[must_use]
+pub fn waiting_writes(config: &Config) -> Option<u32> {
+    match config.database {
+        DatabaseUrl::Sqlite(_) => Some(WRITERS_WAITING),
+        DatabaseUrl::Postgres(_) => None,
     }
 }
 

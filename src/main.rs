@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Exit {
-    let screen = Screen::of_process(cli.json);
+    let screen = Arc::new(Screen::of_process(cli.json));
     let config = match Environment::read().and_then(|environment| Config::load(cli.config.as_deref(), &environment)) {
         Ok(config) => config,
         Err(error) => {
@@ -64,7 +64,7 @@ async fn run(cli: Cli) -> Exit {
     })
 }
 
-async fn command(config: &Config, verb: Verb, screen: &Screen) -> Exit {
+async fn command(config: &Config, verb: Verb, screen: &Arc<Screen>) -> Exit {
     // What a command itself logs belongs to its answer; these are for someone who asks for more.
     let logs = LogConfig { json: false, filter: "off".into() };
     let begun = telemetry::init_logs(&logs).map_err(CliError::Usage);
@@ -98,7 +98,7 @@ async fn session(
     config: &Config,
     verb: &Verb,
     trace: Option<TraceParent>,
-    screen: &Screen,
+    screen: &Arc<Screen>,
 ) -> Result<Session, CliError> {
     let store = open_store(config, screen, patience(screen)).await?;
     // The doctor says itself what is wrong with the schema.
@@ -115,7 +115,7 @@ async fn session(
             Arc::new(move |installation: &Installation| engines::open_queue(&config, installation))
         },
         store,
-        screen: Screen::of_process(screen.json),
+        screen: Arc::clone(screen),
         actor,
         trace,
         failures_max: config.failures_max,
@@ -127,12 +127,12 @@ async fn open_store(config: &Config, screen: &Screen, patience: Patience) -> Res
 }
 
 /// Of somebody at a screen.
-fn patience(screen: &Screen) -> Patience {
-    let screen = Screen::of_process(screen.json);
+fn patience(screen: &Arc<Screen>) -> Patience {
+    let screen = Arc::clone(screen);
     Patience::of_a_command(move |note| screen.note(note))
 }
 
-async fn migrate(config: &Config, screen: &Screen) -> Result<Exit, CliError> {
+async fn migrate(config: &Config, screen: &Arc<Screen>) -> Result<Exit, CliError> {
     let store = open_store(config, screen, patience(screen)).await?;
     let applied = store.migrate().await?;
     if screen.json {
@@ -174,7 +174,8 @@ async fn serve_until_stopped(
 ) -> Result<Exit, CliError> {
     let stop =
         Shutdown::on_signals().map_err(|error| CliError::Failed(format!("signals can't be followed: {error}")))?;
-    let store = open_store(&config, screen, Patience::default()).await?;
+    let patience = Patience::of_a_server(|note| tracing::info!("{note}"), stop.clone());
+    let store = open_store(&config, screen, patience).await?;
     let server = Server { store, config, clock: Clock::system(), roles, metrics, stop };
     let console_config = server.config.clone();
     let announce = |address| {

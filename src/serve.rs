@@ -129,7 +129,8 @@ impl Server {
         let (queue_sender, queue) = watch::channel(None);
         let queue = OwnQueue::new(queue);
         let (http_stop, http_stopped) = Shutdown::new();
-        let room = Room::beside(engines::connections(&self.config), self.stop.clone());
+        let room = Room::beside(engines::connections(&self.config), self.stop.clone())
+            .with_writes(engines::waiting_writes(&self.config));
         let api = Api {
             store: self.store.clone(),
             health: health.clone(),
@@ -178,6 +179,7 @@ impl Server {
             stop: self.stop.clone(),
             listeners: Listeners::default(),
             probes: doctor::probes::of_server(&self.config, &self.store, queue),
+            touching: Arc::default(),
             groups: Arc::new(Kept::for_at_most(GROUPS_KEPT)),
             examining: Arc::default(),
             sent: Arc::default(),

@@ -91,6 +91,10 @@ pub use users::Users;
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// How long a write of a process that serves waits for others, at most: on SQLite, where one writes at a time, for the end of
+/// an import; on PostgreSQL for the rows that it needs, no longer than 20 seconds.
+pub const WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// Everything that the program asks of a database.
 pub trait Store:
     Installations

@@ -24,7 +24,7 @@ use super::extract::{content_type, require_unpacked};
 use super::problem::{Answer, Problem};
 use super::request_id::caught;
 use super::{Shared, Wanted, once};
-use crate::store::ONCE_LOST;
+use crate::store::{ONCE_LOST, WRITE_WAIT_MAX};
 
 /// The longest JSON body, in bytes. The longest that has any sense is a few kilobytes.
 pub const JSON_MAX: usize = 1024 * 1024;
@@ -32,7 +32,7 @@ pub const JSON_MAX: usize = 1024 * 1024;
 /// The longest file, in bytes. A million accounts are about a tenth of it.
 pub const FILE_MAX: usize = 1024 * 1024 * 1024;
 
-/// How long a call that brings no file may take.
+/// How long a call that brings no file may take; a write may wait for others besides, for [`WRITE_WAIT_MAX`].
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The same for one that does.
@@ -103,7 +103,7 @@ impl Brings {
 
     /// When a write that began and has no answer counts as lost: not while it may be under way.
     pub fn lost_after(self) -> Duration {
-        // That the other calls are over by then, goes without saying.
+        // The other calls are over by then, also where what they do and what they answer waited as long as a write may.
         if self.may_be_long() { self.time_max() + ONCE_LOST } else { ONCE_LOST }
     }
 
@@ -114,13 +114,13 @@ impl Brings {
 
 /// The layer.
 pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
     let limit = terms.brings.time_max();
-    let deadline = Instant::now() + limit;
     let is_write = !request.method().is_safe();
     if let Err(problem) = terms.refuse_query(&request) {
         return problem.into_response();
     }
-    let call = match timeout_at(deadline, received(request, terms.brings)).await {
+    let call = match timeout_at(begun + limit, received(request, terms.brings)).await {
         Ok(Ok(call)) => call,
         Ok(Err(problem)) => return problem.into_response(),
         Err(_) => return too_slow(limit).into_response(),
@@ -137,6 +137,8 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
         Place::Page | Place::Health => None,
     };
     let Received { request, fingerprint } = call;
+    let limit = if is_write { limit + WRITE_WAIT_MAX } else { limit };
+    let deadline = begun + limit;
     let response = if is_write {
         let write = async move {
             let _until_it_is_done = room;

@@ -27,8 +27,8 @@ pub struct Room {
     count: u32,
     /// Those of the places that long calls may take: a pause must not stand behind dry runs of a million accounts.
     for_long: Arc<Semaphore>,
-    /// Those that writes may take: they wait for what others hold in the database, and a look must not stand behind them.
-    for_writes: Arc<Semaphore>,
+    /// Places besides, for short writes: where they stand behind each other, and behind an import, no look shall.
+    for_writes: Option<(Arc<Semaphore>, u32)>,
     stop: Shutdown,
 }
 
@@ -49,7 +49,6 @@ impl Wanted {
 pub struct Taken {
     _place: OwnedSemaphorePermit,
     _among_the_long: Option<OwnedSemaphorePermit>,
-    _among_the_writes: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -58,10 +57,14 @@ impl Room {
     pub fn beside(connections: u32, stop: Shutdown) -> Self {
         // A call holds one connection at a time. One call may run however few there are.
         let count = connections.saturating_sub(CONNECTIONS_LEFT).max(1);
-        let places = |count: u32| Arc::new(Semaphore::new(count as usize)); // more than fit in one, no pool has
-        let half = (count / 2).max(1);
-        let (for_long, for_writes) = (places(half), places(half));
-        Self { places: places(count), count, for_long, for_writes, stop }
+        let for_long = places((count / 2).max(1));
+        Self { places: places(count), count, for_long, for_writes: None, stop }
+    }
+
+    /// With places for short writes besides, where those hold none of the connections while they wait.
+    #[must_use]
+    pub fn with_writes(self, count: Option<u32>) -> Self {
+        Self { for_writes: count.map(|count| (places(count), count)), ..self }
     }
 
     /// A place for one call.
@@ -73,15 +76,13 @@ impl Room {
             return Err(stopping());
         }
         let take = async {
-            // These first, and always in this order: who waits for one holds no place that a short look could have.
-            let among_the_long = one_of(&self.for_long, wanted.is_long).await?;
-            let among_the_writes = one_of(&self.for_writes, wanted.is_write).await?;
+            if let (Some((for_writes, _)), Wanted { is_write: true, is_long: false }) = (&self.for_writes, wanted) {
+                return Ok(Taken { _place: for_writes.clone().acquire_owned().await?, _among_the_long: None });
+            }
+            // First of all this one: who waits for it holds no place of others.
+            let among_the_long = if wanted.is_long { Some(self.for_long.clone().acquire_owned().await?) } else { None };
             let place = self.places.clone().acquire_owned().await?;
-            Ok::<_, AcquireError>(Taken {
-                _place: place,
-                _among_the_long: among_the_long,
-                _among_the_writes: among_the_writes,
-            })
+            Ok::<_, AcquireError>(Taken { _place: place, _among_the_long: among_the_long })
         };
         let place = tokio::select! {
             place = tokio::time::timeout(WAIT_MAX, take) => place,
@@ -91,7 +92,7 @@ impl Room {
             Ok(Ok(place)) => Ok(place),
             // It is never closed.
             Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(too_busy("as many calls run as may at once; send it again in a moment")),
+            Err(_) => Err(too_busy("as many calls run, or wait, as may at once; send it again in a moment")),
         }
     }
 
@@ -99,11 +100,14 @@ impl Room {
     pub async fn is_empty(&self) {
         // An error means that it is closed, which it never is.
         let _ = self.places.acquire_many(self.count).await;
+        if let Some((for_writes, count)) = &self.for_writes {
+            let _ = for_writes.acquire_many(*count).await;
+        }
     }
 }
 
-async fn one_of(places: &Arc<Semaphore>, is_wanted: bool) -> Result<Option<OwnedSemaphorePermit>, AcquireError> {
-    if is_wanted { places.clone().acquire_owned().await.map(Some) } else { Ok(None) }
+fn places(count: u32) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(count as usize)) // more than fit in one, no pool has
 }
 
 /// What runs one at a time: it reads everything there is.
@@ -160,16 +164,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_leave_half_of_the_places_to_looks() {
-        let (_handle, stop) = Shutdown::new();
-        let room = Room::beside(8, stop);
-        let write = Wanted::WRITE;
-        let writes = [room.take(write).await.unwrap(), room.take(write).await.unwrap()];
-        assert_eq!(room.take(write).await.unwrap_err().code, "too_busy");
-        let looks = [room.take(Wanted::LOOK).await.unwrap(), room.take(Wanted::LOOK).await.unwrap()];
-        drop(writes);
-        assert!(room.take(Wanted { is_long: true, ..write }).await.is_ok());
-        drop(looks);
+    async fn short_writes_and_all_others_leave_each_other_their_places() {
+        let (handle, stop) = Shutdown::new();
+        let room = Room::beside(6, stop).with_writes(Some(1));
+        let write = room.take(Wanted::WRITE).await.unwrap();
+        assert_eq!(room.take(Wanted::WRITE).await.unwrap_err().code, "too_busy");
+        let import = room.take(Wanted { is_long: true, ..Wanted::WRITE }).await.unwrap();
+        let look = room.take(Wanted::LOOK).await.unwrap();
+        assert_eq!(room.take(Wanted::LOOK).await.unwrap_err().code, "too_busy");
+        drop((look, import));
+        handle.stop();
+        assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_err(), "the write runs still");
+        drop(write);
+        assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_ok());
     }
 
     #[tokio::test]

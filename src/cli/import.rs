@@ -150,5 +150,5 @@ pub(super) fn progress_bar(session: &Session, length: Option<u64>) -> ProgressBa
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar
+    session.screen.with_bar(bar)
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use console::Term;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -27,6 +27,7 @@ pub struct Screen {
     pub width: Option<u16>,
     /// Whether a progress bar on standard error would be seen.
     pub shows_progress: bool,
+    bars: MultiProgress,
     /// Whether standard output is a terminal.
     is_terminal: bool,
     stdout: Sink,
@@ -54,6 +55,7 @@ impl Screen {
             json,
             width: width.map(|(_, columns)| columns.max(WIDTH_MIN)),
             shows_progress: io::stderr().is_terminal(),
+            bars: MultiProgress::new(),
             is_terminal: io::stdout().is_terminal(),
             stdout: Mutex::new(Box::new(io::stdout())),
             stderr: Mutex::new(Box::new(io::stderr())),
@@ -73,6 +75,7 @@ impl Screen {
             json,
             width: None,
             shows_progress: false,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             is_terminal: false,
             stdout: Mutex::new(Box::new(stdout)),
             stderr: Mutex::new(Box::new(stderr)),
@@ -136,7 +139,13 @@ impl Screen {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
             bar.set_style(style);
         }
-        bar
+        self.with_bar(bar)
+    }
+
+    /// Draws a bar, which notes will stand above.
+    #[must_use]
+    pub fn with_bar(&self, bar: ProgressBar) -> ProgressBar {
+        self.bars.add(bar)
     }
 
     /// Whether a person sees both what is answered and a progress bar.
@@ -147,12 +156,8 @@ impl Screen {
 
     /// Something to know beside the answer.
     pub fn note(&self, text: &str) {
-        if self.shows_progress {
-            // A bar stands there, maybe. It is drawn again, below.
-            let _ = Term::stderr().clear_line();
-        }
         // Nobody could be told that telling does not work.
-        let _ = write(&self.stderr, &plain_lines(text));
+        let _ = self.bars.suspend(|| write(&self.stderr, &plain_lines(text)));
     }
 
     /// What went wrong, where there is an answer all the same.

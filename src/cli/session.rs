@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError};
 /// What every verb has at hand.
 pub struct Session {
     pub store: Arc<dyn Store>,
-    pub screen: Screen,
+    pub screen: Arc<Screen>,
     pub actor: Actor,
     /// How many failed executions end an event that this session makes.
     pub failures_max: i32,

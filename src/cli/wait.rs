@@ -108,7 +108,7 @@ mod tests {
         let session = Session {
             console_url: String::new(),
             store: store.clone(),
-            screen: Screen::of(false, std::io::sink(), std::io::sink(), None),
+            screen: Arc::new(Screen::of(false, std::io::sink(), std::io::sink(), None)),
             actor: Actor::new("clerk", Source::Cli),
             failures_max: 8,
             run_own: Arc::new(Stuck),

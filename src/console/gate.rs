@@ -19,12 +19,12 @@ use crate::api::{Taken, Wanted};
 use crate::domain::actor::{Actor, Source};
 use crate::domain::token::Role;
 use crate::domain::user::{SessionId, SignInSecret, UserView};
-use crate::store::StoreError;
+use crate::store::{StoreError, WRITE_WAIT_MAX};
 
 /// How long the database may take to tell a session.
 const LOOKUP_MAX: Duration = Duration::from_secs(5);
 
-/// How long a page may take.
+/// How long a page may take; what a form asks for may wait for others besides, for [`WRITE_WAIT_MAX`].
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The same for one that looks at every account of a campaign.
@@ -141,10 +141,13 @@ impl Gate {
             parts.extensions.insert(Ours(form));
             request = Request::from_parts(parts, Body::empty());
         }
-        if is_to_be_touched {
-            // No page waits for it, nor fails with it: where somebody else is writing for long, a later one does it.
+        if is_to_be_touched && let Ok(turn) = self.console.touching.clone().try_lock_owned() {
+            // No page waits for it, nor fails with it: a later one does it.
             let store = self.console.store.clone();
-            tokio::spawn(async move { store.touch_session(&hash).await });
+            tokio::spawn(async move {
+                let _ = store.touch_session(&hash).await;
+                drop(turn);
+            });
         }
         let visitor = Visitor { user, session: session.id, secret, asked };
         let seen = visitor.clone();
@@ -158,7 +161,7 @@ impl Gate {
             place.leave();
             Ok::<_, Problem>(response)
         };
-        let limit = self.work.time_max();
+        let limit = self.work.time_max() + if is_write { WRITE_WAIT_MAX } else { Duration::ZERO };
         let answered = async {
             let answer = if is_write { self.console.sent.once(sent, answer).await } else { answer.await };
             let mut response = answer?;

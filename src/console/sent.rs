@@ -103,7 +103,7 @@ impl SentForms {
             });
             Ok(answered)
         };
-        tokio::spawn(task.in_current_span()).await.map_err(|_| Problem::bug())?
+        to_its_end(task).await
     }
 
     fn turn(&self, form: SentForm) -> Sent {
@@ -119,6 +119,14 @@ impl SentForms {
         }
         all.entry(form).or_default().clone()
     }
+}
+
+/// Runs it in a task of its own: a browser that goes away does not stop it half-way.
+///
+/// # Errors
+/// It panicked, which is a bug.
+pub async fn to_its_end(work: impl Future<Output = Answer<Response>> + Send + 'static) -> Answer<Response> {
+    tokio::spawn(work.in_current_span()).await.map_err(|_| Problem::bug())?
 }
 
 /// It leads on to where that is seen, or shows it this once.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::form::{self, Form, KEY_FIELD, Takes};
 use super::gate::{Ours, Visitor};
 use super::page::{self, Asked, Theme};
+use super::sent::to_its_end;
 use super::{Console, Shared};
 use crate::api::Wanted;
 use crate::api::problem::{Answer, Problem};
@@ -176,8 +177,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
     let (parts, body) = request.into_parts();
     let asked = Asked::of(&parts.headers, &parts.uri);
     let form = form_before(&console, &parts.headers, body).await?;
-    // A browser that goes away stops no transaction half-way.
-    console.sent.clone().once(None, with_password(console, parts.headers, asked, form)).await
+    to_its_end(with_password(console, parts.headers, asked, form)).await
 }
 
 async fn with_password(console: Shared, headers: HeaderMap, asked: Asked, form: Form) -> Answer<Response> {

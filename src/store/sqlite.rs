@@ -62,6 +62,9 @@ const OPENING_MAX: Duration = Duration::from_secs(10);
 /// Readers at the same time. They are threads, and answers are quick; calls over HTTP take half of them at most.
 pub const READERS: u32 = 8;
 
+/// Calls over HTTP that stand behind the one writer at the same time. More are asked to come again.
+pub const WRITERS_WAITING: u32 = 8;
+
 pub struct SqliteStore {
     /// As it was given, for sentences.
     url: String,
@@ -101,7 +104,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(patience.max)
+            .busy_timeout(patience.max())
             // Of pages, for each connection; a search goes through all accounts. SQLite's own is 2 MiB.
             .pragma("cache_size", "-8192")
             .disable_statement_logging();
@@ -214,7 +217,7 @@ async fn prepare_file(options: &SqliteConnectOptions, path: &Path) -> StoreResul
 fn pool(connections: u32, patience: &Patience) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(patience.max)
+        .acquire_timeout(patience.max())
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

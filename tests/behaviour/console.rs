@@ -11,6 +11,7 @@ mod sign_in;
 mod system;
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 
 use disconnectd::domain::token::Role;
 use disconnectd::domain::user::{NewUser, Password};
@@ -94,6 +95,13 @@ impl<'s> Browser<'s> {
         let key = self.form_key.clone();
         let answer = form(self.request("POST", path), &[&[("form_key", key.as_str())], fields].concat()).answer();
         self.takes(answer)
+    }
+
+    /// Sends the form, and leaves its answer to whoever reads it.
+    pub fn begins_to_sign_in(mut self, name: &str, password: &str) -> TcpStream {
+        self.page("/sign-in");
+        let fields = [("form_key", self.form_key.as_str()), ("name", name), ("password", password)];
+        form(self.request("POST", "/sign-in"), &fields).sent().unwrap()
     }
 
     pub fn signs_in(&mut self, name: &str, password: &str) -> Answer {

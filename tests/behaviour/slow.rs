@@ -10,7 +10,7 @@ use disconnectd::domain::token::Role;
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 
-use super::console::Browser;
+use super::console::{Browser, PASSWORD};
 use super::{ACCOUNTS, header, installed};
 use crate::program::{DEADLINE, Served};
 use crate::support::database::{Engine, TestDatabase};
@@ -75,7 +75,9 @@ async fn a_form_of_a_stranger_is_waited_for_no_longer_than_it_takes_to_send_one(
 /// waits, and is done after it; looks over HTTP are answered at once, however many calls wait to write.
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_long_import_commands_wait_and_looks_do_not() {
-    const CALLS: usize = 5;
+    const CALLS: usize = 10;
+    /// Of eight places for writes a sign-in has one.
+    const WAITING: usize = 7;
     /// Whoever waited for the import would wait for longer.
     const LOOK_MAX: Duration = Duration::from_secs(5);
     TestDatabase::run_on_empty(Engine::Sqlite, async |db: &TestDatabase| {
@@ -93,6 +95,7 @@ async fn beside_a_long_import_commands_wait_and_looks_do_not() {
 
         let mut import = SqliteConnection::connect(&db.url()).await.unwrap();
         sqlx::raw_sql("begin immediate").execute(&mut import).await.unwrap();
+        let signing_in = Browser::new(&served).begins_to_sign_in("viewer", PASSWORD);
         let mut command = program
             .command(&["--json", "disconnect", "N0", "--yes"])
             .stdout(Stdio::piped())
@@ -105,23 +108,25 @@ async fn beside_a_long_import_commands_wait_and_looks_do_not() {
             stderr.read_line(&mut line).unwrap();
             (line, stderr)
         });
-        let calls: Vec<_> = (1..=CALLS)
-            .map(|n| {
-                let call = served.request("POST", &format!("/api/v1/accounts/N{n}/disconnect")).json(&json!({}));
-                thread::spawn(move || call.answer())
-            })
-            .collect();
-        // Half of the four places are for them; the others are asked to come again.
-        let are_refused = || calls.iter().filter(|call| call.is_finished()).count() == CALLS - 2;
+        let asks_for = |n| {
+            let call = served.request("POST", &format!("/api/v1/accounts/N{n}/disconnect")).json(&json!({}));
+            thread::spawn(move || call.answer())
+        };
+        let calls: Vec<_> = (1..=CALLS).map(asks_for).collect();
+        let refused = || calls.iter().filter(|call| call.is_finished()).count();
         let begun = Instant::now();
-        while !(told.is_finished() && are_refused()) {
-            assert!(begun.elapsed() < DEADLINE, "{:?}", calls.iter().map(thread::JoinHandle::is_finished));
+        while !told.is_finished() || refused() < CALLS - WAITING {
+            assert!(begun.elapsed() < DEADLINE, "told: {}, refused: {}", told.is_finished(), refused());
             let asked = Instant::now();
             browser.page("/accounts/N1");
             served.request("GET", "/api/v1/accounts/N1").answer().is(200);
             served.until_ready_is(200);
             assert!(asked.elapsed() < LOOK_MAX, "{:?}", asked.elapsed());
         }
+        served.until_logged("waiting for it");
+        // That somebody hangs up stops nothing.
+        drop(signing_in);
+        browser.page("/accounts/N1");
         sqlx::raw_sql("rollback").execute(&mut import).await.unwrap();
 
         let (line, _until_it_ends) = told.join().unwrap();
@@ -132,10 +137,11 @@ async fn beside_a_long_import_commands_wait_and_looks_do_not() {
         assert_eq!(event["outcome"], "disconnected", "{event}");
         let (done, refused): (Vec<_>, Vec<_>) =
             calls.into_iter().map(|call| call.join().unwrap()).partition(|answer| answer.status == 201);
-        assert_eq!(done.len(), 2, "{done:?}");
+        assert_eq!(done.len(), WAITING, "{done:?}");
         for answer in refused {
             answer.problem(503, "too_busy");
         }
+        wait_until(DEADLINE, "the other one is signed in", async || db.count("console_sessions").await == 2).await;
         wait_until(DEADLINE, "it is written down that the session is used", async || {
             browser.page("/accounts/N1");
             db.number(&format!("select count(*) from console_sessions where {seen_long_ago}")).await == 0

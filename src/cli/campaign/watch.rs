@@ -165,7 +165,7 @@ impl<'s> Face<'s> {
         if !session.screen.is_watched() {
             return Self::Lines { last: None, rate: Rate::default(), session };
         }
-        let bar = ProgressBar::new(0);
+        let bar = session.screen.with_bar(ProgressBar::new(0));
         if let Ok(style) = ProgressStyle::with_template("{bar:20} {percent:>3} %  {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -187,7 +187,7 @@ impl<'s> Face<'s> {
                 bar.set_message(line(campaign, rate));
                 if is_waiting(campaign) && *told != Some(campaign.state) {
                     let text = format!("campaign {} waits for somebody: {}", campaign.id, waits_for(campaign));
-                    bar.suspend(|| session.screen.note(&text));
+                    session.screen.note(&text);
                 }
                 *told = Some(campaign.state);
                 Ok(true)
@@ -216,8 +216,9 @@ impl<'s> Face<'s> {
     /// Something to know beside it.
     fn note(&self, text: &str) {
         match self {
-            Self::Bar { bar, session, .. } => bar.suspend(|| session.screen.note(text)),
-            Self::Lines { session, .. } | Self::Json { session, .. } => session.screen.note(text),
+            Self::Bar { session, .. } | Self::Lines { session, .. } | Self::Json { session, .. } => {
+                session.screen.note(text);
+            }
         }
     }
 

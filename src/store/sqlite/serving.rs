@@ -112,9 +112,13 @@ impl SqliteStore {
         Ok(lock)
     }
 
-    /// What was queued has lost its queue with the process that served before.
+    /// What was queued has lost its queue with the process that served before. That others are writing is no conflict here:
+    /// it would say that another process serves.
     async fn rescue(&self) -> StoreResult<u64> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write().await.map_err(|error| match error {
+            StoreError::Conflict(why) => StoreError::Unavailable(why),
+            error => error,
+        })?;
         let rescued = sqlx::query(
             "/* serving: rescue */ update disconnect_events
                 set state = 'scheduled', next_at = ?1, dispatches = 0

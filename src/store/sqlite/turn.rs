@@ -6,46 +6,93 @@
 //! One at a time asks SQLite then, and everybody else, the one that has just committed too, stands behind it.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::SqliteStore;
 use super::failure::failure;
-use crate::store::{StoreError, StoreResult};
+use crate::shutdown::Shutdown;
+use crate::store::{StoreError, StoreResult, WRITE_WAIT_MAX};
 
-/// How long whoever wants to write waits for those who do, and who is told of it.
+/// How long whoever wants to write waits for those who do, and who is told of it. Writing verbs take milliseconds; an
+/// import of a million rows has the lock for half a minute.
 pub struct Patience {
-    /// For the turn, and then for the lock.
-    pub max: Duration,
-    /// Told what is waited for, where it takes longer than two seconds.
-    pub tell: Box<dyn Fn(&str) + Send + Sync>,
-}
-
-impl Patience {
-    /// For somebody who asks for one thing, and waits for it: until an import is over that has the lock for half a minute.
-    #[must_use]
-    pub fn of_a_command(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { max: MERGE_PATIENCE, tell: Box::new(tell) }
-    }
-}
-
-/// For a process that serves: what it does by itself is done at its next try, its callers are told to come again, and
-/// a stop waits for neither. Writing verbs take milliseconds.
-impl Default for Patience {
-    fn default() -> Self {
-        Self { max: Duration::from_secs(10), tell: Box::new(|_| {}) }
-    }
+    max: Duration,
+    tell: Box<dyn Fn(&str) + Send + Sync>,
+    /// Once this is asked for, [`AT_A_STOP`] is all that is waited for.
+    stop: Option<Shutdown>,
+    /// Whether it was told of those who write now.
+    has_told: AtomicBool,
 }
 
 /// Whoever waits for longer than this is told what for.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
-/// How long a merge waits for the lock. Its file has been read to the end and may not be there to be read again, so it
-/// is worth more patience than other verbs.
-pub const MERGE_PATIENCE: Duration = Duration::from_mins(2);
+/// Writes of others are over long before, and the grace that a stop gives by itself is not.
+const AT_A_STOP: Duration = Duration::from_secs(8);
+
+impl Patience {
+    /// For somebody who asks for one thing and waits for it.
+    #[must_use]
+    pub fn of_a_command(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self::new(LONGEST, tell, None)
+    }
+
+    /// For a process with callers, who wait as well.
+    #[must_use]
+    pub fn of_a_server(tell: impl Fn(&str) + Send + Sync + 'static, stop: Shutdown) -> Self {
+        Self::new(WRITE_WAIT_MAX, tell, Some(stop))
+    }
+
+    pub(super) fn new(max: Duration, tell: impl Fn(&str) + Send + Sync + 'static, stop: Option<Shutdown>) -> Self {
+        Self { max, tell: Box::new(tell), stop, has_told: AtomicBool::new(false) }
+    }
+
+    pub(super) fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// Awaits a transaction's begin, for `max` at most. Where that takes long it is told, once however many wait for the same.
+    async fn awaits<T>(&self, max: Duration, writing: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        let deadline = Instant::now() + max;
+        tokio::pin!(writing);
+        if let Ok(begun) = tokio::time::timeout(SILENCE_MAX.min(max), &mut writing).await {
+            self.has_told.store(false, Ordering::Relaxed);
+            return begun;
+        }
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            (self.tell)("something else is being written, an import perhaps; waiting for it");
+        }
+        let why = tokio::select! {
+            begun = writing => return begun,
+            () = sleep_until(deadline) => format!("others were writing for more than {} s", max.as_secs()),
+            () = self.is_over() => "others were writing, and this process stops".to_owned(),
+        };
+        Err(StoreError::Conflict(why))
+    }
+
+    async fn is_over(&self) {
+        let Some(stop) = &self.stop else { return pending().await };
+        stop.asked().await;
+        tokio::time::sleep(AT_A_STOP).await;
+    }
+}
+
+/// For what nobody waits for at a screen.
+impl Default for Patience {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(10), |_| {}, None)
+    }
+}
+
+/// For whoever waits for one thing; and for a merge, whose file has been read to the end and may not be there to be read
+/// again.
+pub const LONGEST: Duration = Duration::from_mins(2);
 
 const BEGIN: &str = "begin immediate";
 
@@ -55,13 +102,13 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 impl SqliteStore {
     /// A transaction that has the database for itself until it ends. Dropped without a commit, it is rolled back.
     pub(super) async fn write(&self) -> StoreResult<Transaction<'static, Sqlite>> {
-        // The connection before the turn: whoever has the turn waits for no one of its own process.
-        let connection: PoolConnection<Sqlite> = self.writer.acquire().await.map_err(failure)?;
-        self.telling(async {
-            let _turn = self.turn(self.patience.max).await?;
+        let begin = async {
+            // The connection before the turn: whoever has the turn waits for no one of its own process.
+            let connection: PoolConnection<Sqlite> = self.writer.acquire().await.map_err(failure)?;
+            let _turn = self.turn().await?;
             Transaction::begin(connection, Some(BEGIN.into_sql_str())).await.map_err(failure)
-        })
-        .await
+        };
+        self.patience.awaits(self.patience.max, begin).await
     }
 
     /// The same on a connection of the caller's own, for what took long to prepare.
@@ -69,40 +116,23 @@ impl SqliteStore {
         &self,
         connection: &'c mut SqliteConnection,
     ) -> StoreResult<Transaction<'c, Sqlite>> {
-        self.telling(async {
-            let _turn = self.turn(MERGE_PATIENCE).await?;
+        let begin = async {
+            let _turn = self.turn().await?;
             connection.begin_with(BEGIN).await.map_err(failure)
-        })
-        .await
-    }
-
-    /// Awaits the turn and the lock. Where that takes long, it is told.
-    async fn telling<T>(&self, beginning: impl Future<Output = T>) -> T {
-        tokio::pin!(beginning);
-        if let Ok(begun) = tokio::time::timeout(SILENCE_MAX, &mut beginning).await {
-            return begun;
-        }
-        (self.patience.tell)("something else is being written, an import perhaps; waiting for it");
-        beginning.await
+        };
+        self.patience.awaits(LONGEST, begin).await
     }
 
     /// The turn, until the file is dropped; it ends with the process as well.
-    async fn turn(&self, patience: Duration) -> StoreResult<File> {
+    async fn turn(&self) -> StoreResult<File> {
         let path = self.beside("turn");
         let unusable = |error| StoreError::Unusable(format!("{} can't be locked: {error}", path.display()));
         // Never removed: a process that held a removed file would lock out nobody.
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
-        let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let waited = patience.as_secs();
-                    return Err(StoreError::Conflict(format!("others were writing for more than {waited} s")));
-                }
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(BETWEEN_TRIES).await,
                 Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }
         }

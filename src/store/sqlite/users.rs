@@ -127,8 +127,9 @@ impl Users for SqliteStore {
     }
 
     async fn begin_sign_in(&self, name: &str) -> StoreResult<Option<Duration>> {
-        let (key, now) = (Attempts::key(name), self.now());
+        let key = Attempts::key(name);
         let mut tx = self.write().await?;
+        let now = self.now();
         // What nobody remembers any more; few at once, so that no sign-in waits for it.
         sqlx::query(
             "/* sign-ins: forget */ delete from sign_in_attempts where name_hash in

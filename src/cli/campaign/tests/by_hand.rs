@@ -149,7 +149,7 @@ impl Installation {
         let session = Session {
             console_url: String::new(),
             store: self.store.clone(),
-            screen,
+            screen: Arc::new(screen),
             actor: Actor::new(who, Source::Cli),
             failures_max: 8,
             run_own: Arc::new(Idle),

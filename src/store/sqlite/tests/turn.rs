@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::{Patience, SqliteStore};
 use super::{Scratch, raw, within};
 use crate::domain::account::Status;
+use crate::shutdown::Shutdown;
 use crate::store::{Installations, StoreError};
 
 /// Each store has its own connections and asks for the file's locks like a process of its own.
@@ -58,20 +59,35 @@ fn status(name: &str) -> Status {
 async fn whoever_is_patient_is_told_and_waits_and_the_others_give_up() {
     let scratch = Scratch::new();
     let store = scratch.migrated().await;
-    let with_patience = |max, tell| {
+    let with = |patience| {
         let (url, clock) = (scratch.url(), scratch.clock.clone());
-        async move { SqliteStore::open_with(&url, clock, Patience { max, tell }).await.unwrap() }
+        async move { SqliteStore::open_with(&url, clock, patience).await.unwrap() }
     };
     let is_told = Arc::new(AtomicBool::new(false));
     let tell = {
         let is_told = Arc::clone(&is_told);
         move |_: &str| is_told.store(true, Ordering::Relaxed)
     };
-    let patient = with_patience(Duration::from_secs(60), Box::new(tell)).await;
-    let hasty = with_patience(Duration::from_millis(10), Box::new(|_: &str| {})).await;
+    let patient = with(Patience::of_a_command(tell)).await;
+    let hasty = with(Patience::new(Duration::from_millis(300), |_| {}, None)).await;
+    let (handle, stop) = Shutdown::new();
+    let stopping = with(Patience::of_a_server(|_| {}, stop)).await;
+    handle.stop();
+    for (store, seconds) in [(&patient, 120), (&stopping, 60)] {
+        // SQLite's own waiting ends no sooner.
+        let mut writer = store.writer.acquire().await.unwrap();
+        let timeout: i64 = sqlx::query_scalar("pragma busy_timeout").fetch_one(&mut *writer).await.unwrap();
+        assert_eq!(timeout, seconds * 1_000);
+    }
 
     let mut import = raw(&store).await;
     sqlx::query("begin immediate").execute(&mut import).await.unwrap();
+    // Once for the lock, and once behind the turn of the patient one.
+    let gives_up = async || {
+        let refused = within(Duration::from_secs(5), hasty.add_status(&status("never"))).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Conflict(_)), "{refused:?}");
+    };
+    gives_up().await;
     let waiting = tokio::spawn(async move { patient.add_status(&status("in the end")).await });
     within(Duration::from_secs(20), async {
         while !is_told.load(Ordering::Relaxed) {
@@ -79,8 +95,11 @@ async fn whoever_is_patient_is_told_and_waits_and_the_others_give_up() {
         }
     })
     .await;
-    let refused = hasty.add_status(&status("never")).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    gives_up().await;
+    let refused = within(Duration::from_secs(20), stopping.add_status(&status("never"))).await.unwrap_err();
+    assert!(refused.to_string().contains("this process stops"), "{refused}");
+    // Whoever serves next waits as well: that others are writing is no other that serves.
+    assert!(matches!(hasty.serve("worker").await.map(drop), Err(StoreError::Unavailable(_))));
     assert!(!waiting.is_finished());
     sqlx::query("rollback").execute(&mut import).await.unwrap();
     waiting.await.unwrap().unwrap();

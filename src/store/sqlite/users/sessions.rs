@@ -19,8 +19,8 @@ use crate::store::StoreResult;
 const ENDED_KEPT: TimeDelta = TimeDelta::days(30);
 
 pub(super) async fn open_session(store: &SqliteStore, session: &NewSession) -> StoreResult<Option<UserView>> {
-    let now = store.now();
     let mut tx = store.write().await?;
+    let now = store.now();
     let found = match &session.proof {
         Proof::Password { user, checked } => {
             sqlx::query(user_sql!(
@@ -132,8 +132,8 @@ pub(super) async fn sessions(store: &SqliteStore, name: &str) -> StoreResult<Ses
 
 pub(super) async fn end_sessions(store: &SqliteStore, name: &str, which: Ending) -> StoreResult<u64> {
     let (only, but) = which.ids();
-    let now = store.now();
     let mut tx = store.write().await?;
+    let now = store.now();
     let user = view(&mut tx, name).await?;
     let good: i64 = sqlx::query_scalar(
         "/* sessions: good */ select count(*) from console_sessions
