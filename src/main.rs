@@ -199,10 +199,10 @@ async fn serve_until_stopped(
     Ok(Exit::Done)
 }
 
-async fn demo(config: Config, args: DemoArgs, screen: &Screen) -> Result<Exit, CliError> {
+async fn demo(config: Config, args: DemoArgs, screen: &Arc<Screen>) -> Result<Exit, CliError> {
     let quiet = LogConfig { json: false, filter: "warn,lapin=off,sqlx=off".into() };
     telemetry::init_logs(&quiet).map_err(CliError::Usage)?;
-    let store = open_store(&config, screen, Patience::default()).await?;
+    let store = open_store(&config, screen, patience(screen)).await?;
     let tell = |line: &str| {
         if !screen.json {
             // A reader who has gone away misses it, no more.

@@ -204,6 +204,8 @@ impl Worker {
                     self.health.database_answered(asked);
                     return Ok(Ok(executed));
                 }
+                // Others may be writing for longer than a stop waits.
+                Err(StoreError::Conflict(_)) if stop.is_asked() => return Err(Stopped),
                 Err(error @ (StoreError::Rejected(_) | StoreError::Conflict(_))) => return Ok(Err(error)),
                 Err(error) => self.wait_out(asked, &error, &mut backoff, stop).await?,
             }

@@ -128,7 +128,7 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
     // Health is answered however many ask, and while work drains.
     let room = match terms.place {
         Place::Calls => {
-            let wanted = Wanted { is_write, is_long: terms.brings.may_be_long() };
+            let wanted = Wanted { is_write, is_long: terms.brings.may_be_long(), ..Wanted::LOOK };
             match terms.api.room.take(wanted).await {
                 Ok(taken) => Some(taken),
                 Err(problem) => return problem.into_response(),
@@ -140,10 +140,7 @@ pub async fn run(State(terms): State<Terms>, request: Request, next: Next) -> Re
     let limit = if is_write { limit + WRITE_WAIT_MAX } else { limit };
     let deadline = begun + limit;
     let response = if is_write {
-        let write = async move {
-            let _until_it_is_done = room;
-            once::run(&terms, request, &fingerprint, next).await
-        };
+        let write = async move { once::run(&terms, request, &fingerprint, next, room).await };
         let write = tokio::spawn(write.in_current_span());
         timeout_at(deadline, async { write.await.unwrap_or_else(|_| Problem::bug().into_response()) }).await
     } else {

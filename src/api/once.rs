@@ -10,11 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
+use super::Taken;
 use super::auth::Caller;
 use super::call::{Brings, Terms};
 use super::problem::{self, Answer, Problem};
 use super::request_id::{RequestId, caught};
-use crate::store::{Once, OnceAnswer, OnceKey};
+use crate::store::{Once, OnceAnswer, OnceKey, StoreResult};
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -30,10 +31,13 @@ const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::LOCATION, h
 /// When a call that another one stands in the way of may come again.
 const UNDER_WAY_FOR: Duration = Duration::from_secs(1);
 
+/// How long whoever asked in vain waits for their key to be free again.
+const FORGET_MAX: Duration = Duration::from_secs(1);
+
 /// Runs a write, or answers what it was answered before.
 ///
-/// Whoever calls this must not cancel it: what has begun is to be kept or forgotten.
-pub async fn run(terms: &Terms, request: Request, fingerprint: &[u8; 32], next: Next) -> Response {
+/// Whoever calls this must not cancel it: what has begun is to be kept or forgotten. It leaves the room once all is done.
+pub async fn run(terms: &Terms, request: Request, fingerprint: &[u8; 32], next: Next, room: Option<Taken>) -> Response {
     let call = match key_of(request.headers(), terms.brings) {
         Ok(None) => return caught(next.run(request)).await,
         Ok(Some(key)) => {
@@ -60,13 +64,26 @@ pub async fn run(terms: &Terms, request: Request, fingerprint: &[u8; 32], next: 
             let answer = OnceAnswer { status: parts.status.as_u16(), headers: kept(&parts.headers), body: text };
             store.answer_once(&call, fence, &answer).await
         }
-        _ => store.forget_once(&call, fence).await,
+        _ => {
+            let store = store.clone();
+            let forgetting = tokio::spawn(async move {
+                report(store.forget_once(&call, fence).await);
+                drop(room);
+            });
+            // What the call waited for in vain may be in the way of this as well, and it is answered all the same.
+            let _ = tokio::time::timeout(FORGET_MAX, forgetting).await;
+            Ok(())
+        }
     };
-    if let Err(error) = kept {
-        // The call is done and answered; its key is free again once it counts as lost.
-        tracing::warn!(%error, "the answer to a call with an Idempotency-Key could not be kept");
-    }
+    report(kept);
     Response::from_parts(parts, Body::from(body))
+}
+
+/// The call is done and answered; its key is free again once it counts as lost.
+fn report(kept: StoreResult<()>) {
+    if let Err(error) = kept {
+        tracing::warn!(%error, "what came of a call with an Idempotency-Key could not be kept");
+    }
 }
 
 fn key_of(headers: &HeaderMap, brings: Brings) -> Answer<Option<String>> {

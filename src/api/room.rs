@@ -13,6 +13,10 @@ use crate::shutdown::Shutdown;
 /// the worker, readiness, and the tokens of those who ask. However many ask, the work goes on.
 const CONNECTIONS_LEFT: u32 = 4;
 
+/// How many calls may run that anybody can send. A sign-in is over in some milliseconds, but for its password, which has
+/// bounds of its own.
+const STRANGERS: u32 = 2;
+
 /// How long a call waits for room. A call is over in some milliseconds, so that a burst passes; who waits for longer
 /// had better come back.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -27,9 +31,21 @@ pub struct Room {
     count: u32,
     /// Those of the places that long calls may take: a pause must not stand behind dry runs of a million accounts.
     for_long: Arc<Semaphore>,
-    /// Places besides, for short writes: where they stand behind each other, and behind an import, no look shall.
-    for_writes: Option<(Arc<Semaphore>, u32)>,
+    /// For short writes: they wait for what others hold in the database, and no look shall stand behind them.
+    for_writes: Arc<Semaphore>,
+    writes: Writes,
+    /// For those that anybody may send.
+    for_strangers: Arc<Semaphore>,
     stop: Shutdown,
+}
+
+/// Where short writes have their places.
+#[derive(Debug, Clone, Copy)]
+enum Writes {
+    /// Among those of all calls, with some left to looks.
+    Among,
+    /// Besides, so many.
+    Besides(u32),
 }
 
 /// What a call wants room for.
@@ -37,18 +53,20 @@ pub struct Room {
 pub struct Wanted {
     pub is_write: bool,
     pub is_long: bool,
+    /// Nobody knows who asks.
+    pub is_strangers: bool,
 }
 
 impl Wanted {
-    pub const LOOK: Self = Self { is_write: false, is_long: false };
-    pub const WRITE: Self = Self { is_write: true, is_long: false };
+    pub const LOOK: Self = Self { is_write: false, is_long: false, is_strangers: false };
+    pub const WRITE: Self = Self { is_write: true, ..Self::LOOK };
+    pub const SIGN_IN: Self = Self { is_strangers: true, ..Self::WRITE };
 }
 
 /// A place for one call, free again once it is dropped.
 #[derive(Debug)]
 pub struct Taken {
-    _place: OwnedSemaphorePermit,
-    _among_the_long: Option<OwnedSemaphorePermit>,
+    _places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -58,13 +76,16 @@ impl Room {
         // A call holds one connection at a time. One call may run however few there are.
         let count = connections.saturating_sub(CONNECTIONS_LEFT).max(1);
         let for_long = places((count / 2).max(1));
-        Self { places: places(count), count, for_long, for_writes: None, stop }
+        let for_writes = places(count.saturating_sub((count / 4).max(1)).max(1));
+        let for_strangers = places(STRANGERS);
+        Self { places: places(count), count, for_long, for_writes, writes: Writes::Among, for_strangers, stop }
     }
 
     /// With places for short writes besides, where those hold none of the connections while they wait.
     #[must_use]
     pub fn with_writes(self, count: Option<u32>) -> Self {
-        Self { for_writes: count.map(|count| (places(count), count)), ..self }
+        let Some(count) = count else { return self };
+        Self { for_writes: places(count), writes: Writes::Besides(count), ..self }
     }
 
     /// A place for one call.
@@ -76,13 +97,21 @@ impl Room {
             return Err(stopping());
         }
         let take = async {
-            if let (Some((for_writes, _)), Wanted { is_write: true, is_long: false }) = (&self.for_writes, wanted) {
-                return Ok(Taken { _place: for_writes.clone().acquire_owned().await?, _among_the_long: None });
+            // Always in this order, and the place that all want comes last.
+            let is_short_write = wanted.is_write && !wanted.is_long;
+            let is_besides = is_short_write && matches!(self.writes, Writes::Besides(_));
+            let mut taken = Vec::new();
+            for (places, is_wanted) in [
+                (&self.for_strangers, wanted.is_strangers),
+                (&self.for_long, wanted.is_long),
+                (&self.for_writes, is_short_write),
+                (&self.places, !is_besides),
+            ] {
+                if is_wanted {
+                    taken.push(places.clone().acquire_owned().await?);
+                }
             }
-            // First of all this one: who waits for it holds no place of others.
-            let among_the_long = if wanted.is_long { Some(self.for_long.clone().acquire_owned().await?) } else { None };
-            let place = self.places.clone().acquire_owned().await?;
-            Ok::<_, AcquireError>(Taken { _place: place, _among_the_long: among_the_long })
+            Ok::<_, AcquireError>(Taken { _places: taken })
         };
         let place = tokio::select! {
             place = tokio::time::timeout(WAIT_MAX, take) => place,
@@ -100,8 +129,8 @@ impl Room {
     pub async fn is_empty(&self) {
         // An error means that it is closed, which it never is.
         let _ = self.places.acquire_many(self.count).await;
-        if let Some((for_writes, count)) = &self.for_writes {
-            let _ = for_writes.acquire_many(*count).await;
+        if let Writes::Besides(count) = self.writes {
+            let _ = self.for_writes.acquire_many(count).await;
         }
     }
 }
@@ -146,7 +175,7 @@ mod tests {
         let place = room.take(Wanted::LOOK).await.unwrap();
         assert_eq!(room.take(Wanted::LOOK).await.unwrap_err().code, "too_busy");
         drop(place);
-        assert!(room.take(Wanted { is_write: true, is_long: true }).await.is_ok());
+        assert!(room.take(Wanted { is_long: true, ..Wanted::WRITE }).await.is_ok());
     }
 
     #[tokio::test]
@@ -164,7 +193,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn short_writes_and_all_others_leave_each_other_their_places() {
+    async fn short_writes_leave_a_place_to_looks() {
+        let (_handle, stop) = Shutdown::new();
+        let room = Room::beside(8, stop);
+        let mut writes = Vec::new();
+        for _ in 0..3 {
+            writes.push(room.take(Wanted::WRITE).await.unwrap());
+        }
+        assert_eq!(room.take(Wanted::WRITE).await.unwrap_err().code, "too_busy");
+        assert!(room.take(Wanted::LOOK).await.is_ok());
+        writes.pop();
+        assert!(room.take(Wanted::WRITE).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn short_writes_with_places_of_their_own_and_all_others_are_not_in_each_others_way() {
         let (handle, stop) = Shutdown::new();
         let room = Room::beside(6, stop).with_writes(Some(1));
         let write = room.take(Wanted::WRITE).await.unwrap();
@@ -177,6 +220,16 @@ mod tests {
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_err(), "the write runs still");
         drop(write);
         assert!(tokio::time::timeout(SOON, room.is_empty()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_places_to_those_who_are_known() {
+        let (_handle, stop) = Shutdown::new();
+        let room = Room::beside(8, stop).with_writes(Some(4));
+        let strangers = [room.take(Wanted::SIGN_IN).await.unwrap(), room.take(Wanted::SIGN_IN).await.unwrap()];
+        assert_eq!(room.take(Wanted::SIGN_IN).await.unwrap_err().code, "too_busy");
+        assert!(room.take(Wanted::WRITE).await.is_ok());
+        drop(strangers);
     }
 
     #[tokio::test]

@@ -39,7 +39,7 @@ pub struct Screen {
 /// Whoever waits longer than this is shown that something is done.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
-/// How often the spinner turns.
+/// How often a bar is drawn, or a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Narrower than this, tables are left to the terminal to wrap.
@@ -123,7 +123,6 @@ impl Screen {
         }
         let bar = self.spinner();
         bar.set_message(what.to_owned());
-        bar.enable_steady_tick(TICK);
         let done = work.await;
         bar.finish_and_clear();
         done
@@ -142,10 +141,12 @@ impl Screen {
         self.with_bar(bar)
     }
 
-    /// Draws a bar, which notes will stand above.
+    /// Draws a bar, again and again, with notes above it.
     #[must_use]
     pub fn with_bar(&self, bar: ProgressBar) -> ProgressBar {
-        self.bars.add(bar)
+        let bar = self.bars.add(bar);
+        bar.enable_steady_tick(TICK);
+        bar
     }
 
     /// Whether a person sees both what is answered and a progress bar.
@@ -156,8 +157,9 @@ impl Screen {
 
     /// Something to know beside the answer.
     pub fn note(&self, text: &str) {
-        // Nobody could be told that telling does not work.
-        let _ = self.bars.suspend(|| write(&self.stderr, &plain_lines(text)));
+        // A bar draws itself again. Nobody could be told that telling does not work.
+        let _ = self.bars.clear();
+        let _ = write(&self.stderr, &plain_lines(text));
     }
 
     /// What went wrong, where there is an answer all the same.

@@ -154,7 +154,7 @@ impl Gate {
         request.extensions_mut().insert(visitor);
         let (console, work) = (self.console.clone(), self.work);
         let answer = async move {
-            let taken = console.room.take(Wanted { is_write, is_long: work.is_long() }).await?;
+            let taken = console.room.take(Wanted { is_write, is_long: work.is_long(), ..Wanted::LOOK }).await?;
             let place = Place(Arc::new(Mutex::new(Some(taken))));
             request.extensions_mut().insert(place.clone());
             let response = next.run(request).await;

@@ -181,7 +181,7 @@ pub async fn by_password(State(console): State<Shared>, request: Request) -> Ans
 }
 
 async fn with_password(console: Shared, headers: HeaderMap, asked: Asked, form: Form) -> Answer<Response> {
-    let place = console.room.take(Wanted::WRITE).await?;
+    let place = console.room.take(Wanted::SIGN_IN).await?;
     let (name, next) = (form.get("name").unwrap_or_default(), form.get("next").unwrap_or_default());
     let refuse = |status: StatusCode, message: String| {
         let page = sign_in_page(&console, &asked, &Said { message: Some(message), name, next })?;
@@ -203,6 +203,7 @@ async fn with_password(console: Shared, headers: HeaderMap, asked: Asked, form: 
     let (Some((user, checked)), true) = (known, is_right) else {
         return refuse(StatusCode::UNAUTHORIZED, WRONG.into());
     };
+    let _place = console.room.take(Wanted::SIGN_IN).await?;
     let proof = Proof::Password { user: user.id, checked };
     match begin(&console, &headers, proof, Some(own_path(Some(next)))).await? {
         Some(signed_in) => Ok(signed_in),
@@ -239,7 +240,7 @@ pub async fn by_link(State(console): State<Shared>, request: Request) -> Answer<
     // Whoever presses twice is shown the answer to the second, which would be that the link is used.
     let (sent, of) = (console.sent_links.clone(), form.sent_to(parts.uri.path()));
     let signs_in = async move {
-        let _until_it_is_answered = console.room.take(Wanted::WRITE).await?;
+        let _until_it_is_answered = console.room.take(Wanted::SIGN_IN).await?;
         let link = SignInSecret::presented(form.get("secret").unwrap_or_default());
         if let Some(signed_in) = begin(&console, &parts.headers, Proof::Link(link.hash()), None).await? {
             return Ok(signed_in);

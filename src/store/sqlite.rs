@@ -59,11 +59,11 @@ use crate::store::{StoreError, StoreResult};
 /// How long opening waits for others who open the file at this moment.
 const OPENING_MAX: Duration = Duration::from_secs(10);
 
-/// Readers at the same time. They are threads, and answers are quick; calls over HTTP take half of them at most.
+/// Readers at the same time, for calls over HTTP half of them at most. They are threads, and answers are quick.
 pub const READERS: u32 = 8;
 
 /// Calls over HTTP that stand behind the one writer at the same time. More are asked to come again.
-pub const WRITERS_WAITING: u32 = 8;
+pub const WRITERS_WAITING: u32 = 4;
 
 pub struct SqliteStore {
     /// As it was given, for sentences.
@@ -113,7 +113,9 @@ impl SqliteStore {
             url: url.to_owned(),
             file,
             writer: pool(1, &patience).connect_lazy_with(options.clone()),
-            readers: pool(READERS, &patience).connect_lazy_with(options.clone().pragma("query_only", "on")),
+            // What writes looks first.
+            readers: pool(READERS + WRITERS_WAITING, &patience)
+                .connect_lazy_with(options.clone().pragma("query_only", "on")),
             options,
             clock,
             hints: Arc::new(Hints::default()),

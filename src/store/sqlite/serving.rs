@@ -112,13 +112,16 @@ impl SqliteStore {
         Ok(lock)
     }
 
-    /// What was queued has lost its queue with the process that served before. That others are writing is no conflict here:
-    /// it would say that another process serves.
+    /// What was queued has lost its queue with the process that served before. However long others are writing, it is waited
+    /// for: a conflict would say that another process serves.
     async fn rescue(&self) -> StoreResult<u64> {
-        let mut tx = self.write().await.map_err(|error| match error {
-            StoreError::Conflict(why) => StoreError::Unavailable(why),
-            error => error,
-        })?;
+        let mut tx = loop {
+            match self.write().await {
+                Err(StoreError::Conflict(why)) => tracing::debug!("{why}; nobody is rescued yet"),
+                begun => break begun?,
+            }
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        };
         let rescued = sqlx::query(
             "/* serving: rescue */ update disconnect_events
                 set state = 'scheduled', next_at = ?1, dispatches = 0

@@ -7,6 +7,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::future::pending;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ use crate::store::{StoreError, StoreResult, WRITE_WAIT_MAX};
 pub struct Patience {
     max: Duration,
     tell: Box<dyn Fn(&str) + Send + Sync>,
-    /// Once this is asked for, [`AT_A_STOP`] is all that is waited for.
+    /// From when this was asked for, [`AT_A_STOP`] is all that is waited for.
     stop: Option<Shutdown>,
+    stopped: OnceLock<Instant>,
     /// Whether it was told of those who write now.
     has_told: AtomicBool,
 }
@@ -50,7 +52,7 @@ impl Patience {
     }
 
     pub(super) fn new(max: Duration, tell: impl Fn(&str) + Send + Sync + 'static, stop: Option<Shutdown>) -> Self {
-        Self { max, tell: Box::new(tell), stop, has_told: AtomicBool::new(false) }
+        Self { max, tell: Box::new(tell), stop, stopped: OnceLock::new(), has_told: AtomicBool::new(false) }
     }
 
     pub(super) fn max(&self) -> Duration {
@@ -59,7 +61,7 @@ impl Patience {
 
     /// Awaits a transaction's begin, for `max` at most. Where that takes long it is told, once however many wait for the same.
     async fn awaits<T>(&self, max: Duration, writing: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
-        let deadline = Instant::now() + max;
+        let begun_at = Instant::now();
         tokio::pin!(writing);
         if let Ok(begun) = tokio::time::timeout(SILENCE_MAX.min(max), &mut writing).await {
             self.has_told.store(false, Ordering::Relaxed);
@@ -70,20 +72,22 @@ impl Patience {
         }
         let why = tokio::select! {
             begun = writing => return begun,
-            () = sleep_until(deadline) => format!("others were writing for more than {} s", max.as_secs()),
-            () = self.is_over() => "others were writing, and this process stops".to_owned(),
+            () = sleep_until(begun_at + max) => format!("others were writing for more than {} s", max.as_secs()),
+            () = self.is_over(begun_at) => "others were writing, and this process stops".to_owned(),
         };
         Err(StoreError::Conflict(why))
     }
 
-    async fn is_over(&self) {
+    /// After a stop. What begins later has a little time as well: to do what others need no more.
+    async fn is_over(&self, begun_at: Instant) {
         let Some(stop) = &self.stop else { return pending().await };
         stop.asked().await;
-        tokio::time::sleep(AT_A_STOP).await;
+        let stopped_at = *self.stopped.get_or_init(Instant::now);
+        sleep_until((stopped_at + AT_A_STOP).max(begun_at + SILENCE_MAX)).await;
     }
 }
 
-/// For what nobody waits for at a screen.
+/// For whoever opens a store in a program of their own.
 impl Default for Patience {
     fn default() -> Self {
         Self::new(Duration::from_secs(10), |_| {}, None)
