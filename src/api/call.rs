@@ -104,6 +104,7 @@ impl Brings {
     /// When a write that began and has no answer counts as lost: not while it may be under way.
     pub fn lost_after(self) -> Duration {
         // The other calls are over by then, also where what they do and what they answer waited as long as a write may.
+        const { assert!(ONCE_LOST.as_secs() > 2 * WRITE_WAIT_MAX.as_secs()) };
         if self.may_be_long() { self.time_max() + ONCE_LOST } else { ONCE_LOST }
     }
 

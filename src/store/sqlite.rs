@@ -59,6 +59,9 @@ use crate::store::{StoreError, StoreResult};
 /// How long opening waits for others who open the file at this moment.
 const OPENING_MAX: Duration = Duration::from_secs(10);
 
+/// How long a look waits for one of the readers: no import is in its way.
+const READER_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Readers at the same time, for calls over HTTP half of them at most. They are threads, and answers are quick.
 pub const READERS: u32 = 8;
 
@@ -112,9 +115,9 @@ impl SqliteStore {
         let store = Self {
             url: url.to_owned(),
             file,
-            writer: pool(1, &patience).connect_lazy_with(options.clone()),
+            writer: pool(1, patience.max()).connect_lazy_with(options.clone()),
             // What writes looks first.
-            readers: pool(READERS + WRITERS_WAITING, &patience)
+            readers: pool(READERS + WRITERS_WAITING, READER_WAIT_MAX)
                 .connect_lazy_with(options.clone().pragma("query_only", "on")),
             options,
             clock,
@@ -216,10 +219,10 @@ async fn prepare_file(options: &SqliteConnectOptions, path: &Path) -> StoreResul
     }
 }
 
-fn pool(connections: u32, patience: &Patience) -> SqlitePoolOptions {
+fn pool(connections: u32, wait_max: Duration) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(patience.max())
+        .acquire_timeout(wait_max)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::SqliteStore;
 use super::failure::failure;
-use super::turn::LONGEST;
+use super::turn::LONGEST_WAIT;
 use super::{account_import, debit_import};
 use crate::domain::actor::Actor;
 use crate::domain::import::{AccountRow, DebitRow, ImportReport};
@@ -83,7 +83,7 @@ impl SqliteStore {
     pub(super) async fn importer(&self) -> StoreResult<SqliteConnection> {
         // Negative: in KiB.
         let options = self.options.clone().pragma("temp_store", "file").pragma("cache_size", "-65536");
-        let options = options.busy_timeout(LONGEST);
+        let options = options.busy_timeout(LONGEST_WAIT);
         options.connect().await.map_err(failure)
     }
 }

@@ -21,7 +21,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreResult, WRITE_WAIT_MAX};
 
 /// How long whoever wants to write waits for those who do, and who is told of it. Writing verbs take milliseconds; an
-/// import of a million rows has the lock for half a minute.
+/// import of a million rows has the lock for some 40 seconds.
 pub struct Patience {
     max: Duration,
     tell: Box<dyn Fn(&str) + Send + Sync>,
@@ -42,7 +42,7 @@ impl Patience {
     /// For somebody who asks for one thing and waits for it.
     #[must_use]
     pub fn of_a_command(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self::new(LONGEST, tell, None)
+        Self::new(LONGEST_WAIT, tell, None)
     }
 
     /// For a process with callers, who wait as well.
@@ -78,7 +78,7 @@ impl Patience {
         Err(StoreError::Conflict(why))
     }
 
-    /// After a stop. What begins later has a little time as well: to do what others need no more.
+    /// Once a stop was long enough ago. What begins to wait later has a moment too, in which others mostly are done.
     async fn is_over(&self, begun_at: Instant) {
         let Some(stop) = &self.stop else { return pending().await };
         stop.asked().await;
@@ -96,7 +96,7 @@ impl Default for Patience {
 
 /// For whoever waits for one thing; and for a merge, whose file has been read to the end and may not be there to be read
 /// again.
-pub const LONGEST: Duration = Duration::from_mins(2);
+pub const LONGEST_WAIT: Duration = Duration::from_mins(2);
 
 const BEGIN: &str = "begin immediate";
 
@@ -124,7 +124,7 @@ impl SqliteStore {
             let _turn = self.turn().await?;
             connection.begin_with(BEGIN).await.map_err(failure)
         };
-        self.patience.awaits(LONGEST, begin).await
+        self.patience.awaits(LONGEST_WAIT, begin).await
     }
 
     /// The turn, until the file is dropped; it ends with the process as well.
